@@ -1,0 +1,1 @@
+//! Namespaces, links and servers for Terrace's tests and demo.

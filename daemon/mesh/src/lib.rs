@@ -1,0 +1,1 @@
+//! From Kubernetes manifests to Terrace's tables, without IO.

@@ -1,0 +1,1 @@
+//! Capabilities, demands and the planner of tiers.

@@ -1,0 +1,1 @@
+//! Terrace's tc programs and their loader.

@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The contract between the BPF programs and userspace: every structure, number
+ * and reason that crosses the boundary is declared here, once. Rust gets the
+ * types through BTF and the reasons from the REASONS table below.
+ *
+ * Addresses are 16 bytes in network order; IPv4 is v4-mapped (::ffff:a.b.c.d).
+ * Ports are network order where the name ends in `port` and the type is
+ * __be16. Times are jiffies (low 32 bits) unless the name says otherwise.
+ * Every table is a BPF array, so userspace updates are index -> value.
+ */
+#ifndef TERRACE_ABI_H
+#define TERRACE_ABI_H
+
+/* Raised whenever a pinned map would be read differently. */
+#define ABI_VERSION 1
+
+/* ---- reasons: the one table. X(number, NAME, CLASS, "text") ---- */
+/* CLASS: PASS (left to the next tier or the stack), FORWARD, ANSWER, DROP. */
+/* clang-format off */
+#define REASONS(X) \
+	X(1,  NOT_IP,              PASS,    "not IPv4 or IPv6 (ARP, LLDP, ...): left to the stack") \
+	X(2,  NOT_OURS,            PASS,    "neither a service, a workload nor a tracked flow: left to the stack") \
+	X(3,  MULTICAST,           PASS,    "multicast or broadcast destination: left to the stack") \
+	X(4,  NEIGHBOUR_DISCOVERY, PASS,    "IPv6 neighbour discovery: left to the stack") \
+	X(5,  TO_TC,               PASS,    "for a local workload or a slower path: passed from XDP to tc") \
+	X(6,  ALREADY_HANDLED,     PASS,    "handled by an earlier program of Terrace on this host") \
+	X(7,  TTL_EXPIRED,         PASS,    "TTL or hop limit used up: the stack answers with time exceeded") \
+	X(8,  NO_ROUTE,            PASS,    "no route to the destination: left to the stack, which answers") \
+	X(9,  NO_NEIGHBOUR,        PASS,    "next hop not resolved yet: left to the stack, which resolves it") \
+	X(10, TO_FRAGMENT,         PASS,    "larger than the next link's MTU and may be fragmented: left to the stack") \
+	X(11, FAIL_OPEN,           PASS,    "daemon silent and the service's fail mode is open: left to the stack") \
+	X(12, IFACE_UNKNOWN,       PASS,    "interface is not in the configuration: left to the stack") \
+	X(13, HOST_ALLOWED,        PASS,    "to or from the host itself: left to the stack") \
+	X(20, TO_WORKLOAD,         FORWARD, "delivered to a local workload") \
+	X(21, TX,                  FORWARD, "sent back out of the interface it came from") \
+	X(22, REDIRECT,            FORWARD, "sent out of another interface") \
+	X(23, TO_NEIGHBOUR,        FORWARD, "handed to the kernel's neighbour layer, which resolves the next hop") \
+	X(24, TO_HOST,             FORWARD, "translated and given to the host's own stack") \
+	X(25, ENCAPSULATED,        FORWARD, "encapsulated for direct server return") \
+	X(26, ICMP_RELATED,        FORWARD, "ICMP error of a tracked flow, translated and forwarded") \
+	X(30, ECHO_REPLY,          ANSWER,  "ICMP echo to a service address, answered") \
+	X(31, NO_BACKEND_RESET,    ANSWER,  "service has no ready backend: answered with TCP RST") \
+	X(32, NO_BACKEND_REJECT,   ANSWER,  "service has no ready backend: answered with port unreachable") \
+	X(33, NO_FLOW_RESET,       ANSWER,  "TCP segment of no known flow to a service: answered with RST") \
+	X(34, NO_SERVICE_RESET,    ANSWER,  "service address, no service on this port: answered with TCP RST") \
+	X(35, NO_SERVICE_REJECT,   ANSWER,  "service address, no service on this port: answered with port unreachable") \
+	X(36, TOO_BIG,             ANSWER,  "larger than the next link's MTU: answered with packet too big") \
+	X(40, DENY_LIST,           DROP,    "source address is on the deny list") \
+	X(41, INGRESS_DENIED,      DROP,    "a policy rule denies it towards the workload") \
+	X(42, INGRESS_DEFAULT,     DROP,    "no policy rule allows it towards the workload (default deny)") \
+	X(43, EGRESS_DENIED,       DROP,    "a policy rule denies it from the workload") \
+	X(44, EGRESS_DEFAULT,      DROP,    "no policy rule allows it from the workload (default deny)") \
+	X(45, NO_BACKEND,          DROP,    "service has no ready backend (configured to drop)") \
+	X(46, NO_SERVICE,          DROP,    "service address, no service on this port (configured to drop)") \
+	X(47, FLOWS_FULL,          DROP,    "connection table full: new flow refused, none evicted") \
+	X(48, SNAT_PORTS_FULL,     DROP,    "no free source port towards this backend") \
+	X(49, NO_FLOW,             DROP,    "TCP segment of no known flow to a service (RST is never answered)") \
+	X(50, TRUNCATED,           DROP,    "packet ends inside a header") \
+	X(51, BAD_IP_HEADER,       DROP,    "IP version, header length or total length is wrong") \
+	X(52, BAD_L4_HEADER,       DROP,    "TCP, UDP or ICMP header is wrong") \
+	X(53, FRAGMENT_UNKNOWN,    DROP,    "later fragment whose first fragment was not seen") \
+	X(54, FRAGMENT_TINY,       DROP,    "first fragment too small for the transport header") \
+	X(55, EXTENSION_HEADERS,   DROP,    "too many IPv6 extension headers") \
+	X(56, ROUTING_HEADER,      DROP,    "IPv6 routing header type 0 (RFC 5095)") \
+	X(57, SPOOFED_SOURCE,      DROP,    "workload sends from an address that is not its own") \
+	X(58, BAD_SOURCE,          DROP,    "source address is multicast, loopback or unspecified") \
+	X(59, FAIL_CLOSED,         DROP,    "daemon silent and the service's fail mode is closed") \
+	X(60, HELPER_FAILED,       DROP,    "the kernel refused to change the packet (no head or tail room)") \
+	X(61, LOOP,                DROP,    "a backend address leads back to a service address")
+/* clang-format on */
+
+#define REASON_ENUM(number, name, class, text) REASON_##name = number,
+enum reason {
+	REASON_NONE = 0,
+	REASONS(REASON_ENUM)
+	REASON_MAX = 64,
+};
+
+enum hook {
+	HOOK_XDP = 0,
+	HOOK_TC_INGRESS = 1,
+	HOOK_TC_EGRESS = 2,
+	HOOK_MAX = 3,
+};
+
+enum role {
+	ROLE_NONE = 0,
+	ROLE_UPLINK = 1,
+	ROLE_WORKLOAD = 2,
+};
+
+/* ---- cells: the one shape of every exact-match table ---- */
+/*
+ * Open addressing over 64-byte buckets of two cells. A key's home bucket is
+ * cell_hash(key) & mask; a key that finds its bucket full goes on to the next
+ * one, up to CELL_PROBES buckets, and adds one to `overflow` of every bucket
+ * that it passed over, so that a lookup stops at a bucket with overflow 0.
+ * A cell with value 0 is empty. Cells never move, so a reader needs no lock;
+ * userspace lets a grace period pass before it gives a freed cell a new key.
+ */
+#define CELL_KEY_WORDS 5
+#define CELLS_PER_BUCKET 2
+#define CELL_PROBES 8
+
+struct cell {
+	__u32 key[CELL_KEY_WORDS];
+	__u32 value;
+};
+
+struct cell_bucket {
+	struct cell cells[CELLS_PER_BUCKET];
+	__u32 overflow;
+	__u32 pad[3];
+};
+
+/*
+ * ---- prefix tables (addresses, deny list): longest match in two steps ----
+ * roots[prefix_root_index(addr)] covers one /16 (IPv4 in 0..65535, IPv6 in
+ * 65536..131071, by the first 16 bits of the address). `value` is the longest
+ * prefix of at most 16 bits; bit (128 - length) of `lengths` says that a
+ * longer prefix of that length starts under this root. Lengths count in the
+ * 128-bit form, so IPv4 /32 is 128 and /24 is 120. Longer prefixes are cells:
+ * key = the four address words masked, and the length; value as the root's.
+ */
+#define PREFIX_ROOTS 131072
+#define PREFIX_V6_ROOT 65536
+
+struct prefix_root {
+	__u64 lengths[2]; /* [0]: bit 0 = /128 ... bit 63 = /65; [1]: /64 ... /1 */
+	__u32 value;
+	__u32 pad[3];
+};
+
+/* ---- addresses -> endpoints ---- */
+enum endpoint_flags {
+	ENDPOINT_WORKLOAD = 1,	   /* a local workload behind `ifindex` */
+	ENDPOINT_HOST = 2,	   /* an address of this host */
+	ENDPOINT_SERVICE = 4,	   /* service_cells has entries for it */
+	ENDPOINT_VIRTUAL = 8,	   /* service address that no host owns */
+	ENDPOINT_INGRESS = 16,	   /* policy enforced towards it */
+	ENDPOINT_EGRESS = 32,	   /* policy enforced from it */
+	ENDPOINT_REMOTE_NODE = 64, /* an address of another host */
+};
+
+/*
+ * An address table value is an index here; entry 0 is "everything else"
+ * (identity world). A prefix of a CIDR rule has an entry with an identity only.
+ */
+struct endpoint {
+	__u32 identity;
+	__u32 flags;
+	__u32 ifindex;	     /* host side of a workload, else 0 */
+	__u8 mac[6];	     /* of the workload's side; all zero = not known */
+	__u8 iface_mac[6];   /* of the host's side */
+	__u32 pad[2];
+};
+
+/* Reserved identities; the numbers are Cilium's. */
+enum identity {
+	IDENTITY_UNKNOWN = 0,
+	IDENTITY_HOST = 1,
+	IDENTITY_WORLD = 2,
+	IDENTITY_UNMANAGED = 3,
+	IDENTITY_REMOTE_NODE = 6,
+	IDENTITY_FIRST_LABELS = 256,
+	IDENTITY_FIRST_CIDR = 0x1000000,
+};
+
+/*
+ * ---- services ----
+ * service_cells: key = address words, be16 port << 16 | protocol; value =
+ * index into `services` (never 0). The 5th key word is
+ * service_key_word(port, proto).
+ */
+enum service_flags {
+	SERVICE_DSR = 1,    /* IPIP / IP6IP6 to remote backends */
+	SERVICE_REJECT = 2, /* answer when no backend is ready, else drop */
+	SERVICE_AFFINITY = 4,
+};
+
+enum fail_mode {
+	FAIL_LAST = 0, /* keep the L4 state */
+	FAIL_OPEN = 1,
+	FAIL_CLOSED = 2,
+};
+
+struct service {
+	__u32 n_backends;    /* that take new flows */
+	__u32 maglev;	     /* index into `maglevs` */
+	__u32 maglev_size;   /* entries of that ring */
+	__u32 affinity_secs;
+	__u16 flags;
+	__u8 fail_mode;
+	__u8 proto;
+	__be16 port;
+	__u16 pad;
+	__u32 group;	     /* same Service and port: affinity is shared */
+	__u32 pad2;
+};
+
+enum backend_flags {
+	BACKEND_READY = 1,    /* takes new flows */
+	BACKEND_DRAINING = 2, /* keeps its flows, takes no new one */
+	BACKEND_LOCAL = 4,    /* a workload of this host */
+};
+
+struct backend {
+	__be32 addr[4];
+	__be16 port;
+	__u8 proto;
+	__u8 flags;
+	__u32 group; /* of struct service */
+	__u32 pad[2];
+};
+
+struct backend_stats { /* per CPU */
+	__u64 packets[2]; /* [0] towards the backend, [1] from it */
+	__u64 bytes[2];
+	__u64 connections;
+};
+
+struct affinity_key {
+	__be32 client[4];
+	__u32 group;
+};
+
+struct affinity {
+	__u32 backend;
+	__u32 last_seen;
+};
+
+/*
+ * ---- policy ----
+ * The (protocol, port) pairs that the rules tell apart fall into classes:
+ * port_classes[policy_class_index(gen, proto_row, port)] holds four __u16 in
+ * one __u64, lowest port in the lowest bits. Class 0 = no rule names it.
+ * For ICMP the "port" is the type.
+ *
+ * policy_cells: key[0] subject identity, key[1] remote identity (0 = any),
+ * key[2] class or POLICY_ROW, key[3] = direction | gen << 8, key[4] = 0.
+ * value = policy_value bits | rule number << 8 (rule 0 = default).
+ * Lookup, first hit wins: row(remote) [its cell(class) when it has cells, else
+ * its own verdict], then row(any) likewise, else default deny. A row without
+ * ALLOW and DENY is default deny. The compiler resolves deny over allow and
+ * the wildcard row into every more specific row, so that first hit is right.
+ * gen = policy_rev & 1: a change writes the other generation, then flips.
+ */
+#define POLICY_ROW 0xffffffff
+#define POLICY_CLASS_ROWS 5 /* TCP, UDP, SCTP, ICMP, ICMPv6 */
+#define POLICY_CLASS_ENTRIES (2 * POLICY_CLASS_ROWS * 16384)
+
+enum direction {
+	DIRECTION_INGRESS = 0, /* subject is the destination */
+	DIRECTION_EGRESS = 1,  /* subject is the source */
+};
+
+enum policy_value {
+	POLICY_ALLOW = 1,
+	POLICY_DENY = 2,
+	POLICY_HAS_CELLS = 4,
+};
+
+/* ---- flows ---- */
+enum flow_kind {
+	FLOW_FREE = 0,
+	FLOW_ORIG = 1,	/* key = the packet as the opener sends it */
+	FLOW_REPLY = 2, /* key = the packet as the answerer sends it */
+};
+
+enum flow_state {
+	FLOW_NEW = 0,	      /* TCP: SYN seen; half open */
+	FLOW_ESTABLISHED = 1, /* TCP: answered */
+	FLOW_CLOSING = 2,     /* TCP: one FIN */
+	FLOW_CLOSED = 3,      /* TCP: both FIN, or RST */
+	FLOW_UDP = 4,	      /* not answered */
+	FLOW_UDP_STREAM = 5,  /* answered */
+	FLOW_ICMP = 6,
+	FLOW_OTHER = 7,
+	FLOW_STATES = 8,
+};
+
+enum flow_flags {
+	FLOW_NAT = 1,	       /* new_* differs from the key */
+	FLOW_SNAT = 2,	       /* source port taken from the pool */
+	FLOW_DSR = 4,
+	FLOW_FIN_ORIG = 8,
+	FLOW_FIN_REPLY = 16,
+	FLOW_SPILLED = 32,     /* sits in its second bucket */
+	FLOW_LOCAL = 64,       /* either end is a local workload: tc serves it */
+	FLOW_POLICY = 128,     /* either end is under policy: recheck on change */
+	FLOW_FAIL_OPEN = 256,
+	FLOW_FAIL_CLOSED = 512,
+	FLOW_BY_XDP = 1024,    /* last packet was served by XDP, else tc */
+};
+
+struct flow_key {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+	__u8 proto;
+	__u8 pad[3];
+};
+
+struct flow {
+	struct flow_key key;
+	__be32 new_saddr[4];
+	__be32 new_daddr[4];
+	__be16 new_sport;
+	__be16 new_dport;
+	__u32 service; /* index, 0 = none */
+	__u32 backend; /* index, 0 = none */
+	__u32 peer;    /* slot number of the other direction */
+	__u32 policy_rev;
+	__u32 created;
+	__u64 packets; /* of this direction */
+	__u64 bytes;
+};
+
+/*
+ * 512 bytes: one line of header, then four flows. A slot number is bucket * 4
+ * + slot. `seq` is odd while a slot is written; a reader that sees it change
+ * has read nothing. tag 0 = free. `spilled` counts keys whose first bucket is
+ * this one and that sit in their second.
+ */
+#define FLOW_SLOTS 4
+
+struct flow_bucket {
+	__u32 seq[FLOW_SLOTS];
+	__u32 last_seen[FLOW_SLOTS];
+	__u16 tag[FLOW_SLOTS];
+	__u16 flags[FLOW_SLOTS];
+	__u8 kind[FLOW_SLOTS];
+	__u8 state[FLOW_SLOTS];
+	__u32 spilled;
+	__u32 pad;
+	struct flow slots[FLOW_SLOTS];
+};
+
+struct fragment_key {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be32 id;
+	__u32 proto;
+};
+
+struct fragment {
+	__be16 sport;
+	__be16 dport;
+	__u32 last_seen;
+};
+
+/* ---- interfaces, configuration ---- */
+#define IFACES_MAX 1024 /* power of two; open addressing by ifindex */
+#define IFACE_PROBES 8
+
+struct iface {
+	__u32 ifindex; /* 0 = free */
+	__u8 role;
+	__u8 prefilter_hook; /* enum hook where the deny list runs for it */
+	__u8 mac[6];
+	__u32 mtu;
+	__be32 addr4[4]; /* source for hairpin NAT; all zero = none */
+	__be32 addr6[4];
+	__u32 pad[2];
+};
+
+struct reason_stats { /* per CPU; index = reason_index(slot, hook, reason) */
+	__u64 packets;
+	__u64 bytes;
+};
+
+enum config_flags {
+	CONFIG_DENY_LIST = 1,	   /* the deny list is not empty */
+	CONFIG_CHECK_SOURCE = 2,   /* workloads may only send from their address */
+	CONFIG_HOST_INGRESS = 4,   /* the host always reaches its workloads */
+	CONFIG_ANSWER_ECHO = 8,
+};
+
+struct config {
+	__u32 abi_version;
+	__u32 hash_seed;
+	__u32 policy_rev; /* bit 0 = generation in use */
+	__u32 nexthop_rev;
+	__u32 hz;
+	__u32 heartbeat_timeout; /* jiffies */
+	__u32 flags;
+	__u16 snat_port_min; /* host order */
+	__u16 snat_port_max;
+	__u32 timeouts[FLOW_STATES]; /* jiffies */
+	__be32 host_addr4[4];	     /* source when a workload meets itself */
+	__be32 host_addr6[4];
+};
+
+struct heartbeat {
+	__u32 last; /* jiffies, written by the `beat` program */
+	__u32 pad;
+};
+
+struct nexthop { /* per CPU cache of bpf_fib_lookup */
+	__be32 daddr[4];
+	__u32 rev;
+	__u32 ifindex;
+	__u32 mtu;
+	__u8 smac[6];
+	__u8 dmac[6];
+};
+
+/* What `sweep` did in one call; see tables.bpf.c. */
+struct sweep {
+	__u32 cursor;	/* in: first bucket; out: the next one */
+	__u32 n_buckets; /* in: how many to look at */
+	__u32 live;
+	__u32 expired;
+	__u32 by_state[FLOW_STATES];
+};
+
+/* What a dry run (terrace explain) found out. */
+struct trace {
+	__u32 reason;
+	__u32 service;
+	__u32 backend;
+	__u32 src_identity;
+	__u32 dst_identity;
+	__u32 policy; /* policy value of the deciding lookup; 0 = none made */
+	__u32 policy_direction;
+	__u32 flow_kind; /* FLOW_FREE = no flow yet */
+	__u32 flow_state;
+	__u32 out_ifindex;
+	struct flow_key key;
+	__be32 new_saddr[4];
+	__be32 new_daddr[4];
+	__be16 new_sport;
+	__be16 new_dport;
+};
+
+enum event_kind {
+	EVENT_NO_NEIGHBOUR = 1,
+	EVENT_FLOWS_FULL = 2,
+	EVENT_SNAT_PORTS_FULL = 3,
+};
+
+struct event { /* ring buffer `events`, at most one per kind, CPU and jiffy */
+	__u32 kind;
+	__u32 ifindex;
+	__be32 addr[4];
+	__u32 service;
+	__u32 pad;
+};
+
+/*
+ * ---- maps: names as in maps.h, pinned under <pin root>/maps ----
+ * array:        config[1] heartbeat[1] ifaces[IFACES_MAX]
+ *               services[] service_cells[] backends[] endpoints[]
+ *               address_roots[PREFIX_ROOTS] address_cells[]
+ *               deny_roots[PREFIX_ROOTS] deny_cells[]
+ *               port_classes[POLICY_CLASS_ENTRIES] policy_cells[]
+ *               flows[buckets] flow_locks[1024] traces[1]
+ * array of maps: maglevs[]: inner array of __u64 = two __u32 backend indexes,
+ *               the even slot in the low half; slot i of ring = entry i / 2
+ * per-CPU array: reasons[IFACES_MAX * HOOK_MAX * REASON_MAX]
+ *               backend_stats[] nexthops[1024]
+ * LRU hash:     affinities fragments
+ * other:        events (ring buffer), xdp_programs (program array, 1)
+ * Table sizes are powers of two for cells and flows (index = hash & (n - 1)).
+ */
+
+#endif

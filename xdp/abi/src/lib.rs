@@ -1,0 +1,1 @@
+//! The contract between Terrace's BPF programs and userspace.

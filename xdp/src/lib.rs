@@ -1,0 +1,1 @@
+//! Terrace's XDP programs and their loader.

@@ -1,0 +1,37 @@
+//! What the control socket says: HTTP and JSON on a unix socket, under `/v1`.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | [`Status`] |
+//! | `GET /v1/plan` | [`Plan`] |
+//! | `GET /v1/services` | `Vec<`[`Service`]`>` |
+//! | `GET /v1/policy` | `Vec<`[`Policy`]`>` |
+//! | `GET /v1/identities` | `Vec<`[`Identity`]`>` |
+//! | `GET /v1/flows?`[`FlowQuery`] | [`Flows`] |
+//! | `GET /v1/reasons` | `Vec<`[`ReasonCount`]`>` |
+//! | `GET /v1/version` | [`Version`] |
+//! | `POST /v1/explain` [`ExplainRequest`] | [`ExplainAnswer`] |
+//! | `POST /v1/reload` | [`Reload`] |
+//!
+//! Any other status code than 200 carries an [`Error`]. Counters are exact
+//! totals since the tables were made; `_ms` are milliseconds, `unix_ms` since
+//! the epoch; bytes are those of the IP packet with its link header.
+
+mod explain;
+mod flows;
+mod mesh;
+mod status;
+
+pub use explain::{
+    ExplainAnswer, ExplainRequest, ExplainedPacket, HeaderChange, Hop, PacketSpec, PolicyHit,
+    TupleSpec,
+};
+pub use flows::{Flow, FlowQuery, Flows, Tuple};
+pub use mesh::{
+    Backend, Direction, Frontend, Identity, Policy, PolicyRule, RuleVerdict, Service, Source,
+    Traffic,
+};
+pub use status::{
+    Attachment, Blocker, Error, Event, FlowTable, Interface, Manifests, Phase, Placement, Plan,
+    ReasonCount, Reload, Role, Status, TableUse, Tier, Version,
+};

@@ -1,0 +1,194 @@
+//! The daemon itself: its state, interfaces, plan, counters and errors.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Where work runs (DESIGN section 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tier {
+    Nic,
+    XdpNative,
+    XdpGeneric,
+    Tc,
+    Socket,
+    Worker,
+}
+
+/// What an interface is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Towards the network.
+    Uplink,
+    /// The host side of a container, a VM or a process group.
+    Workload,
+}
+
+/// How far the daemon is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    Starting,
+    Ready,
+    Stopping,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: Version,
+    pub phase: Phase,
+    pub node_name: String,
+    pub pid: u32,
+    pub started_unix_ms: u64,
+    pub uptime_ms: u64,
+    pub config: String,
+    pub pin_root: String,
+    /// Since the last beat that the BPF programs saw.
+    pub heartbeat_age_ms: u64,
+    /// True when this daemon took over the tables of an earlier one.
+    pub taken_over: bool,
+    pub manifests: Manifests,
+    pub interfaces: Vec<Interface>,
+    pub flows: FlowTable,
+    pub tables: Vec<TableUse>,
+    /// The latest events, newest first.
+    pub events: Vec<Event>,
+}
+
+/// The folder of manifests, as applied.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Manifests {
+    pub folder: String,
+    pub files: usize,
+    /// Counts applied changes since the start of the daemon.
+    pub revision: u64,
+    pub applied_unix_ms: u64,
+    pub services: usize,
+    pub backends: usize,
+    pub ready_backends: usize,
+    pub policies: usize,
+    pub identities: usize,
+    pub denied_prefixes: usize,
+    /// Errors of the latest change when it was refused; the state before it
+    /// still serves. Empty when the folder is applied as it is.
+    pub refused: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Interface {
+    pub name: String,
+    pub ifindex: u32,
+    pub role: Role,
+    pub driver: String,
+    pub up: bool,
+    pub mtu: u32,
+    pub mac: String,
+    pub addresses: Vec<String>,
+    pub attachments: Vec<Attachment>,
+}
+
+/// One program on one hook.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// `xdp`, `tc-ingress` or `tc-egress`.
+    pub hook: String,
+    /// `native`, `generic`, `tcx` or `clsact`.
+    pub kind: String,
+    pub program_id: u32,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FlowTable {
+    /// Slots in use; a connection uses two, one a direction.
+    pub used: u64,
+    pub capacity: u64,
+    /// By name of the state: `new`, `established`, `closing`, `closed`, `udp`,
+    /// `udp-stream`, `icmp`, `other`.
+    pub by_state: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TableUse {
+    pub table: String,
+    pub used: u64,
+    pub capacity: u64,
+    pub bytes: u64,
+}
+
+/// Something that an operator should know of, as it happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub unix_ms: u64,
+    /// `info`, `warning` or `error`.
+    pub severity: String,
+    /// A stable name: `tier-fallback`, `flows-full`, `manifests-refused`, ...
+    pub kind: String,
+    pub message: String,
+    /// How often it happened since it was first seen.
+    pub count: u64,
+}
+
+/// All placements of this host.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub placements: Vec<Placement>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Placement {
+    pub task: String,
+    pub iface: String,
+    pub tier: Tier,
+    pub reason: String,
+    /// Why no better tier was taken, best tier first.
+    pub blockers: Vec<Blocker>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Blocker {
+    pub tier: Tier,
+    pub why: String,
+    pub fix: String,
+}
+
+/// One counter of the `reasons` table; only those above zero are sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReasonCount {
+    pub iface: String,
+    pub hook: String,
+    pub number: u32,
+    pub reason: String,
+    /// `pass`, `forward`, `answer` or `drop`.
+    pub class: String,
+    pub text: String,
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+/// What `POST /v1/reload` did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reload {
+    pub revision: u64,
+    /// Changes written to the tables.
+    pub changes: usize,
+    pub took_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    pub version: String,
+    pub abi_version: u32,
+}
+
+/// The body of every answer that is not 200.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Error {
+    /// What failed and why.
+    pub error: String,
+    /// What to do.
+    pub fix: String,
+    /// One line per fault, when there are several (a refused reload).
+    pub details: Vec<String>,
+}

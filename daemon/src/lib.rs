@@ -1,0 +1,3 @@
+//! The Terrace daemon and command line.
+
+pub mod api;

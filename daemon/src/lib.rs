@@ -1,3 +1,4 @@
 //! The Terrace daemon and command line.
 
 pub mod api;
+pub mod config;

@@ -1,1 +1,77 @@
-fn main() {}
+//! `cargo xtask`: the one entry point of Terrace's build, tests and demo.
+//! `ci/README.md` is its manual.
+
+mod abi;
+mod bench;
+mod budget;
+mod demo;
+mod docs;
+mod lint;
+mod packages;
+mod setup;
+mod shell;
+mod suite;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about, version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install the Debian packages that are missing (root, apt), else list them
+    Setup,
+    /// Run the main job in network namespaces, with every claim checked
+    Demo(demo::Options),
+    /// Set up, then run the whole test suite
+    Test(suite::Options),
+    /// Formats, clippy and the tidy checks
+    Lint(lint::Options),
+    /// Lint, then test, then demo: what .ci/run calls
+    Ci,
+    /// Verified instructions of every BPF program against ci/budget.toml
+    Budget(budget::Options),
+    /// Benchmarks, with the arguments of terrace-bench
+    Bench(bench::Options),
+    /// Record the layout of abi.h in ci/abi.toml; a change needs a new ABI_VERSION
+    RecordAbi,
+    /// Write man pages and shell completions to target/docs
+    Docs,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Setup => setup::run(),
+        Task::Demo(options) => demo::run(&options),
+        Task::Test(options) => suite::run(&options),
+        Task::Lint(options) => lint::run(&options),
+        Task::Ci => ci(),
+        Task::Budget(options) => budget::run(&options),
+        Task::Bench(options) => bench::run(&options),
+        Task::RecordAbi => abi::record(),
+        Task::Docs => docs::run(),
+    }
+}
+
+/// The demo comes before the suite, whose count is the last line.
+fn ci() -> Result<()> {
+    lint::run(&lint::Options::default())?;
+    suite::run(&suite::Options::default())
+}

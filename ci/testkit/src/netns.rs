@@ -145,22 +145,25 @@ impl Drop for Netns {
     }
 }
 
-/// Removes the namespaces and pin roots whose process is gone.
-pub fn sweep() {
-    let Ok(entries) = std::fs::read_dir(RUN_NETNS) else {
-        return crate::pins::sweep();
-    };
-    let names = entries
-        .flatten()
-        .filter_map(|e| e.file_name().into_string().ok());
-    for name in names.filter(|name| is_left_over(name)) {
-        remove(&name);
+/// Removes the namespaces and pin roots whose process is gone; their names.
+pub fn sweep() -> Vec<String> {
+    let mut left = left_overs_in(Path::new(RUN_NETNS));
+    for name in &left {
+        remove(name);
     }
-    crate::pins::sweep();
+    left.extend(crate::pins::sweep());
+    left
+}
+
+/// Names in `folder` whose process has ended.
+pub(crate) fn left_overs_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| is_left_over(name)).collect()
 }
 
 /// Whether this name is `<prefix>...-<pid>-<n>` of a process that has ended.
-pub(crate) fn is_left_over(name: &str) -> bool {
+fn is_left_over(name: &str) -> bool {
     let mut parts = name.rsplitn(3, '-');
     let n = parts.next().and_then(|n| n.parse::<u32>().ok());
     let pid = parts.next().and_then(|pid| pid.parse::<u32>().ok());

@@ -56,15 +56,11 @@ pub fn mount_bpffs() -> Result<()> {
         .map_err(Error::errno(format!("mount bpf at {BPFFS}")))
 }
 
-/// Removes the pin roots of processes that have ended.
-pub(crate) fn sweep() {
-    let Ok(entries) = fs::read_dir(BPFFS) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name().into_string().unwrap_or_default();
-        if crate::netns::is_left_over(&name) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
+/// Removes the pin roots of processes that have ended; their names.
+pub(crate) fn sweep() -> Vec<String> {
+    let left = crate::netns::left_overs_in(Path::new(BPFFS));
+    for name in &left {
+        let _ = fs::remove_dir_all(Path::new(BPFFS).join(name));
     }
+    left
 }

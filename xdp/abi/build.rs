@@ -22,6 +22,7 @@ fn main() -> Result<()> {
     check_padding(&btf, &declared(&header, "struct"))?;
     fs::write(out.join("consts.rs"), consts(&btf, &header)?)?;
     fs::write(out.join("plain.rs"), plain(&declared(&header, "struct")))?;
+    terrace_bpf_build::compile("src/bpf/tables.bpf.c".as_ref(), "tables")?;
     fs::write(out.join("reasons.rs"), reasons(&parse_reasons(&header)?)?)?;
     Ok(())
 }

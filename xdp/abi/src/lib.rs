@@ -4,13 +4,19 @@
 //! reason that crosses the boundary is declared; this crate is its Rust side.
 //! build.rs makes [`types`], [`consts`] and [`Reason`] from it.
 
+mod error;
 mod limits;
+mod maps;
+mod object;
 mod plain;
 mod reason;
 mod skeleton;
 mod table;
 
 pub mod hash;
+pub mod messages;
+pub mod pins;
+pub mod sys;
 
 /// Every `#define` and enum value of abi.h, under its C name.
 pub mod consts {
@@ -22,7 +28,10 @@ pub mod types {
     pub use crate::skeleton::types::*;
 }
 
+pub use error::Error;
 pub use limits::{Limits, cell_buckets};
+pub use maps::{Events, FlowEntry, Flows, Maps, ReasonCount, default_config};
+pub use object::{Constant, Program, load};
 pub use plain::Plain;
 pub use reason::{Class, Reason};
 pub use table::Table;

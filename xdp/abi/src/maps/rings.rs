@@ -1,0 +1,121 @@
+//! Maglev rings: one inner map for each set of backends.
+
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
+use libbpf_rs::{MapCore as _, MapFlags, MapHandle, MapType};
+
+use super::Maps;
+use super::tables::{read_array, write_array};
+use crate::Error;
+use crate::error::io;
+
+const TABLE: &str = "maglevs";
+const ENTRY: usize = size_of::<u64>();
+
+impl Maps {
+    /// Makes a ring of these entries and puts it in place of the one before, if
+    /// any: a packet sees the old ring or the new one. An entry is two backend
+    /// indexes, the even slot in the low half.
+    pub fn set_ring(&self, index: u32, entries: &[u64]) -> Result<(), Error> {
+        self.set_rings(&[(index, entries)])
+    }
+
+    /// Like [`Maps::set_ring`] for many rings; the kernel waits for one grace
+    /// period instead of one for each (Linux 6.8).
+    pub fn set_rings(&self, rings: &[(u32, &[u64])]) -> Result<(), Error> {
+        for rings in rings.chunks(MAX_OPEN) {
+            let made: Vec<(u32, MapHandle)> = rings
+                .iter()
+                .map(|(index, entries)| Ok((*index, make_ring(entries)?)))
+                .collect::<Result<_, Error>>()?;
+            let values: Vec<(u32, [u8; 4])> = made
+                .iter()
+                .map(|(index, ring)| (*index, (ring.as_fd().as_raw_fd() as u32).to_ne_bytes()))
+                .collect();
+            let entries = values
+                .iter()
+                .map(|(index, value)| (*index, value.as_slice()));
+            write_array(self.map(TABLE), TABLE, 4, entries)?;
+        }
+        Ok(())
+    }
+
+    /// Changes single entries of a ring in place, each at once.
+    pub fn patch_ring(&self, index: u32, entries: &[(u32, u64)]) -> Result<(), Error> {
+        let missing = || std::io::Error::other(format!("there is no ring {index}"));
+        let ring = self.ring_map(index)?.ok_or_else(|| Error::Write {
+            table: TABLE,
+            source: missing(),
+        })?;
+        let values: Vec<(u32, [u8; ENTRY])> = entries
+            .iter()
+            .map(|(slot, entry)| (*slot, entry.to_ne_bytes()))
+            .collect();
+        let entries = values.iter().map(|(slot, value)| (*slot, value.as_slice()));
+        write_array(&ring, TABLE, ENTRY, entries)
+    }
+
+    /// Removes a ring; one that is not there is no error.
+    pub fn drop_ring(&self, index: u32) -> Result<(), Error> {
+        match self.map(TABLE).delete(&index.to_ne_bytes()) {
+            Err(error) if error.kind() != libbpf_rs::ErrorKind::NotFound => Err(Error::Write {
+                table: TABLE,
+                source: io(error),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The entries of a ring; `None` if there is none.
+    pub fn ring(&self, index: u32) -> Result<Option<Vec<u64>>, Error> {
+        let Some(ring) = self.ring_map(index)? else {
+            return Ok(None);
+        };
+        let image = read_array(&ring, TABLE)?;
+        let entries = image.as_chunks::<ENTRY>().0;
+        Ok(Some(
+            entries
+                .iter()
+                .map(|entry| u64::from_ne_bytes(*entry))
+                .collect(),
+        ))
+    }
+
+    fn ring_map(&self, index: u32) -> Result<Option<MapHandle>, Error> {
+        let read_error = |error| Error::Read {
+            table: TABLE,
+            source: io(error),
+        };
+        let id = self
+            .map(TABLE)
+            .lookup(&index.to_ne_bytes(), MapFlags::ANY)
+            .map_err(read_error)?
+            .and_then(|id| id.first_chunk::<4>().map(|id| u32::from_ne_bytes(*id)));
+        id.map(MapHandle::from_map_id)
+            .transpose()
+            .map_err(read_error)
+    }
+}
+
+/// Rings whose descriptors are open at one time.
+const MAX_OPEN: usize = 256;
+
+fn make_ring(entries: &[u64]) -> Result<MapHandle, Error> {
+    let opts = libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as _,
+        map_flags: libbpf_sys::BPF_F_INNER_MAP,
+        ..Default::default()
+    };
+    let size = entries.len().max(1) as u32;
+    let ring = MapHandle::create(MapType::Array, Some("ring"), 4, ENTRY as u32, size, &opts)
+        .map_err(|error| Error::Write {
+            table: TABLE,
+            source: io(error),
+        })?;
+    let values: Vec<[u8; ENTRY]> = entries.iter().map(|entry| entry.to_ne_bytes()).collect();
+    let entries = (0..)
+        .zip(&values)
+        .map(|(slot, value)| (slot, value.as_slice()));
+    write_array(&ring, TABLE, ENTRY, entries)?;
+    Ok(ring)
+}

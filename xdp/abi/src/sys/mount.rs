@@ -1,0 +1,40 @@
+//! The BPF file system.
+
+use std::io;
+use std::path::Path;
+
+use super::c_path;
+
+/// Whether `path` is on a BPF file system.
+pub fn is_bpffs(path: &Path) -> io::Result<bool> {
+    let path = c_path(path)?;
+    let mut stat = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: `path` is a C string and `stat` has room for one statfs.
+    if unsafe { libc::statfs(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded and filled it in.
+    let stat = unsafe { stat.assume_init() };
+    Ok(stat.f_type == libc::BPF_FS_MAGIC as libc::__fsword_t)
+}
+
+/// Mounts a BPF file system at `path`, with the modes that systemd uses.
+pub fn mount_bpffs(path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RELATIME;
+    // SAFETY: all strings are C strings that outlive the call.
+    let result = unsafe {
+        libc::mount(
+            c"bpf".as_ptr(),
+            path.as_ptr(),
+            c"bpf".as_ptr(),
+            flags,
+            c"mode=700".as_ptr().cast(),
+        )
+    };
+    if result != 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

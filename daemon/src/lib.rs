@@ -2,3 +2,6 @@
 
 pub mod api;
 pub mod config;
+pub mod health;
+pub mod netlink;
+pub mod run;

@@ -1,0 +1,12 @@
+//! Health checks: a TCP connection or an HTTP GET to each backend.
+//!
+//! `thresholds` decides from answers (pure), `probe` asks, `checker` keeps one
+//! task per backend.
+
+mod checker;
+mod probe;
+mod thresholds;
+
+pub use checker::{Checker, Target, Verdict};
+pub use probe::{Probe, ask};
+pub use thresholds::Thresholds;

@@ -1,0 +1,3 @@
+//! `terrace run`: the daemon.
+
+pub mod events;

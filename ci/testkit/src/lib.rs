@@ -32,7 +32,7 @@ pub mod wait;
 
 pub use background::Background;
 pub use error::Error;
-pub use netns::{Netns, sweep};
+pub use netns::{Netns, clear, sweep};
 pub use nginx::HttpServer;
 pub use pins::{BPFFS, PinRoot, mount_bpffs};
 pub use topology::{Builder, Node, Topology, Uplink, Workload};

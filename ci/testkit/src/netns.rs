@@ -155,6 +155,17 @@ pub fn sweep() -> Vec<String> {
     left
 }
 
+/// Removes the namespaces whose name begins with `prefix`, whoever made them:
+/// for the fixed names of the demo, whose caller holds the demo's lock.
+pub fn clear(prefix: &str) {
+    let entries = std::fs::read_dir(RUN_NETNS).into_iter().flatten().flatten();
+    for name in entries.filter_map(|entry| entry.file_name().into_string().ok()) {
+        if name.starts_with(prefix) {
+            remove(&name);
+        }
+    }
+}
+
 /// Names in `folder` whose process has ended.
 pub(crate) fn left_overs_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

@@ -23,6 +23,9 @@ const LEFT_OVERS: [&str; 6] = [
     concat!("#[ig", "nore"),
 ];
 
+/// First line of every C file: BPF programs and their headers.
+const C_LICENCE: &str = "/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */";
+
 pub fn faults(files: &[PathBuf]) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     for file in files.iter().filter(|file| is_source(file)) {
@@ -41,6 +44,10 @@ fn is_source(file: &Path) -> bool {
     matches!(extension, Some("rs" | "c" | "h" | "sh"))
 }
 
+fn is_c(file: &Path) -> bool {
+    file.extension().is_some_and(|ext| ext == "c" || ext == "h")
+}
+
 fn faults_of(file: &Path, text: &str) -> Vec<String> {
     let name = file.display();
     let mut faults = Vec::new();
@@ -55,6 +62,9 @@ fn faults_of(file: &Path, text: &str) -> Vec<String> {
         faults.push(format!(
             "{name}: a module foo is foo.rs and foo/, never mod.rs"
         ));
+    }
+    if is_c(file) && !text.starts_with(C_LICENCE) {
+        faults.push(format!("{name}: the first line must be `{C_LICENCE}`"));
     }
     for (number, line) in text.lines().enumerate() {
         if let Some(word) = LEFT_OVERS.iter().find(|word| line.contains(*word)) {
@@ -71,11 +81,13 @@ mod tests {
     #[test]
     fn each_rule_finds_its_fault_and_nothing_else() {
         let long = "x\n".repeat(TOO_LONG + 1);
+        let long_c = format!("{C_LICENCE}\n{long}");
         let left_over = format!("fn a() {{}}\n// {} later\n", LEFT_OVERS[0]);
         let rows = [
             ("fine", "a/b.rs", "fn a() {}\n", None),
             ("too long", "a/b.rs", long.as_str(), Some("more than 500")),
-            ("long by leave", LONG_FILES[0].0, long.as_str(), None),
+            ("long by leave", LONG_FILES[0].0, long_c.as_str(), None),
+            ("no licence", "a/b.h", "int a;\n", Some("first line")),
             ("mod.rs", "a/mod.rs", "", Some("never mod.rs")),
             ("left over", "a/b.rs", left_over.as_str(), Some("a/b.rs:2")),
         ];

@@ -5,6 +5,7 @@
 
 pub mod deny;
 mod faults;
+pub mod manifests;
 mod resolve;
 mod section;
 #[cfg(test)]

@@ -122,6 +122,26 @@ impl Flows {
 }
 
 impl FlowQuery {
+    /// # Errors
+    /// The first filter that can't match anything because of its form.
+    pub fn check(&self) -> Result<(), String> {
+        let named = [
+            ("backend", &self.backend),
+            ("from", &self.from),
+            ("to", &self.to),
+        ];
+        for (name, value) in named {
+            if let Some(value) = value
+                && !is_endpoint(value)
+            {
+                return Err(format!(
+                    "{name}: {value:?} is no address, prefix or address:port"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     pub fn matches(&self, flow: &Flow) -> bool {
         let holds = |wanted: &Option<String>, test: &dyn Fn(&str) -> bool| {
             wanted.as_deref().is_none_or(test)
@@ -169,4 +189,10 @@ fn endpoint_matches(wanted: &str, endpoint: SocketAddr) -> bool {
     wanted
         .parse::<SocketAddr>()
         .is_ok_and(|wanted| wanted == endpoint)
+}
+
+fn is_endpoint(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok()
+        || text.parse::<ipnet::IpNet>().is_ok()
+        || text.parse::<SocketAddr>().is_ok()
 }

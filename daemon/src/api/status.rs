@@ -182,7 +182,18 @@ pub struct Version {
     pub abi_version: u32,
 }
 
-/// The body of every answer that is not 200.
+impl Version {
+    pub fn of_this_program() -> Version {
+        Version {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            abi_version: terrace_abi::consts::ABI_VERSION,
+        }
+    }
+}
+
+/// The body of every answer that is not 200. Status codes: 400 the request is
+/// wrong, 403 not permitted, 422 configuration or manifests refused, 503 not
+/// ready yet, 500 the work failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Error {
     /// What failed and why.

@@ -1,0 +1,63 @@
+//! The command line: reads arguments, asks the daemon or the pins, prints.
+
+pub mod args;
+mod check;
+mod daemon;
+mod exit;
+mod explain;
+mod generate;
+mod output;
+mod plan;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+pub use exit::{Code, Failure};
+use output::Output;
+
+/// Parses the arguments of this process, runs them and prints what failed.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe is all that can go wrong here.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Code::Usage.into()
+            } else {
+                Code::Ok.into()
+            };
+        }
+    };
+    let output = Output::new(&cli.global);
+    match dispatch(&cli, &output) {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            output.failure(&failure);
+            failure.code.into()
+        }
+    }
+}
+
+fn dispatch(cli: &Cli, output: &Output) -> Result<Code, Failure> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Check(args) => check::check(global, args, output),
+        Command::Plan(args) => plan::plan(global, args, output),
+        Command::Status => show::status(global, output),
+        Command::Services(args) => show::services(global, args, output),
+        Command::Policy(args) => show::policy(global, args, output),
+        Command::Identities(args) => show::identities(global, args, output),
+        Command::Flows(args) => show::flows(global, args, output),
+        Command::Reasons(args) => show::reasons(global, args, output),
+        Command::Explain(args) => explain::explain(global, args, output),
+        Command::Reload => show::reload(global, output),
+        Command::Version => show::version(global, output),
+        Command::Completions(args) => generate::completions(args),
+        Command::Run(_) | Command::Detach(_) => Err(Failure::usage("not here yet", "")),
+        Command::Man(args) => generate::man(args, output),
+    }
+}

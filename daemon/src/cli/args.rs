@@ -1,0 +1,344 @@
+//! The grammar of the command line, with the help that people read.
+
+mod examples;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::api::Tier;
+use crate::config;
+
+const EXPLAIN_USAGE: &str = "terrace explain [OPTIONS] <tcp|udp|sctp|icmp> <SOURCE> <DESTINATION>
+       terrace explain [OPTIONS] --pcap <FILE>";
+
+/// Steers services and policy on this host at the highest tier that can do it right.
+///
+/// `terrace run` is the daemon. The other commands ask it over its control
+/// socket; check, plan, detach, version, completions and man work without it,
+/// and services, policy, identities, flows, reasons and explain read the pinned
+/// tables when no daemon runs (root only).
+#[derive(Debug, Parser)]
+#[command(name = "terrace", version, disable_help_subcommand = true)]
+#[command(after_long_help = examples::TERRACE, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of all commands")]
+pub struct Global {
+    /// The configuration
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "TERRACE_CONFIG",
+        global = true
+    )]
+    #[arg(default_value = config::DEFAULT_PATH)]
+    pub config: PathBuf,
+    /// The control socket [default: control_socket of the configuration]
+    #[arg(long, value_name = "PATH", env = "TERRACE_SOCKET", global = true)]
+    pub socket: Option<PathBuf>,
+    /// Print JSON: exact numbers, stable names
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to use colour; NO_COLOR is honoured
+    #[arg(long, value_name = "WHEN", global = true, default_value = "auto")]
+    pub color: Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon in the foreground
+    ///
+    /// Reads the configuration and the manifests, arms tc, attaches XDP where
+    /// the plan says so, and then follows changes of manifests, links,
+    /// addresses and health. A daemon that ends leaves forwarding as it is;
+    /// the next one takes the tables over. `terrace detach` removes them.
+    #[command(after_long_help = examples::RUN)]
+    Run(RunArgs),
+    /// Check the configuration and the manifests; apply nothing
+    ///
+    /// Prints every fault with file, line and what to do. Needs neither root
+    /// nor a daemon.
+    #[command(after_long_help = examples::CHECK)]
+    Check(CheckArgs),
+    /// Show where each task runs, and why not higher
+    ///
+    /// One line for each task and interface: the tier, the reason, and for
+    /// each better tier what is in its way and how to remove it. Asks the
+    /// daemon; with --offline, or when none runs, plans from the
+    /// configuration and this host as they are now, and attaches nothing.
+    #[command(after_long_help = examples::PLAN)]
+    Plan(PlanArgs),
+    /// Show the daemon, its interfaces, tables and latest events
+    #[command(after_long_help = examples::STATUS)]
+    Status,
+    /// Show services with their backends and their traffic
+    #[command(after_long_help = examples::SERVICES)]
+    Services(NameArgs),
+    /// Show policies, whom they select and what their rules allow
+    #[command(after_long_help = examples::POLICY)]
+    Policy(NameArgs),
+    /// Show identities with their labels and addresses
+    #[command(after_long_help = examples::IDENTITIES)]
+    Identities(IdentityArgs),
+    /// Show the connection table
+    ///
+    /// One line for each direction of a connection: its five-tuple, where it
+    /// goes instead, state, tier that served its latest packet, and traffic.
+    #[command(after_long_help = examples::FLOWS)]
+    Flows(FlowArgs),
+    /// Show what happened to packets, by interface, hook and reason
+    ///
+    /// Every packet that enters a program is counted under exactly one reason.
+    #[command(after_long_help = examples::REASONS)]
+    Reasons(ReasonArgs),
+    /// Run a packet through the live programs, without sending it
+    ///
+    /// Shows hook by hook: the reason, the service and backend, the flow, the
+    /// identities, the policy rule with its file, and the header fields that
+    /// change. Nothing is sent, counted or remembered.
+    #[command(after_long_help = examples::EXPLAIN, override_usage = EXPLAIN_USAGE)]
+    Explain(ExplainArgs),
+    /// Have the daemon read the manifests again
+    ///
+    /// The folder is watched, so this is for folders that can't be (NFS), and
+    /// for scripts that want to wait for the result.
+    #[command(after_long_help = examples::RELOAD)]
+    Reload,
+    /// Remove every trace of Terrace from this host, and prove it
+    ///
+    /// Detaches the programs, removes pins and tables, and puts sysctls back.
+    /// Then looks again, and fails when anything is left. Connections through
+    /// services end. Stop the daemon first.
+    #[command(after_long_help = examples::DETACH)]
+    Detach(DetachArgs),
+    /// Show the version of this program, and of the daemon when one runs
+    #[command(after_long_help = examples::VERSION)]
+    Version,
+    /// Print the completion script of a shell
+    #[command(after_long_help = examples::COMPLETIONS)]
+    Completions(CompletionArgs),
+    /// Write the man pages to a folder
+    #[command(after_long_help = examples::MAN)]
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Log filter: error, warn, info, debug, or by module (terrace::health=debug)
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "TERRACE_LOG",
+        default_value = "info"
+    )]
+    pub log: String,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Check these manifests (files or folders) instead of the configured folder
+    #[arg(value_name = "PATH")]
+    pub manifests: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Plan from the configuration and this host, even when a daemon runs
+    #[arg(long)]
+    pub offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct NameArgs {
+    /// Only this one: NAME or NAMESPACE/NAME
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct IdentityArgs {
+    /// Only these: a number, a label (app=web, app) or an address
+    #[arg(value_name = "WHICH")]
+    pub which: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct FlowArgs {
+    /// Service: NAME, NAMESPACE/NAME or NAMESPACE/NAME:PORT
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// Backend: ADDRESS or ADDRESS:PORT
+    #[arg(long, value_name = "ADDRESS")]
+    pub backend: Option<String>,
+    /// State of the connection
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<FlowState>,
+    /// Tier that served the latest packet
+    #[arg(long, value_name = "TIER")]
+    pub tier: Option<FlowTier>,
+    /// Source: ADDRESS, PREFIX or ADDRESS:PORT, before or after translation
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<String>,
+    /// Destination: ADDRESS, PREFIX or ADDRESS:PORT, before or after translation
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: Option<String>,
+    /// Show at most this many; 0 = all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FlowState {
+    New,
+    Established,
+    Closing,
+    Closed,
+    Udp,
+    UdpStream,
+    Icmp,
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FlowTier {
+    XdpNative,
+    XdpGeneric,
+    Tc,
+}
+
+impl From<FlowTier> for Tier {
+    fn from(tier: FlowTier) -> Tier {
+        match tier {
+            FlowTier::XdpNative => Tier::XdpNative,
+            FlowTier::XdpGeneric => Tier::XdpGeneric,
+            FlowTier::Tc => Tier::Tc,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct ReasonArgs {
+    /// List the reasons that counted nothing too
+    #[arg(long)]
+    pub all: bool,
+    /// Only this class
+    #[arg(long, value_name = "CLASS")]
+    pub class: Option<ReasonClass>,
+    /// Only this interface
+    #[arg(long, value_name = "NAME")]
+    pub iface: Option<String>,
+    /// Print what was counted since the last print, until interrupted
+    #[arg(long)]
+    pub watch: bool,
+    /// Seconds between two prints of --watch
+    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub interval: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReasonClass {
+    Pass,
+    Forward,
+    Answer,
+    Drop,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Protocol of the packet
+    #[arg(required_unless_present = "pcap", requires = "source")]
+    pub protocol: Option<PacketProtocol>,
+    /// Source, as ADDRESS:PORT ([ADDRESS]:PORT for IPv6; ADDRESS for icmp)
+    #[arg(requires = "destination", value_parser = endpoint)]
+    pub source: Option<SocketAddr>,
+    /// Destination, in the same form
+    #[arg(value_parser = endpoint)]
+    pub destination: Option<SocketAddr>,
+    /// Interface where the packet arrives [default: the workload that owns the
+    /// source, else the uplink]
+    #[arg(long, value_name = "NAME")]
+    pub iface: Option<String>,
+    /// TCP flags, letters of FSRPAU
+    #[arg(long, value_name = "FLAGS", default_value = "S", value_parser = tcp_flags)]
+    pub flags: String,
+    /// Bytes of payload
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=8000))]
+    pub payload: u16,
+    /// Take the packets from a capture (pcap, Ethernet) instead
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["protocol", "flags", "payload"])]
+    pub pcap: Option<PathBuf>,
+    /// At most this many packets of the capture; 0 = all
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub limit: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PacketProtocol {
+    Tcp,
+    Udp,
+    Sctp,
+    Icmp,
+}
+
+#[derive(Debug, Args)]
+pub struct DetachArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Only look what is there; remove nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Where the maps and links are pinned [default: pin_root of the configuration]
+    #[arg(long, value_name = "PATH")]
+    pub pin_root: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The folder; it is made when it is missing
+    pub folder: PathBuf,
+}
+
+/// An address with a port, or without one (port 0).
+fn endpoint(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(SocketAddr::new(address, 0));
+    }
+    let wanted = "write 192.0.2.1:80 or [2001:db8::1]:80";
+    text.parse()
+        .map_err(|_| format!("neither an address nor an address with a port; {wanted}"))
+}
+
+fn tcp_flags(text: &str) -> Result<String, String> {
+    let flags = text.to_ascii_uppercase();
+    match flags.chars().all(|flag| "FSRPAU".contains(flag)) {
+        true => Ok(flags),
+        false => {
+            Err("write letters of F (FIN), S (SYN), R (RST), P (PSH), A (ACK), U (URG)".into())
+        }
+    }
+}

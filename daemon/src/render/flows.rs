@@ -1,0 +1,98 @@
+//! The connection table.
+
+use std::fmt::Write;
+
+use super::table::{Table, cell, toned};
+use super::units::{bytes, count, duration_ms, plural, tier};
+use super::{Style, Tone};
+use crate::api::{Flow, Flows};
+
+/// One line a flow where the terminal is wide enough, else two.
+pub fn flows(flows: &Flows, style: &Style) -> String {
+    let mut text = match flows.flows.is_empty() {
+        true => String::new(),
+        false => {
+            let table = table(&flows.flows);
+            match style.width.is_none_or(|width| table.width() <= width) {
+                true => table.print(style),
+                false => flows.flows.iter().map(|flow| folded(flow, style)).collect(),
+            }
+        }
+    };
+    text.push_str(&foot(flows));
+    text
+}
+
+fn foot(flows: &Flows) -> String {
+    let total = plural(flows.total, "flow");
+    let shown = flows.flows.len();
+    match (flows.matched, flows.total) {
+        (_, 0) => "no flows\n".into(),
+        (0, _) => format!("none of {total} matches\n"),
+        (matched, _) if shown < matched => format!(
+            "{} of {} shown, {total} in the table; --limit 0 shows all\n",
+            count(shown as u64),
+            count(matched as u64)
+        ),
+        (matched, all) if matched < all => format!("{} of {total}\n", count(matched as u64)),
+        _ => format!("{total}\n"),
+    }
+}
+
+fn table(flows: &[Flow]) -> Table {
+    let heads = ["PROTO", "SOURCE", "DESTINATION", "TO", "STATE", "TIER"];
+    let numbers = [">PACKETS", ">BYTES", ">IDLE"];
+    let mut table = Table::new(&[heads.as_slice(), numbers.as_slice()].concat());
+    for flow in flows {
+        table.push(vec![
+            cell(flow.tuple.protocol_name()),
+            cell(flow.tuple.source.to_string()),
+            cell(flow.tuple.destination.to_string()),
+            cell(target(flow)),
+            toned(tone(flow), &flow.state),
+            cell(tier(flow.tier)),
+            cell(count(flow.packets)),
+            cell(bytes(flow.bytes)),
+            cell(duration_ms(flow.idle_ms)),
+        ]);
+    }
+    table
+}
+
+/// What the packet's destination becomes; replies have their source changed.
+fn target(flow: &Flow) -> String {
+    match flow.translated {
+        None => "-".into(),
+        Some(new) if flow.dsr => format!("{} dsr", new.destination),
+        Some(new) if new.destination != flow.tuple.destination => new.destination.to_string(),
+        Some(new) => format!("as {}", new.source),
+    }
+}
+
+fn tone(flow: &Flow) -> Tone {
+    match flow.state.as_str() {
+        "established" | "udp-stream" => Tone::Good,
+        "closing" | "closed" => Tone::Faint,
+        _ => Tone::Plain,
+    }
+}
+
+fn folded(flow: &Flow, style: &Style) -> String {
+    let mut text = format!("{}\n", flow.tuple);
+    if let Some(new) = flow.translated {
+        let _ = writeln!(text, "    as {} > {}", new.source, new.destination);
+    }
+    if !flow.service.is_empty() {
+        let _ = writeln!(text, "    of {}", flow.service);
+    }
+    let _ = writeln!(
+        text,
+        "    {}, {}, {} packets, {}, idle {}",
+        style.paint(tone(flow), &flow.state),
+        tier(flow.tier),
+        count(flow.packets),
+        bytes(flow.bytes),
+        duration_ms(flow.idle_ms)
+    );
+    text
+}

@@ -1,0 +1,246 @@
+//! The daemon's state, its plan, and what a reload did.
+
+use std::fmt::Write;
+
+use super::table::{Cell, Table, cell, toned};
+use super::units::{bytes, count, duration_ms, percent, plural, tier};
+use super::{Style, Tone};
+use crate::api::{Event, Interface, Phase, Plan, Reload, Role, Status, TableUse};
+
+pub fn status(status: &Status, style: &Style) -> String {
+    let mut text = head(status, style);
+    if !status.manifests.refused.is_empty() {
+        let told = "the latest change of the manifests is refused; the state before it serves:";
+        let _ = writeln!(text, "\n{}", style.paint(Tone::Bad, told));
+        for fault in &status.manifests.refused {
+            let _ = writeln!(text, "  {fault}");
+        }
+    }
+    let _ = write!(text, "\n{}", interfaces(&status.interfaces, style));
+    let _ = write!(text, "\n{}", tables(&status.tables, style));
+    if !status.events.is_empty() {
+        let now = status.started_unix_ms + status.uptime_ms;
+        let _ = write!(text, "\n{}", events(&status.events, now, style));
+    }
+    text
+}
+
+fn head(status: &Status, style: &Style) -> String {
+    let (tone, phase) = match status.phase {
+        Phase::Starting => (Tone::Warn, "starting"),
+        Phase::Ready => (Tone::Good, "ready"),
+        Phase::Stopping => (Tone::Warn, "stopping"),
+    };
+    let now = status.started_unix_ms + status.uptime_ms;
+    let m = &status.manifests;
+    let applied = duration_ms(now.saturating_sub(m.applied_unix_ms));
+    let taken = if status.taken_over {
+        ", taken over from an earlier daemon"
+    } else {
+        ""
+    };
+    let by_state = status.flows.by_state.iter().filter(|(_, n)| **n > 0);
+    let by_state: Vec<String> = by_state
+        .map(|(state, n)| format!("{} {state}", count(*n)))
+        .collect();
+    let lines = [
+        (
+            "daemon",
+            format!(
+                "{}: {}, version {}, pid {}, up {}",
+                status.node_name,
+                style.paint(tone, phase),
+                status.version.version,
+                status.pid,
+                duration_ms(status.uptime_ms)
+            ),
+        ),
+        ("config", status.config.clone()),
+        (
+            "manifests",
+            format!(
+                "{}: {}, revision {}, applied {applied} ago",
+                m.folder,
+                plural(m.files, "file"),
+                m.revision
+            ),
+        ),
+        (
+            "",
+            format!(
+                "{}, {} ({} ready), {}, {}, {}",
+                plural(m.services, "service"),
+                plural(m.backends, "backend"),
+                count(m.ready_backends as u64),
+                plural(m.policies, "policy"),
+                plural(m.identities, "identity"),
+                plural(m.denied_prefixes, "denied prefix")
+            ),
+        ),
+        ("tables", format!("{}{taken}", status.pin_root)),
+        (
+            "heartbeat",
+            format!("{} ago", duration_ms(status.heartbeat_age_ms)),
+        ),
+        (
+            "flows",
+            format!(
+                "{} of {} slots ({}){}{}",
+                count(status.flows.used),
+                count(status.flows.capacity),
+                percent(status.flows.used, status.flows.capacity),
+                if by_state.is_empty() { "" } else { ": " },
+                by_state.join(", ")
+            ),
+        ),
+    ];
+    lines.iter().fold(String::new(), |mut text, (name, value)| {
+        let _ = writeln!(
+            text,
+            "{}  {value}",
+            style.paint(Tone::Head, &format!("{name:<9}"))
+        );
+        text
+    })
+}
+
+fn interfaces(interfaces: &[Interface], style: &Style) -> String {
+    let heads = [
+        "INTERFACE",
+        "ROLE",
+        "LINK",
+        ">MTU",
+        "DRIVER",
+        "PROGRAMS",
+        "ADDRESSES",
+    ];
+    let mut table = Table::new(&heads);
+    for iface in interfaces {
+        let programs: Vec<String> = iface
+            .attachments
+            .iter()
+            .map(|a| format!("{} {}", a.hook, a.kind))
+            .collect();
+        table.push(vec![
+            cell(&iface.name),
+            cell(role(iface.role)),
+            if iface.up {
+                toned(Tone::Good, "up")
+            } else {
+                toned(Tone::Bad, "down")
+            },
+            cell(iface.mtu.to_string()),
+            cell(&iface.driver),
+            some_of(&programs, 3, "none"),
+            some_of(&iface.addresses, 2, "-"),
+        ]);
+    }
+    match interfaces.is_empty() {
+        true => "no interface of this host is configured\n".into(),
+        false => table.print(style),
+    }
+}
+
+/// The first ones, and how many more there are.
+pub(super) fn some_of(items: &[String], shown: usize, none: &str) -> Cell {
+    match items.len() {
+        0 => toned(Tone::Faint, none),
+        n if n <= shown => cell(items.join(", ")),
+        n => cell(format!(
+            "{} and {} more",
+            items[..shown].join(", "),
+            n - shown
+        )),
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Uplink => "uplink",
+        Role::Workload => "workload",
+    }
+}
+
+fn tables(tables: &[TableUse], style: &Style) -> String {
+    let mut table = Table::new(&["TABLE", ">USED", ">CAPACITY", ">FULL", ">MEMORY"]);
+    for t in tables {
+        let tone = match t.used.saturating_mul(100) / t.capacity.max(1) {
+            90.. => Tone::Bad,
+            75.. => Tone::Warn,
+            _ => Tone::Plain,
+        };
+        table.push(vec![
+            cell(&t.table),
+            cell(count(t.used)),
+            cell(count(t.capacity)),
+            toned(tone, percent(t.used, t.capacity)),
+            cell(bytes(t.bytes)),
+        ]);
+    }
+    table.print(style)
+}
+
+fn events(events: &[Event], now: u64, style: &Style) -> String {
+    let mut table = Table::new(&["WHEN", "SEVERITY", "EVENT", ">TIMES", "MESSAGE"]);
+    for event in events {
+        let tone = match event.severity.as_str() {
+            "error" => Tone::Bad,
+            "warning" => Tone::Warn,
+            _ => Tone::Plain,
+        };
+        table.push(vec![
+            cell(format!(
+                "{} ago",
+                duration_ms(now.saturating_sub(event.unix_ms))
+            )),
+            toned(tone, &event.severity),
+            cell(&event.kind),
+            cell(count(event.count)),
+            cell(&event.message),
+        ]);
+    }
+    table.print(style)
+}
+
+/// A table of the placements; below each, what is in the way of better tiers.
+pub fn plan(plan: &Plan, style: &Style) -> String {
+    if plan.placements.is_empty() {
+        return "nothing to place: no interface of this host is configured\n".into();
+    }
+    let mut table = Table::new(&["TASK", "INTERFACE", "TIER", "REASON"]);
+    for placement in &plan.placements {
+        let tone = if placement.blockers.is_empty() {
+            Tone::Good
+        } else {
+            Tone::Warn
+        };
+        table.push(vec![
+            cell(&placement.task),
+            cell(&placement.iface),
+            toned(tone, tier(placement.tier)),
+            cell(&placement.reason),
+        ]);
+    }
+    let mut text = table.print(style);
+    for placement in plan.placements.iter().filter(|p| !p.blockers.is_empty()) {
+        let what = format!("{} on {}", placement.task, placement.iface);
+        let why = format!("is not on a higher tier than {}:", tier(placement.tier));
+        let _ = writeln!(text, "\n{} {why}", style.paint(Tone::Head, &what));
+        for blocker in &placement.blockers {
+            let _ = writeln!(text, "  {:<11}  {}", tier(blocker.tier), blocker.why);
+            if !blocker.fix.is_empty() {
+                let _ = writeln!(text, "  {:<11}  fix: {}", "", blocker.fix);
+            }
+        }
+    }
+    text
+}
+
+pub fn reload(reload: &Reload, _style: &Style) -> String {
+    format!(
+        "revision {}: {} written in {}\n",
+        reload.revision,
+        plural(reload.changes, "change"),
+        duration_ms(reload.took_ms)
+    )
+}

@@ -1,0 +1,1 @@
+//! Canned answers, and what people see of them.

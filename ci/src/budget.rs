@@ -1,5 +1,7 @@
 //! `budget`: how many instructions the verifier walks for each BPF program.
+//! `terrace-budget` measures; the suite runs its check too.
 
+use crate::{setup, shell};
 use anyhow::{Result, bail};
 use clap::Args;
 
@@ -11,5 +13,13 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    bail!("not yet {}", options.update)
+    if !shell::is_root() {
+        bail!("only root may load BPF programs: run this as root");
+    }
+    setup::run()?;
+    let mut command = shell::cargo(&["run", "--quiet", "--locked", "-p", "terrace-budget"]);
+    if options.update {
+        command.args(["--", "--update"]);
+    }
+    shell::run(&mut command)
 }

@@ -18,7 +18,7 @@ const HEIGHTS: [(&str, u8); 14] = [
     // Helps tests, so it stands apart: see `allowed`.
     ("terrace-testkit", 0),
     ("xtask", 0),
-    ("terrace-fuzz", 4),
+    ("terrace-budget", 4),
 ];
 const TESTKIT: &str = "terrace-testkit";
 
@@ -53,7 +53,7 @@ fn allowed(from: &str, to: &str, dev: bool) -> bool {
         return false;
     }
     if to == TESTKIT {
-        return dev || matches!(from, "xtask" | "terrace-bench");
+        return dev || matches!(from, "xtask" | "terrace-bench" | "terrace-budget");
     }
     match (height(from), height(to)) {
         (Some(from), Some(to)) => from > to,

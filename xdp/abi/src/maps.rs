@@ -11,12 +11,14 @@ mod tables;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
 
 pub use create::default_config;
 pub use events::Events;
 pub use flows::{FlowEntry, Flows};
+pub use run::PacketRun;
 pub use stats::ReasonCount;
 
 use crate::error::io;
@@ -33,6 +35,8 @@ pub struct Maps {
     programs: Vec<Program>,
     grace: MapHandle,
     grace_inner: MapHandle,
+    /// Held while a program runs that writes `traces`.
+    dry_run: Mutex<()>,
 }
 
 impl Maps {
@@ -74,16 +78,6 @@ impl Maps {
             ..*config
         };
         self.set("config", 0, &config)
-    }
-
-    /// What the last dry run left behind.
-    pub fn trace(&self) -> Result<types::trace, Error> {
-        self.get("traces", 0)
-    }
-
-    /// Forgets the last dry run.
-    pub fn clear_trace(&self) -> Result<(), Error> {
-        self.set("traces", 0, &types::trace::default())
     }
 
     /// Constants that every object gets from the sizes of the tables.

@@ -11,7 +11,7 @@ use crate::messages::capture;
 use crate::{Error, Maps, sys};
 
 /// Lines of the verifier's log that go into an error.
-const LOG_LINES: usize = 40;
+const LOG_LINES: usize = 16;
 
 /// A load-time constant (`const volatile` in the C source) and its value.
 pub type Constant = (&'static str, u64);
@@ -232,13 +232,18 @@ fn kernel_knows_ipv6_csum() -> bool {
     })
 }
 
-/// The last lines of what libbpf printed, each on a line of its own.
+/// The last lines of what libbpf printed, each on a line of its own and without
+/// the verifier's view of the registers.
 fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = log
+        .lines()
+        .map(|line| line.split("  ; ").next().unwrap_or(line).trim_end())
+        .filter(|line| !line.is_empty())
+        .collect();
     let first = lines.len().saturating_sub(LOG_LINES);
     lines[first..]
         .iter()
-        .map(|line| format!("\n  {line}"))
+        .map(|line| format!("\n  {line:.160}"))
         .collect()
 }
 

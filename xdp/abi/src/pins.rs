@@ -67,6 +67,11 @@ pub fn list_folder(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(found)
 }
 
+/// An interface's name as part of a pin's: bpffs refuses dots.
+pub fn escape(iface: &str) -> String {
+    iface.replace('%', "%25").replace('.', "%2e")
+}
+
 /// Removes one pin; one that is not there is no error.
 pub fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {

@@ -19,8 +19,8 @@ use std::path::Path;
 pub use clock::hz;
 pub use iface::{ethtool_driver, interfaces};
 pub use link::{
-    LinkInfo, TcxPoint, create_clsact, destroy_clsact, link_info, link_update, tcx_attach,
-    tcx_query,
+    LinkInfo, TcxPoint, create_clsact, destroy_clsact, link_detach, link_info, link_update,
+    tcx_attach, tcx_query,
 };
 pub use map::{lookup_batch, lookup_percpu_batch, possible_cpus};
 pub use mount::{is_bpffs, mount_bpffs};

@@ -140,6 +140,7 @@ fn join(
         programs: Vec::new(),
         grace,
         grace_inner,
+        dry_run: std::sync::Mutex::new(()),
     };
     object::set_constants(NAME, OBJECT, &mut open, &maps.masks(), Missing::Skipped)?;
     let loaded = object::finish_object(NAME, open)?;

@@ -7,7 +7,18 @@ use libbpf_rs::{MapCore as _, MapFlags, MapHandle, MapType};
 use super::Maps;
 use crate::error::io;
 use crate::object::{Program, run_syscall};
-use crate::{Error, Plain as _, types};
+use crate::{Error, Plain as _, sys, types};
+
+/// What became of a packet in [`Maps::run_packet`].
+#[derive(Debug, Clone)]
+pub struct PacketRun {
+    /// The XDP or tc action.
+    pub action: u32,
+    /// The packet afterwards.
+    pub packet: Vec<u8>,
+    /// What a dry run found out; zeroes for other programs.
+    pub trace: types::trace,
+}
 
 impl Maps {
     /// Says that the daemon lives. Returns the time in jiffies.
@@ -46,6 +57,35 @@ impl Maps {
                 table: "grace",
                 source: io(error),
             })
+    }
+
+    /// Runs a packet program on one packet. `context` is its `struct xdp_md` or
+    /// `struct __sk_buff`. The trace is filled in by programs that were loaded
+    /// for a dry run; runs of this process take turns.
+    pub fn run_packet(
+        &self,
+        program: &Program,
+        packet: &[u8],
+        context: &[u8],
+    ) -> Result<PacketRun, Error> {
+        let _turn = self
+            .dry_run
+            .lock()
+            .unwrap_or_else(|poison| poison.into_inner());
+        self.set("traces", 0, &types::trace::default())?;
+        let output =
+            sys::test_run(program.as_fd(), packet, Some(context), 1).map_err(|source| {
+                Error::Run {
+                    program: program.name().to_owned(),
+                    source,
+                }
+            })?;
+        let trace = self.get("traces", 0)?;
+        Ok(PacketRun {
+            action: output.action,
+            packet: output.packet,
+            trace,
+        })
     }
 
     /// The programs that run on the tables, for their sizes.

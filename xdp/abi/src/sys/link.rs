@@ -57,6 +57,13 @@ pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
     .map(drop)
 }
 
+/// Detaches a link at once. Closing it or removing its pin does so too, but
+/// later, in a work queue of the kernel.
+pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes a descriptor only.
+    ret(unsafe { libbpf_sys::bpf_link_detach(link.as_raw_fd()) }).map(drop)
+}
+
 /// Describes a link; `None` if it isn't a TCX link.
 pub fn link_info(link: BorrowedFd<'_>) -> io::Result<Option<LinkInfo>> {
     let mut info = libbpf_sys::bpf_link_info::default();

@@ -1,5 +1,6 @@
 //! The BPF file system.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -18,8 +19,15 @@ pub fn is_bpffs(path: &Path) -> io::Result<bool> {
     Ok(stat.f_type == libc::BPF_FS_MAGIC as libc::__fsword_t)
 }
 
-/// Mounts a BPF file system at `path`, with the modes that systemd uses.
+/// Mounts a BPF file system at `path` unless there is one, with the modes that
+/// systemd uses. Processes that do so at once take turns: a second mount would
+/// hide the pins of the first.
 pub fn mount_bpffs(path: &Path) -> io::Result<()> {
+    let turn = File::open("/sys/fs")?;
+    turn.lock()?;
+    if is_bpffs(path)? {
+        return Ok(());
+    }
     let path = c_path(path)?;
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RELATIME;
     // SAFETY: all strings are C strings that outlive the call.

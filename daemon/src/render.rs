@@ -8,8 +8,6 @@ mod mesh;
 mod reasons;
 mod status;
 mod table;
-#[cfg(test)]
-mod tests;
 pub mod units;
 
 pub use explain::explain;

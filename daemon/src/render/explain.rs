@@ -55,11 +55,14 @@ fn one_hop(number: usize, hop: &Hop, style: &Style) -> String {
     if !hop.flow.is_empty() {
         line("flow", &hop.flow);
     }
-    if !hop.source_identity.is_empty() || !hop.destination_identity.is_empty() {
-        line(
-            "identities",
-            &format!("{} > {}", hop.source_identity, hop.destination_identity),
-        );
+    match (
+        hop.source_identity.as_str(),
+        hop.destination_identity.as_str(),
+    ) {
+        ("", "") => {}
+        (source, "") => line("identity", source),
+        ("", destination) => line("identity", &format!("> {destination}")),
+        (source, destination) => line("identity", &format!("{source} > {destination}")),
     }
     if let Some(policy) = &hop.policy {
         line("policy", &policy_line(policy));

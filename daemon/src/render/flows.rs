@@ -87,10 +87,13 @@ fn folded(flow: &Flow, style: &Style) -> String {
     }
     let _ = writeln!(
         text,
-        "    {}, {}, {} packets, {}, idle {}",
+        "    {}, {}, {}, {}, idle {}",
         style.paint(tone(flow), &flow.state),
         tier(flow.tier),
-        count(flow.packets),
+        plural(
+            usize::try_from(flow.packets).unwrap_or(usize::MAX),
+            "packet"
+        ),
         bytes(flow.bytes),
         duration_ms(flow.idle_ms)
     );

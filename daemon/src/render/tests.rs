@@ -1,1 +1,0 @@
-//! Canned answers, and what people see of them.

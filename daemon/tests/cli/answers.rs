@@ -1,0 +1,429 @@
+//! What a daemon of the tests answers: one value of every kind, with the odd
+//! cases (IPv6, no backends, long names, blocked tiers) among them.
+
+use terrace::api::*;
+
+pub const NOW: u64 = 1_700_000_000_000;
+
+pub fn status() -> Status {
+    Status {
+        version: Version {
+            version: "0.1.0".into(),
+            abi_version: 1,
+        },
+        phase: Phase::Ready,
+        node_name: "node-1".into(),
+        pid: 4242,
+        started_unix_ms: NOW,
+        uptime_ms: 7_384_000,
+        config: "/etc/terrace/terrace.toml".into(),
+        pin_root: "/sys/fs/bpf/terrace".into(),
+        heartbeat_age_ms: 120,
+        taken_over: true,
+        manifests: manifests(),
+        interfaces: vec![
+            interface(
+                "eth0",
+                2,
+                Role::Uplink,
+                &["192.0.2.10/24", "2001:db8::10/64", "fe80::1/64"],
+            ),
+            Interface {
+                up: false,
+                attachments: vec![],
+                ..interface("veth1", 7, Role::Workload, &[])
+            },
+        ],
+        flows: FlowTable {
+            used: 1234,
+            capacity: 262_144,
+            by_state: [
+                ("established".to_owned(), 1200),
+                ("udp".to_owned(), 34),
+                ("new".into(), 0),
+            ]
+            .into(),
+        },
+        tables: vec![
+            table("services", 12, 16_384, 786_432),
+            table("backends", 120_000, 131_072, 4_194_304),
+        ],
+        events: vec![event()],
+    }
+}
+
+fn manifests() -> Manifests {
+    Manifests {
+        folder: "/etc/terrace/manifests".into(),
+        files: 5,
+        revision: 3,
+        applied_unix_ms: NOW + 7_200_000,
+        services: 2,
+        backends: 3,
+        ready_backends: 2,
+        policies: 1,
+        identities: 8,
+        denied_prefixes: 1,
+        refused: vec![
+            "/etc/terrace/manifests/web.yaml:12: Service default/web: spec.ports: is empty".into(),
+        ],
+    }
+}
+
+fn interface(name: &str, ifindex: u32, role: Role, addresses: &[&str]) -> Interface {
+    let attachment = |hook: &str, kind: &str, program_id| Attachment {
+        hook: hook.into(),
+        kind: kind.into(),
+        program_id,
+    };
+    Interface {
+        name: name.into(),
+        ifindex,
+        role,
+        driver: "veth".into(),
+        up: true,
+        mtu: 1500,
+        mac: "02:00:00:00:00:01".into(),
+        addresses: addresses.iter().map(|address| (*address).into()).collect(),
+        attachments: vec![
+            attachment("xdp", "native", 10),
+            attachment("tc-ingress", "tcx", 11),
+            attachment("tc-egress", "tcx", 12),
+        ],
+    }
+}
+
+fn table(name: &str, used: u64, capacity: u64, bytes: u64) -> TableUse {
+    TableUse {
+        table: name.into(),
+        used,
+        capacity,
+        bytes,
+    }
+}
+
+fn event() -> Event {
+    Event {
+        unix_ms: NOW + 7_383_000,
+        severity: "warning".into(),
+        kind: "tier-fallback".into(),
+        message: "steer on eth1 runs in tc".into(),
+        count: 1,
+    }
+}
+
+pub fn plan() -> Plan {
+    let placement = |task: &str, iface: &str, tier, reason: &str| Placement {
+        task: task.into(),
+        iface: iface.into(),
+        tier,
+        reason: reason.into(),
+        blockers: vec![],
+    };
+    Plan {
+        placements: vec![
+            placement("steer", "eth0", Tier::XdpNative, "veth runs native XDP"),
+            Placement {
+                blockers: vec![Blocker {
+                    tier: Tier::XdpNative,
+                    why: "the driver dummy has no native XDP".into(),
+                    fix: "use a NIC whose driver has it".into(),
+                }],
+                ..placement("steer", "eth1", Tier::Tc, "the best tier that works")
+            },
+            placement(
+                "deliver",
+                "veth1",
+                Tier::Tc,
+                "tc keeps GSO and checksum offload",
+            ),
+        ],
+    }
+}
+
+pub fn services() -> Vec<Service> {
+    let traffic = Traffic {
+        packets_to: 1_234_567,
+        bytes_to: 98_765_432,
+        packets_from: 999_999,
+        bytes_from: 12_345_678_901,
+        connections: 4321,
+        live_connections: 12,
+    };
+    vec![
+        Service {
+            namespace: "default".into(),
+            name: "web".into(),
+            port_name: "http".into(),
+            frontends: vec![
+                frontend("10.96.0.10", 80, "cluster-ip", 1),
+                frontend("fd00:96::a", 80, "cluster-ip", 2),
+            ],
+            backends: vec![
+                backend("10.1.0.5", "ready", true, "web-1", 500, traffic),
+                backend("10.1.0.6", "draining", true, "web-2", 0, Traffic::default()),
+                backend("192.0.2.77", "ready", false, "", 500, traffic),
+            ],
+            forwarding: "nat".into(),
+            fail_mode: "last".into(),
+            affinity_secs: 10_800,
+            source: Source {
+                file: "web.yaml".into(),
+                line: 3,
+            },
+        },
+        Service {
+            namespace: "default".into(),
+            name: "empty".into(),
+            port_name: String::new(),
+            frontends: vec![frontend("10.96.0.11", 443, "external-ip", 3)],
+            backends: vec![],
+            forwarding: "dsr".into(),
+            fail_mode: "closed".into(),
+            affinity_secs: 0,
+            source: Source::default(),
+        },
+    ]
+}
+
+fn frontend(address: &str, port: u16, kind: &str, index: u32) -> Frontend {
+    Frontend {
+        address: address.parse().unwrap(),
+        port,
+        protocol: "tcp".into(),
+        kind: kind.into(),
+        index,
+    }
+}
+
+fn backend(
+    address: &str,
+    state: &str,
+    local: bool,
+    pod: &str,
+    share_permille: u32,
+    traffic: Traffic,
+) -> Backend {
+    Backend {
+        address: address.parse().unwrap(),
+        port: 8080,
+        protocol: "tcp".into(),
+        index: 1,
+        state: state.into(),
+        local,
+        pod: pod.into(),
+        share_permille,
+        traffic,
+    }
+}
+
+pub fn policies() -> Vec<Policy> {
+    let rule = |number, verdict, peers: &[&str], ports: &[&str]| PolicyRule {
+        number,
+        direction: Direction::Ingress,
+        verdict,
+        peers: peers.iter().map(|peer| (*peer).into()).collect(),
+        ports: ports.iter().map(|port| (*port).into()).collect(),
+        source: Source {
+            file: "policy.yaml".into(),
+            line: number + 10,
+        },
+    };
+    vec![Policy {
+        kind: "CiliumNetworkPolicy".into(),
+        namespace: "default".into(),
+        name: "web".into(),
+        selects: vec!["web-1".into(), "web-2".into()],
+        directions: vec![Direction::Ingress],
+        rules: vec![
+            rule(
+                1,
+                RuleVerdict::Allow,
+                &["app=shop"],
+                &["tcp/80", "tcp/1000-2000"],
+            ),
+            rule(
+                2,
+                RuleVerdict::Deny,
+                &["10.0.0.0/8 except 10.1.0.0/16", "world"],
+                &[],
+            ),
+        ],
+        source: Source {
+            file: "policy.yaml".into(),
+            line: 1,
+        },
+    }]
+}
+
+pub fn identities() -> Vec<Identity> {
+    vec![
+        Identity {
+            number: 2,
+            name: "world".into(),
+            labels: [].into(),
+            addresses: vec![],
+            ifaces: vec![],
+            ingress_enforced: false,
+            egress_enforced: false,
+        },
+        Identity {
+            number: 256,
+            name: String::new(),
+            labels: [
+                ("app".to_owned(), "web".to_owned()),
+                ("tier".into(), "front".into()),
+            ]
+            .into(),
+            addresses: vec!["10.1.0.5".into(), "10.1.0.6".into(), "fd00::5".into()],
+            ifaces: vec!["veth1".into()],
+            ingress_enforced: true,
+            egress_enforced: false,
+        },
+    ]
+}
+
+pub fn all_flows() -> Vec<Flow> {
+    let tuple = |source: &str, destination: &str| Tuple {
+        protocol: 6,
+        source: source.parse().unwrap(),
+        destination: destination.parse().unwrap(),
+    };
+    let request = Flow {
+        slot: 8,
+        peer: 17,
+        direction: "request".into(),
+        tuple: tuple("203.0.113.9:40000", "10.96.0.10:80"),
+        translated: Some(tuple("192.0.2.10:10007", "192.0.2.77:8080")),
+        state: "established".into(),
+        tier: Tier::XdpNative,
+        service: "default/web:http".into(),
+        backend: "192.0.2.77:8080".into(),
+        dsr: false,
+        snat: true,
+        packets: 1_234_567,
+        bytes: 1_850_000_000,
+        age_ms: 61_000,
+        idle_ms: 1_500,
+    };
+    let reply = Flow {
+        slot: 17,
+        peer: 8,
+        direction: "reply".into(),
+        tuple: tuple("192.0.2.77:8080", "192.0.2.10:10007"),
+        translated: Some(tuple("10.96.0.10:80", "203.0.113.9:40000")),
+        packets: 900,
+        bytes: 60_000,
+        ..request.clone()
+    };
+    let v6 = Flow {
+        slot: 20,
+        peer: 21,
+        tuple: Tuple {
+            protocol: 17,
+            source: "[2001:db8:1234:5678:9abc:def0:1234:5678]:40000"
+                .parse()
+                .unwrap(),
+            destination: "[fd00:96::a]:53".parse().unwrap(),
+        },
+        translated: None,
+        state: "udp".into(),
+        tier: Tier::Tc,
+        service: String::new(),
+        backend: String::new(),
+        snat: false,
+        packets: 1,
+        bytes: 80,
+        ..request.clone()
+    };
+    vec![request, reply, v6]
+}
+
+pub fn reasons() -> Vec<ReasonCount> {
+    let count = |iface: &str, hook: &str, reason: terrace_abi::Reason, packets| ReasonCount {
+        iface: iface.into(),
+        hook: hook.into(),
+        number: reason.number(),
+        reason: reason.name().into(),
+        class: reason.class().name().into(),
+        text: reason.text().into(),
+        packets,
+        bytes: packets * 100,
+    };
+    use terrace_abi::Reason;
+    vec![
+        count("eth0", "xdp", Reason::ToTc, 12_345),
+        count("eth0", "xdp", Reason::Tx, 1_000_000),
+        count("eth0", "tc-ingress", Reason::ToWorkload, 12_345),
+        count("veth1", "tc-ingress", Reason::EgressDefault, 3),
+    ]
+}
+
+pub fn explanation() -> ExplainAnswer {
+    let tuple = |source: &str, destination: &str| Tuple {
+        protocol: 6,
+        source: source.parse().unwrap(),
+        destination: destination.parse().unwrap(),
+    };
+    let change = |field: &str, before: &str, after: &str| HeaderChange {
+        field: field.into(),
+        before: before.into(),
+        after: after.into(),
+    };
+    let first = Hop {
+        iface: "eth0".into(),
+        hook: "xdp".into(),
+        tier: Tier::XdpNative,
+        number: 5,
+        reason: "to_tc".into(),
+        class: "pass".into(),
+        text: "for a local workload or a slower path: passed from XDP to tc".into(),
+        action: "XDP_PASS".into(),
+        service: Some("default/web:http".into()),
+        backend: None,
+        flow: "new".into(),
+        source_identity: "2 world".into(),
+        destination_identity: String::new(),
+        policy: None,
+        tuple: Some(tuple("10.0.0.1:4000", "10.96.0.10:80")),
+        translated: None,
+        changes: vec![],
+        out_iface: None,
+        frame: String::new(),
+    };
+    let second = Hop {
+        hook: "tc-ingress".into(),
+        tier: Tier::Tc,
+        number: 41,
+        reason: "ingress_denied".into(),
+        class: "drop".into(),
+        text: "a policy rule denies it towards the workload".into(),
+        action: "TC_ACT_SHOT".into(),
+        backend: Some("10.1.0.5:8080 (web-1)".into()),
+        destination_identity: "256 app=web".into(),
+        policy: Some(PolicyHit {
+            direction: Direction::Ingress,
+            verdict: RuleVerdict::Deny,
+            rule: 2,
+            policy: "CiliumNetworkPolicy default/web".into(),
+            source: Source {
+                file: "policy.yaml".into(),
+                line: 12,
+            },
+        }),
+        translated: Some(tuple("10.0.0.1:4000", "10.1.0.5:8080")),
+        changes: vec![
+            change("ip.dst", "10.96.0.10", "10.1.0.5"),
+            change("tcp.dport", "80", "8080"),
+        ],
+        out_iface: Some("veth1".into()),
+        ..first.clone()
+    };
+    ExplainAnswer {
+        packets: vec![ExplainedPacket {
+            summary: "tcp 10.0.0.1:4000 > 10.96.0.10:80".into(),
+            len: 54,
+            hops: vec![first, second],
+        }],
+    }
+}

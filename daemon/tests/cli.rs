@@ -1,4 +1,5 @@
 //! The program as people and scripts run it: output, JSON, exit codes, help.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "cli/answers.rs"]
 mod answers;

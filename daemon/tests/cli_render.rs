@@ -1,5 +1,6 @@
 //! What people see. The expected texts are in tests/cli/expected; with
 //! TERRACE_BLESS=1 in the environment they are written anew, to be read.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "cli/answers.rs"]
 mod answers;

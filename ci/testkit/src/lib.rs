@@ -19,6 +19,7 @@
 //! ```
 
 mod background;
+mod dsr;
 mod error;
 pub mod http;
 pub mod link;
@@ -31,6 +32,7 @@ pub mod udp;
 pub mod wait;
 
 pub use background::Background;
+pub use dsr::DsrReceiver;
 pub use error::Error;
 pub use netns::{Netns, clear, sweep};
 pub use nginx::HttpServer;

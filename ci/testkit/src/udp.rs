@@ -2,7 +2,7 @@
 
 use crate::{Error, Netns, Result};
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -23,13 +23,17 @@ pub struct Server {
 
 impl Server {
     pub fn start(ns: &Netns, name: &str, port: u16) -> Result<Self> {
-        let what = format!("UDP port {port} in {}", ns.name());
-        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        Self::start_at(ns, name, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
+    }
+
+    /// Answers at one address only, and from it: a namespace with several
+    /// addresses (a DSR backend has its services') needs one server for each.
+    pub fn start_at(ns: &Netns, name: &str, at: SocketAddr) -> Result<Self> {
+        let what = format!("UDP {at} in {}", ns.name());
         let (socket, wake) = ns
             .enter(|| -> io::Result<_> {
-                let socket = UdpSocket::bind(any)?;
-                let wake = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0))?;
-                wake.connect((Ipv6Addr::LOCALHOST, socket.local_addr()?.port()))?;
+                let socket = UdpSocket::bind(at)?;
+                let wake = waker(at)?;
                 Ok((socket, wake))
             })?
             .map_err(Error::io(what))?;
@@ -47,6 +51,21 @@ impl Server {
             answering: Some(answering),
         })
     }
+}
+
+/// A socket whose datagrams reach the server, from its own namespace.
+fn waker(at: SocketAddr) -> io::Result<UdpSocket> {
+    let (from, to) = match at {
+        SocketAddr::V4(_) => (SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), at),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            let local = |port| SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+            (local(0), local(at.port()))
+        }
+        SocketAddr::V6(_) => (SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), at),
+    };
+    let wake = UdpSocket::bind(from)?;
+    wake.connect(to)?;
+    Ok(wake)
 }
 
 impl Drop for Server {

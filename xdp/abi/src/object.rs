@@ -82,9 +82,9 @@ pub fn load(
     finish(object, open)
 }
 
-/// `.rodata` and `.bss`: maps that belong to one object.
+/// `.rodata`, `.bss` and `scratch`: maps that belong to one object.
 pub(crate) fn is_internal(map: &str) -> bool {
-    map.contains('.')
+    map.contains('.') || map == "scratch"
 }
 
 pub(crate) fn open(object: &'static str, bytes: &[u8]) -> Result<OpenObject, Error> {

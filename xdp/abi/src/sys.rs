@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 pub use clock::hz;
-pub use iface::{ethtool_driver, interfaces};
+pub use iface::{ethtool_driver, ethtool_flags, interfaces};
 pub use link::{
     LinkInfo, TcxPoint, create_clsact, destroy_clsact, link_detach, link_info, link_update,
     tcx_attach, tcx_query,

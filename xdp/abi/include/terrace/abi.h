@@ -73,8 +73,7 @@
 #define REASON_ENUM(number, name, class, text) REASON_##name = number,
 enum reason {
 	REASON_NONE = 0,
-	REASONS(REASON_ENUM)
-	REASON_MAX = 64,
+	REASONS(REASON_ENUM) REASON_MAX = 64,
 };
 
 enum hook {
@@ -141,6 +140,7 @@ enum endpoint_flags {
 	ENDPOINT_INGRESS = 16,	   /* policy enforced towards it */
 	ENDPOINT_EGRESS = 32,	   /* policy enforced from it */
 	ENDPOINT_REMOTE_NODE = 64, /* an address of another host */
+	ENDPOINT_NO_PEER = 128,	   /* not a veth: no bpf_redirect_peer */
 };
 
 /*
@@ -150,9 +150,9 @@ enum endpoint_flags {
 struct endpoint {
 	__u32 identity;
 	__u32 flags;
-	__u32 ifindex;	     /* host side of a workload, else 0 */
-	__u8 mac[6];	     /* of the workload's side; all zero = not known */
-	__u8 iface_mac[6];   /* of the host's side */
+	__u32 ifindex;	   /* host side of a workload, else 0 */
+	__u8 mac[6];	   /* of the workload's side; all zero = not known */
+	__u8 iface_mac[6]; /* of the host's side */
 	__u32 pad[2];
 };
 
@@ -186,16 +186,16 @@ enum fail_mode {
 };
 
 struct service {
-	__u32 n_backends;    /* that take new flows */
-	__u32 maglev;	     /* index into `maglevs` */
-	__u32 maglev_size;   /* entries of that ring */
+	__u32 n_backends;  /* that take new flows */
+	__u32 maglev;	   /* index into `maglevs` */
+	__u32 maglev_size; /* entries of that ring */
 	__u32 affinity_secs;
 	__u16 flags;
 	__u8 fail_mode;
 	__u8 proto;
 	__be16 port;
 	__u16 pad;
-	__u32 group;	     /* same Service and port: affinity is shared */
+	__u32 group; /* same Service and port: affinity is shared */
 	__u32 pad2;
 };
 
@@ -214,7 +214,7 @@ struct backend {
 	__u32 pad[2];
 };
 
-struct backend_stats { /* per CPU */
+struct backend_stats {	  /* per CPU */
 	__u64 packets[2]; /* [0] towards the backend, [1] from it */
 	__u64 bytes[2];
 	__u64 connections;
@@ -281,17 +281,18 @@ enum flow_state {
 };
 
 enum flow_flags {
-	FLOW_NAT = 1,	       /* new_* differs from the key */
-	FLOW_SNAT = 2,	       /* source port taken from the pool */
+	FLOW_NAT = 1,  /* new_* differs from the key */
+	FLOW_SNAT = 2, /* source port taken from the pool */
 	FLOW_DSR = 4,
 	FLOW_FIN_ORIG = 8,
 	FLOW_FIN_REPLY = 16,
-	FLOW_SPILLED = 32,     /* sits in its second bucket */
-	FLOW_LOCAL = 64,       /* either end is a local workload: tc serves it */
-	FLOW_POLICY = 128,     /* either end is under policy: recheck on change */
+	FLOW_SPILLED = 32, /* sits in its second bucket */
+	FLOW_LOCAL = 64,   /* either end is a local workload: tc serves it */
+	FLOW_POLICY = 128, /* either end is under policy: recheck on change */
 	FLOW_FAIL_OPEN = 256,
 	FLOW_FAIL_CLOSED = 512,
-	FLOW_BY_XDP = 1024,    /* last packet was served by XDP, else tc */
+	FLOW_BY_XDP = 1024,   /* last packet was served by XDP, else tc */
+	FLOW_ANSWERED = 2048, /* the other end has sent something */
 };
 
 struct flow_key {
@@ -372,9 +373,10 @@ struct reason_stats { /* per CPU; index = reason_index(slot, hook, reason) */
 };
 
 enum config_flags {
-	CONFIG_DENY_LIST = 1,	   /* the deny list is not empty */
-	CONFIG_CHECK_SOURCE = 2,   /* workloads may only send from their address */
-	CONFIG_HOST_INGRESS = 4,   /* the host always reaches its workloads */
+	CONFIG_DENY_LIST = 1, /* the deny list is not empty */
+	CONFIG_CHECK_SOURCE =
+		2, /* workloads may only send from their address */
+	CONFIG_HOST_INGRESS = 4, /* the host always reaches its workloads */
 	CONFIG_ANSWER_ECHO = 8,
 };
 
@@ -409,7 +411,7 @@ struct nexthop { /* per CPU cache of bpf_fib_lookup */
 
 /* What `sweep` did in one call; see tables.bpf.c. */
 struct sweep {
-	__u32 cursor;	/* in: first bucket; out: the next one */
+	__u32 cursor;	 /* in: first bucket; out: the next one */
 	__u32 n_buckets; /* in: how many to look at */
 	__u32 live;
 	__u32 expired;

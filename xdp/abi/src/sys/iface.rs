@@ -30,7 +30,8 @@ pub fn interfaces() -> io::Result<Vec<(u32, String)>> {
 }
 
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
-const ETHTOOL_GDRVINFO: u32 = 3;
+const ETHTOOL_GDRVINFO: u32 = 0x3;
+const ETHTOOL_GFLAGS: u32 = 0x25;
 
 /// `struct ethtool_drvinfo` of linux/ethtool.h.
 #[repr(C)]
@@ -40,6 +41,13 @@ struct DrvInfo {
     rest: [u8; 160],
 }
 
+/// `struct ethtool_value`.
+#[repr(C)]
+struct Value {
+    cmd: u32,
+    data: u32,
+}
+
 /// The driver's name by ethtool; also for devices without one in sysfs (veth).
 pub fn ethtool_driver(name: &str) -> io::Result<String> {
     let mut info = DrvInfo {
@@ -47,6 +55,27 @@ pub fn ethtool_driver(name: &str) -> io::Result<String> {
         driver: [0; 32],
         rest: [0; 160],
     };
+    // SAFETY: ETHTOOL_GDRVINFO writes a drvinfo, of which `info` has the layout.
+    unsafe { ethtool(name, std::ptr::from_mut(&mut info).cast())? };
+    let driver = CStr::from_bytes_until_nul(&info.driver).unwrap_or_default();
+    Ok(driver.to_string_lossy().into_owned())
+}
+
+/// The `ETH_FLAG_*` of an interface.
+pub fn ethtool_flags(name: &str) -> io::Result<u32> {
+    let mut value = Value {
+        cmd: ETHTOOL_GFLAGS,
+        data: 0,
+    };
+    // SAFETY: ETHTOOL_GFLAGS writes an ethtool_value, of which `value` has the layout.
+    unsafe { ethtool(name, std::ptr::from_mut(&mut value).cast())? };
+    Ok(value.data)
+}
+
+/// # Safety
+/// `data` points to the structure that its own first word, the command, reads
+/// and writes.
+unsafe fn ethtool(name: &str, data: *mut libc::c_char) -> io::Result<()> {
     // SAFETY: all zeroes is a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     if name.len() >= request.ifr_name.len() {
@@ -57,15 +86,13 @@ pub fn ethtool_driver(name: &str) -> io::Result<String> {
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *to = from as libc::c_char;
     }
-    request.ifr_ifru.ifru_data = std::ptr::from_mut(&mut info).cast();
+    request.ifr_ifru.ifru_data = data;
     let socket = datagram_socket()?;
-    // SAFETY: the request names an interface and points to a drvinfo of the
-    // kernel's size (196 bytes), which outlives the call.
+    // SAFETY: the request names an interface, and the caller answers for `data`.
     if unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let driver = CStr::from_bytes_until_nul(&info.driver).unwrap_or_default();
-    Ok(driver.to_string_lossy().into_owned())
+    Ok(())
 }
 
 fn datagram_socket() -> io::Result<OwnedFd> {

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Services: address and port -> service -> backend, by Maglev ring or by the
+ * client's affinity.
+ */
+#ifndef TERRACE_SERVICE_H
+#define TERRACE_SERVICE_H
+
+#include "flow.h"
+#include "packet.h"
+
+/* The index of the service that the packet is sent to, 0 = none. */
+static __always_inline __u32 service_index(const struct packet *pkt)
+{
+	__u32 key[CELL_KEY_WORDS] = {
+		pkt->key.daddr[0],
+		pkt->key.daddr[1],
+		pkt->key.daddr[2],
+		pkt->key.daddr[3],
+		(__u32)pkt->key.dport << 16 | pkt->key.proto,
+	};
+
+	return cell_lookup(&service_cells, service_mask, key);
+}
+
+static __always_inline __u32 ring_backend(const struct service *service,
+					  __u32 hash)
+{
+	__u32 slot, entry, index = service->maglev;
+	__u64 *pair;
+	void *ring;
+
+	if (!service->maglev_size)
+		return 0;
+	ring = bpf_map_lookup_elem(&maglevs, &index);
+	if (!ring)
+		return 0;
+	slot = hash % service->maglev_size;
+	entry = slot / 2;
+	pair = bpf_map_lookup_elem(ring, &entry);
+	if (!pair)
+		return 0;
+	return slot & 1 ? *pair >> 32 : *pair & 0xffffffff;
+}
+
+static __always_inline bool takes_new_flows(__u32 index)
+{
+	struct backend *backend = bpf_map_lookup_elem(&backends, &index);
+
+	return backend && (backend->flags & BACKEND_READY);
+}
+
+/* Affinity by client address: the table first, the ring for a new client. */
+__noinline __u32 affine_backend(const struct packet *pkt,
+				const struct service *service,
+				const struct config *cfg, __u32 now, __u32 hash)
+{
+	struct affinity_key key = {};
+	struct affinity *old, new = {};
+	__u32 limit;
+
+	if (!pkt || !service || !cfg)
+		return 0;
+	limit = service->affinity_secs * cfg->hz;
+	for (int i = 0; i < 4; i++)
+		key.client[i] = pkt->key.saddr[i];
+	key.group = service->group;
+	old = bpf_map_lookup_elem(&affinities, &key);
+	if (old && (__s32)(now - old->last_seen) <= (__s32)limit &&
+	    takes_new_flows(old->backend)) {
+		if (!dry_run)
+			old->last_seen = now;
+		return old->backend;
+	}
+	new.backend = ring_backend(service, hash);
+	new.last_seen = now;
+	if (new.backend && !dry_run)
+		bpf_map_update_elem(&affinities, &key, &new, BPF_ANY);
+	return new.backend;
+}
+
+static __always_inline __u32 choose_backend(const struct packet *pkt,
+					    const struct service *service,
+					    const struct config *cfg, __u32 now,
+					    __u32 hash)
+{
+	if (service->flags & SERVICE_AFFINITY)
+		return affine_backend(pkt, service, cfg, now, hash);
+	return ring_backend(service, hash);
+}
+
+#endif

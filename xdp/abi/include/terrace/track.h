@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * A flow's life: opening both directions with a source port where one is
+ * needed, following TCP's flags, refreshing, counting.
+ */
+#ifndef TERRACE_TRACK_H
+#define TERRACE_TRACK_H
+
+#include "service.h"
+#include "way.h"
+
+#define SNAT_ATTEMPTS 20
+
+static __always_inline void build_reply_key(struct packet *pkt,
+					    const struct tuple *to)
+{
+	struct flow_key *reply = &pkt->reply;
+
+	for (int i = 0; i < 4; i++) {
+		reply->saddr[i] = to->daddr[i];
+		reply->daddr[i] = to->saddr[i];
+	}
+	reply->sport = to->dport;
+	reply->dport = to->sport;
+	reply->proto = pkt->key.proto;
+}
+
+static __always_inline __u8 first_state(const struct packet *pkt)
+{
+	switch (pkt->key.proto) {
+	case IPPROTO_TCP:
+		return FLOW_NEW;
+	case IPPROTO_UDP:
+		return FLOW_UDP;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return FLOW_ICMP;
+	default:
+		return FLOW_OTHER;
+	}
+}
+
+/* Fills a claimed slot; the caller unlocks it. */
+static __always_inline void
+fill_slot(const struct flow_ref *ref, const struct opening *open,
+	  const struct packet *pkt, const struct view *view,
+	  const struct tuple *to, __u32 peer, __u8 kind)
+{
+	struct flow_bucket *bucket = ref->bucket;
+	__u32 i = ref->index & (FLOW_SLOTS - 1);
+	struct flow *flow = &bucket->slots[i];
+
+	for (int w = 0; w < 4; w++) {
+		flow->new_saddr[w] = to->saddr[w];
+		flow->new_daddr[w] = to->daddr[w];
+	}
+	flow->new_sport = to->sport;
+	flow->new_dport = to->dport;
+	flow->service = open->service;
+	flow->backend = open->backend;
+	flow->peer = peer;
+	flow->policy_rev = view->cfg->policy_rev;
+	flow->created = view->now;
+	flow->packets = 0;
+	flow->bytes = 0;
+	bucket->last_seen[i] = view->now;
+	bucket->kind[i] = kind;
+	bucket->state[i] = first_state(pkt);
+	bucket->flags[i] |= open->flags;
+}
+
+static __always_inline __be16 pool_port(const struct config *cfg, __u32 hash,
+					__u32 attempt)
+{
+	__u32 min = cfg->snat_port_min;
+	__u32 range = cfg->snat_port_max - min + 1;
+
+	return bpf_htons(min + (hash + attempt * 0x9E37) % (range ? range : 1));
+}
+
+/* Claims the reply direction; with SNAT it is what makes a port ours. */
+static __always_inline int claim_reply(struct packet *pkt,
+				       const struct view *view,
+				       struct opening *open, __u32 hash,
+				       struct flow_ref *reply)
+{
+	bool ports =
+		pkt->key.proto == IPPROTO_TCP || pkt->key.proto == IPPROTO_UDP;
+	int result;
+
+	for (__u32 i = 0; i < SNAT_ATTEMPTS; i++) {
+		/* Kept source taken by another flow: only the port changes. */
+		if (i && ports)
+			open->flags |= FLOW_SNAT | FLOW_NAT;
+		if (open->flags & FLOW_SNAT)
+			open->to.sport = pool_port(view->cfg, hash, i);
+		build_reply_key(pkt, &open->to);
+		result =
+			flow_claim(&pkt->reply,
+				   flow_hash(&pkt->reply, view->cfg->hash_seed),
+				   view->now);
+		if (result >= 0)
+			return flow_at(result, reply) ? 0 : REASON_FLOWS_FULL;
+		if (result == -CLAIM_FULL)
+			return REASON_FLOWS_FULL;
+		if (!ports)
+			return REASON_SNAT_PORTS_FULL;
+	}
+	return REASON_SNAT_PORTS_FULL;
+}
+
+static __always_inline void count_connection(__u32 backend)
+{
+	struct backend_stats *stats;
+
+	stats = bpf_map_lookup_elem(&backend_stats, &backend);
+	if (stats)
+		stats->connections++;
+}
+
+/*
+ * Makes both directions of a flow. 0, a reason, or -1 when another CPU has
+ * just made the same flow (then the caller serves that one).
+ */
+static __noinline int track(struct packet *pkt, const struct view *view,
+			    struct opening *open, struct flow_ref *orig)
+{
+	__u64 hash = flow_hash(&pkt->key, view->cfg->hash_seed);
+	struct flow_ref reply = {};
+	struct tuple back;
+	int result, reason = claim_reply(pkt, view, open, hash, &reply);
+
+	if (reason)
+		return reason;
+	if (!reply.bucket)
+		return REASON_FLOWS_FULL;
+	result = flow_claim(&pkt->key, hash, view->now);
+	if (result < 0 || !flow_at(result, orig)) {
+		__u32 i = reply.index & (FLOW_SLOTS - 1);
+
+		slot_clear(reply.bucket, i, reply.slot / FLOW_SLOTS);
+		slot_unlock(reply.bucket, i);
+		return result == -CLAIM_EXISTS ? -1 : REASON_FLOWS_FULL;
+	}
+	for (int w = 0; w < 4; w++) {
+		back.saddr[w] = pkt->key.daddr[w];
+		back.daddr[w] = pkt->key.saddr[w];
+	}
+	back.sport = pkt->key.dport;
+	back.dport = pkt->key.sport;
+	fill_slot(orig, open, pkt, view, &open->to, reply.slot, FLOW_ORIG);
+	fill_slot(&reply, open, pkt, view, &back, orig->slot, FLOW_REPLY);
+	slot_unlock(reply.bucket, reply.index & (FLOW_SLOTS - 1));
+	slot_unlock(orig->bucket, orig->index & (FLOW_SLOTS - 1));
+	if (open->backend)
+		count_connection(open->backend);
+	return 0;
+}
+
+/* Sets state and adds flags in both directions. */
+__noinline int flow_set(__u32 slot, __u32 state, __u32 flags, __u32 now)
+{
+	struct flow_ref ref = {};
+	__u32 peer;
+
+	if (!flow_at(slot, &ref) || !ref.bucket)
+		return 0;
+	ref.bucket->state[ref.index] = state;
+	ref.bucket->flags[ref.index] |= flags;
+	ref.bucket->last_seen[ref.index] = now;
+	peer = ref.bucket->slots[ref.index].peer;
+	if (!flow_at(peer, &ref) || !ref.bucket ||
+	    ref.bucket->slots[ref.index].peer != slot)
+		return 0;
+	ref.bucket->state[ref.index] = state;
+	ref.bucket->flags[ref.index] |= flags;
+	ref.bucket->last_seen[ref.index] = now;
+	return 0;
+}
+
+/* Forgets both directions. */
+__noinline int flow_drop(__u32 slot)
+{
+	struct flow_ref ref = {};
+	__u32 peer;
+
+	if (!flow_at(slot, &ref) || !ref.bucket)
+		return 0;
+	peer = ref.bucket->slots[ref.index].peer;
+	flow_free(peer, slot);
+	flow_free(slot, peer);
+	return 0;
+}
+
+static __always_inline void track_tcp(const struct flow_ref *ref, __u32 i,
+				      __u8 flags, __u32 now)
+{
+	struct flow_bucket *bucket = ref->bucket;
+	__u32 old = bucket->flags[i], state = bucket->state[i];
+	bool orig = bucket->kind[i] == FLOW_ORIG;
+	__u32 add = 0, next = state;
+
+	if (!orig)
+		add = FLOW_ANSWERED;
+	if (flags & TCP_FIN)
+		add |= orig ? FLOW_FIN_ORIG : FLOW_FIN_REPLY;
+	add |= old;
+	if (flags & TCP_RST)
+		next = FLOW_CLOSED;
+	else if ((add & FLOW_FIN_ORIG) && (add & FLOW_FIN_REPLY))
+		next = FLOW_CLOSED;
+	else if (add & (FLOW_FIN_ORIG | FLOW_FIN_REPLY))
+		next = FLOW_CLOSING;
+	else if (state == FLOW_NEW && orig && (add & FLOW_ANSWERED) &&
+		 (flags & TCP_ACK))
+		next = FLOW_ESTABLISHED;
+	if (state == FLOW_CLOSED)
+		next = FLOW_CLOSED;
+	if (next != state || add != old)
+		flow_set(ref->slot, next, add & ~FLOW_SPILLED, now);
+}
+
+/*
+ * Per packet of a tracked flow: state, time stamps (the other direction's
+ * once a second, so that one-way traffic keeps both alive), counters.
+ */
+static __always_inline void follow(const struct flow_ref *ref, __u32 i,
+				   const struct packet *pkt,
+				   const struct view *view)
+{
+	struct flow_bucket *bucket = ref->bucket;
+	struct flow *flow = &bucket->slots[i];
+	__u32 state = bucket->state[i];
+
+	if (pkt->key.proto == IPPROTO_TCP) {
+		if (state != FLOW_ESTABLISHED ||
+		    (pkt->tcp_flags & (TCP_FIN | TCP_RST)))
+			track_tcp(ref, i, pkt->tcp_flags, view->now);
+	} else if (state == FLOW_UDP && bucket->kind[i] == FLOW_REPLY) {
+		flow_set(ref->slot, FLOW_UDP_STREAM, FLOW_ANSWERED, view->now);
+	}
+	if (bucket->last_seen[i] != view->now) {
+		if (view->now - bucket->last_seen[i] >= view->cfg->hz)
+			flow_set(ref->slot, bucket->state[i], 0, view->now);
+		bucket->last_seen[i] = view->now;
+	}
+	if (!!(bucket->flags[i] & FLOW_BY_XDP) != IS_XDP)
+		bucket->flags[i] ^= FLOW_BY_XDP;
+	flow->packets++;
+	flow->bytes += pkt->len;
+}
+
+static __always_inline void count_backend(__u32 backend, __u32 from,
+					  const struct packet *pkt)
+{
+	struct backend_stats *stats;
+
+	if (!backend)
+		return;
+	stats = bpf_map_lookup_elem(&backend_stats, &backend);
+	if (!stats)
+		return;
+	stats->packets[from & 1]++;
+	stats->bytes[from & 1] += pkt->len;
+}
+
+/* A first fragment tells the later ones their ports. */
+__noinline int remember_fragment(const struct packet *pkt, __u32 now)
+{
+	struct fragment_key key = {};
+	struct fragment ports = {};
+
+	if (!pkt)
+		return 0;
+	for (int i = 0; i < 4; i++) {
+		key.saddr[i] = pkt->key.saddr[i];
+		key.daddr[i] = pkt->key.daddr[i];
+	}
+	key.id = pkt->fragment_id;
+	key.proto = pkt->key.proto;
+	ports.sport = pkt->key.sport;
+	ports.dport = pkt->key.dport;
+	ports.last_seen = now;
+	bpf_map_update_elem(&fragments, &key, &ports, BPF_ANY);
+	return 0;
+}
+
+/* Gives a later fragment the ports of its first one; 0 when known. */
+__noinline int recall_fragment(struct packet *pkt)
+{
+	struct fragment_key key = {};
+	struct fragment *ports;
+
+	if (!pkt)
+		return -1;
+	for (int i = 0; i < 4; i++) {
+		key.saddr[i] = pkt->key.saddr[i];
+		key.daddr[i] = pkt->key.daddr[i];
+	}
+	key.id = pkt->fragment_id;
+	key.proto = pkt->key.proto;
+	ports = bpf_map_lookup_elem(&fragments, &key);
+	if (!ports)
+		return -1;
+	pkt->key.sport = ports->sport;
+	pkt->key.dport = ports->dport;
+	return 0;
+}
+
+#endif

@@ -47,7 +47,10 @@ fn installed() -> Result<String> {
 fn install(missing: &[&str]) -> Result<()> {
     println!("setup: installing {}", missing.join(" "));
     let _quiet = NoServices::begin()?;
-    apt(&["update", "-q"])?;
+    // One source that can't be reached is no reason to stop: the next step tells.
+    if let Err(error) = apt(&["update", "-q"]) {
+        eprintln!("setup: {error:#}; going on with the lists that are there");
+    }
     let mut args = vec!["install", "-y", "-q", "--no-install-recommends"];
     args.extend(missing);
     apt(&args)?;

@@ -114,6 +114,25 @@ struct extension {
 	__u32 pad2;
 };
 
+/*
+ * The packet's facts: too big for the 512 bytes of stack that a chain of calls
+ * shares. Not pinned: every loaded object has its own, so a test run of a
+ * dry-run copy never meets live traffic. Programs of one object do not nest on
+ * a CPU: ingress runs in a softirq, egress with softirqs off, and redirects
+ * happen after a program has returned.
+ */
+struct scratch {
+	struct packet pkt;
+	__u32 last_report[4]; /* jiffies, by event kind */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratch SEC(".maps");
+
 static __always_inline bool is_vlan(__be16 proto)
 {
 	return proto == bpf_htons(ETH_P_8021Q) ||

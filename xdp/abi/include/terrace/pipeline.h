@@ -14,20 +14,6 @@
 #include "related.h"
 #include "track.h"
 
-/*
- * The packet's facts: too big for the 512 bytes of stack that a chain of calls
- * shares. Not pinned: every loaded object has its own, so a test run of a
- * dry-run copy never meets live traffic. Programs of one object do not nest on
- * a CPU: ingress runs in a softirq, egress with softirqs off, and redirects
- * happen after a program has returned.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct packet);
-} scratch SEC(".maps");
-
 /* ---- counting and the end of every program ---- */
 
 static __always_inline bool reason_passes(__u32 reason)
@@ -673,12 +659,14 @@ static __always_inline int run(context_t *ctx, __u32 hook, __u32 role)
 {
 	struct view view = {.hook = hook, .role = role};
 	__u32 zero = 0, bytes = ctx_len(ctx);
-	struct packet *pkt = bpf_map_lookup_elem(&scratch, &zero);
+	struct scratch *room = bpf_map_lookup_elem(&scratch, &zero);
+	struct packet *pkt;
 	int reason;
 
 	view.cfg = bpf_map_lookup_elem(&config, &zero);
-	if (!view.cfg || !pkt)
+	if (!view.cfg || !room)
 		return ACTION_PASS;
+	pkt = &room->pkt;
 	__builtin_memset(pkt, 0, sizeof(*pkt));
 	pkt->hook = hook;
 	view.iface = iface_of(ctx_ifindex(ctx), &view.iface_slot);

@@ -11,11 +11,17 @@
 
 #define SNAT_ATTEMPTS 20
 
+/* With direct server return the answer comes from the service's address. */
 static __always_inline void build_reply_key(struct packet *pkt,
-					    const struct tuple *to)
+					    const struct opening *open)
 {
+	const struct tuple *to = &open->to;
 	struct flow_key *reply = &pkt->reply;
 
+	if (open->flags & FLOW_DSR) {
+		flow_key_reverse(reply, &pkt->key);
+		return;
+	}
 	for (int i = 0; i < 4; i++) {
 		reply->saddr[i] = to->daddr[i];
 		reply->daddr[i] = to->saddr[i];
@@ -90,11 +96,11 @@ static __always_inline int claim_reply(struct packet *pkt,
 
 	for (__u32 i = 0; i < SNAT_ATTEMPTS; i++) {
 		/* Kept source taken by another flow: only the port changes. */
-		if (i && ports)
+		if (i && ports && !(open->flags & FLOW_DSR))
 			open->flags |= FLOW_SNAT | FLOW_NAT;
 		if (open->flags & FLOW_SNAT)
 			open->to.sport = pool_port(view->cfg, hash, i);
-		build_reply_key(pkt, &open->to);
+		build_reply_key(pkt, open);
 		result =
 			flow_claim(&pkt->reply,
 				   flow_hash(&pkt->reply, view->cfg->hash_seed),
@@ -103,7 +109,7 @@ static __always_inline int claim_reply(struct packet *pkt,
 			return flow_at(result, reply) ? 0 : REASON_FLOWS_FULL;
 		if (result == -CLAIM_FULL)
 			return REASON_FLOWS_FULL;
-		if (!ports)
+		if (!(open->flags & FLOW_SNAT) && (i || !ports))
 			return REASON_SNAT_PORTS_FULL;
 	}
 	return REASON_SNAT_PORTS_FULL;

@@ -64,13 +64,17 @@ static __always_inline const struct iface *iface_of(__u32 ifindex, __u32 *slot)
 	return NULL;
 }
 
+/* To the daemon; at most one of a kind per CPU and jiffy. */
 static __always_inline void report(__u32 kind, __u32 ifindex,
 				   const __be32 addr[4], __u32 service)
 {
+	__u32 zero = 0, now = bpf_jiffies64();
+	struct scratch *room = bpf_map_lookup_elem(&scratch, &zero);
 	struct event *event;
 
-	if (dry_run)
+	if (dry_run || !room || room->last_report[kind & 3] == now)
 		return;
+	room->last_report[kind & 3] = now;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event)
 		return;

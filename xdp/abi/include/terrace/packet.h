@@ -81,10 +81,8 @@ struct opening {
 };
 
 struct packet {
-	struct flow_key key;   /* ICMP echo: the identifier is a port */
-	struct flow_key reply; /* room to build the other direction's key */
-	struct opening open;   /* and a new flow */
-	__u32 l3;	       /* offsets from the frame's start */
+	struct flow_key key; /* ICMP echo: the identifier is a port */
+	__u32 l3;	     /* offsets from the frame's start */
 	__u32 l4;
 	__u32 len; /* of the IP packet */
 	__be32 fragment_id;
@@ -100,7 +98,13 @@ struct packet {
 	/* What the pipeline decided; finish() acts on it. */
 	int action;
 	__u32 out_ifindex;
+	/* Room to build a new flow and its other direction's key; not zeroed. */
+	struct flow_key reply;
+	struct opening open;
 };
+
+/* What is zeroed for every packet. */
+#define PACKET_FACTS __builtin_offsetof(struct packet, reply)
 
 struct vlan_tag {
 	__be16 tci;

@@ -513,6 +513,12 @@ static __noinline int open_flow(context_t *ctx, struct packet *pkt,
 	struct opening *open = &pkt->open;
 	int reason;
 
+	if (!view->src)
+		view->src = endpoint_of(pkt->key.saddr);
+	if (!view->src)
+		return REASON_NOT_OURS;
+	__builtin_memset(open, 0, sizeof(*open));
+	__builtin_memset(&pkt->reply, 0, sizeof(pkt->reply));
 	for (int w = 0; w < 4; w++) {
 		open->to.saddr[w] = pkt->key.saddr[w];
 		open->to.daddr[w] = pkt->key.daddr[w];
@@ -554,8 +560,8 @@ static __always_inline int fragment_step(struct packet *pkt,
 		remember_fragment(pkt, view->now);
 	if (pkt->fragment != FRAGMENT_LATER || !recall_fragment(pkt))
 		return 0;
-	if (((view->src->flags | view->dst->flags) & ENDPOINT_WORKLOAD) ||
-	    (view->dst->flags & ENDPOINT_VIRTUAL))
+	if (view->role == ROLE_WORKLOAD ||
+	    (view->dst->flags & (ENDPOINT_WORKLOAD | ENDPOINT_VIRTUAL)))
 		return REASON_FRAGMENT_UNKNOWN;
 	return REASON_NOT_OURS;
 }
@@ -588,11 +594,12 @@ static __always_inline int classify(const struct packet *pkt, struct view *view)
 	    !(view->dst->flags & mine))
 		return view->dst->flags & ENDPOINT_WORKLOAD ? REASON_TO_TC :
 							      REASON_NOT_OURS;
+	if (view->role != ROLE_WORKLOAD || view->hook != HOOK_TC_INGRESS)
+		return 0;
 	view->src = endpoint_of(pkt->key.saddr);
 	if (!view->src)
 		return REASON_NOT_OURS;
-	if (view->role == ROLE_WORKLOAD && view->hook == HOOK_TC_INGRESS &&
-	    (view->cfg->flags & CONFIG_CHECK_SOURCE) &&
+	if ((view->cfg->flags & CONFIG_CHECK_SOURCE) &&
 	    (!(view->src->flags & ENDPOINT_WORKLOAD) ||
 	     view->src->ifindex != view->iface->ifindex))
 		return REASON_SPOOFED_SOURCE;
@@ -667,7 +674,7 @@ static __always_inline int run(context_t *ctx, __u32 hook, __u32 role)
 	if (!view.cfg || !room)
 		return ACTION_PASS;
 	pkt = &room->pkt;
-	__builtin_memset(pkt, 0, sizeof(*pkt));
+	__builtin_memset(pkt, 0, PACKET_FACTS);
 	pkt->hook = hook;
 	view.iface = iface_of(ctx_ifindex(ctx), &view.iface_slot);
 	if (!view.iface)

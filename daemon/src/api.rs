@@ -32,6 +32,7 @@ pub use mesh::{
     Traffic,
 };
 pub use status::{
-    Attachment, Blocker, Error, Event, FlowTable, Interface, Manifests, Phase, Placement, Plan,
-    ReasonCount, Reload, Role, Status, TableUse, Tier, Version,
+    Attachment, Error, Event, FlowTable, Interface, Manifests, Phase, ReasonCount, Reload, Status,
+    TableUse, Version,
 };
+pub use terrace_offload::{Blocker, Placement, Plan, Refusal, Role, Task, Tier, Wish};

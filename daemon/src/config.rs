@@ -22,8 +22,8 @@ use globset::GlobMatcher;
 use ipnet::IpNet;
 use terrace_abi::Limits;
 
-use crate::api::{Role, Tier};
 pub use faults::{Fault, Faults};
+pub use terrace_offload::{Role, Task, Tier, Wish, Wishes};
 
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/terrace/terrace.toml";
@@ -62,26 +62,6 @@ pub struct InterfaceRule {
     pub role: Role,
     /// Task -> tier -> wish; what is not named is [`Wish::Auto`].
     pub tiers: BTreeMap<Task, BTreeMap<Tier, Wish>>,
-}
-
-/// One piece of work for one interface (DESIGN section 1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Task {
-    Prefilter,
-    Steer,
-    Policy,
-    Deliver,
-}
-
-/// What the operator wants of a tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// Taken when it is the best tier that works.
-    Auto,
-    /// The start fails when the task can't run there.
-    Require,
-    /// Never taken.
-    Forbid,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +150,12 @@ impl Config {
     /// As [`Config::load`], of a text; `path` names it and places its paths.
     pub fn parse(path: &Path, text: &str) -> Result<Config, Faults> {
         resolve::resolve(path, text)
+    }
+
+    /// The wishes for these interfaces.
+    pub fn wishes<'a>(&self, ifaces: impl IntoIterator<Item = &'a str>) -> Wishes {
+        let of = |iface: &'a str| Some((iface.to_owned(), self.rule_of(iface)?.tiers.clone()));
+        Wishes(ifaces.into_iter().filter_map(of).collect())
     }
 
     /// The rule of an interface; None = Terrace leaves it alone.

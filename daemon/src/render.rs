@@ -5,6 +5,7 @@
 mod explain;
 mod flows;
 mod mesh;
+mod plan;
 mod reasons;
 mod status;
 mod table;
@@ -13,8 +14,9 @@ pub mod units;
 pub use explain::explain;
 pub use flows::flows;
 pub use mesh::{identities, policies, services};
+pub use plan::plan;
 pub use reasons::{reasons, reasons_since, reasons_with_zero};
-pub use status::{plan, reload, status};
+pub use status::{reload, status};
 
 /// How to print.
 #[derive(Debug, Clone, Copy, Default)]

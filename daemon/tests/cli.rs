@@ -369,7 +369,8 @@ fn colour_comes_only_when_it_is_wanted() {
         command.arg("--socket").arg(&server.socket).envs(variable);
         text(&command.output().unwrap().stdout).contains('\x1b')
     };
-    let rows: [(&[&str], Option<(&str, &str)>, bool); 4] = [
+    type Row<'a> = (&'a [&'a str], Option<(&'a str, &'a str)>, bool);
+    let rows: [Row<'_>; 4] = [
         (&["plan"], None, false),
         (&["plan", "--color", "always"], None, true),
         (&["plan", "--color", "never"], None, false),

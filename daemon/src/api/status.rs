@@ -3,28 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-
-/// Where work runs (DESIGN section 1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Tier {
-    Nic,
-    XdpNative,
-    XdpGeneric,
-    Tc,
-    Socket,
-    Worker,
-}
-
-/// What an interface is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// Towards the network.
-    Uplink,
-    /// The host side of a container, a VM or a process group.
-    Workload,
-}
+use terrace_offload::Role;
 
 /// How far the daemon is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,29 +107,6 @@ pub struct Event {
     pub message: String,
     /// How often it happened since it was first seen.
     pub count: u64,
-}
-
-/// All placements of this host.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
-    pub placements: Vec<Placement>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Placement {
-    pub task: String,
-    pub iface: String,
-    pub tier: Tier,
-    pub reason: String,
-    /// Why no better tier was taken, best tier first.
-    pub blockers: Vec<Blocker>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Blocker {
-    pub tier: Tier,
-    pub why: String,
-    pub fix: String,
 }
 
 /// One counter of the `reasons` table; only those above zero are sent.

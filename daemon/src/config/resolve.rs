@@ -13,9 +13,8 @@ use super::values::{
 };
 use super::{
     Config, FailMode, Faults, HealthCheck, HealthDefaults, InterfaceRule, NoBackend,
-    PolicyDefaults, Services, Task, Timeouts, Wish,
+    PolicyDefaults, Role, Services, Task, Tier, Timeouts, Wish,
 };
-use crate::api::{Role, Tier};
 
 const ROLES: [(&str, Role); 2] = [("uplink", Role::Uplink), ("workload", Role::Workload)];
 const TASKS: [(&str, Task); 4] = [
@@ -97,7 +96,7 @@ fn interfaces(top: &Section<'_>) -> Vec<InterfaceRule> {
         let name = section.required("match", "write a name or a glob", pattern);
         let fix = "write role = \"uplink\" (towards the network) or \"workload\"";
         let role = section.required("role", fix, |v| word(v, &ROLES));
-        let tiers = tiers(section.section("tiers"));
+        let tiers = tiers(section.section("tiers"), role);
         if let (Some((pattern, matcher)), Some(role)) = (name, role) {
             if let Some(earlier) = rules.iter().find(|rule| rule.matcher.is_match(&pattern)) {
                 let what = format!(
@@ -121,7 +120,7 @@ fn interfaces(top: &Section<'_>) -> Vec<InterfaceRule> {
     rules
 }
 
-fn tiers(section: Section<'_>) -> BTreeMap<Task, BTreeMap<Tier, Wish>> {
+fn tiers(section: Section<'_>, role: Option<Role>) -> BTreeMap<Task, BTreeMap<Tier, Wish>> {
     let mut tasks = BTreeMap::new();
     for (name, task) in TASKS {
         let wishes = section.section(name);
@@ -151,9 +150,17 @@ fn tiers(section: Section<'_>) -> BTreeMap<Task, BTreeMap<Tier, Wish>> {
             wishes.fault("", Wrong::new("every tier is forbidden", fix));
         }
         wishes.refuse_unknown();
-        if !tiers.is_empty() {
-            tasks.insert(task, tiers);
+        if tiers.is_empty() {
+            continue;
         }
+        if role.is_some_and(|role| !role.tasks().contains(&task)) {
+            let what = "interfaces of this role do not have this task";
+            section.fault(
+                name,
+                Wrong::new(what, "remove it, or write it for an uplink"),
+            );
+        }
+        tasks.insert(task, tiers);
     }
     section.refuse_unknown();
     tasks

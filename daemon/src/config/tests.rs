@@ -90,6 +90,7 @@ const WRONG: &[(&str, &str, usize, &str, &str, &str)] = &[
     ("unknown task", "[[interfaces]]\nmatch = \"eth0\"\nrole = \"uplink\"\n[interfaces.tiers.stear]\ntc = \"auto\"", 4, "interfaces[0].tiers.stear", "no key", "did you mean `steer`?"),
     ("unknown tier", "[[interfaces]]\nmatch = \"eth0\"\nrole = \"uplink\"\ntiers.steer.xdp = \"auto\"", 4, "interfaces[0].tiers.steer.xdp", "no key", "xdp-native"),
     ("two required", "[[interfaces]]\nmatch = \"eth0\"\nrole = \"uplink\"\ntiers.steer.tc = \"require\"\ntiers.steer.xdp-native = \"require\"", 4, "interfaces[0].tiers.steer", "more than one tier", "require one"),
+    ("task of uplinks only", "[[interfaces]]\nmatch = \"w*\"\nrole = \"workload\"\ntiers.prefilter.tc = \"require\"", 4, "interfaces[0].tiers.prefilter", "do not have this task", "for an uplink"),
     ("unknown key", "manifest = \"/a\"", 1, "manifest", "is no key of Terrace", "did you mean `manifests`?"),
     ("key far from all", "colour = 1", 1, "colour", "is no key of Terrace", "it can be one of: cluster_cidrs,"),
     ("key in a table", "[services]\nmaglev = 5", 2, "services.maglev", "is no key", "maglev_size"),

@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use super::mesh::{direction, place_of};
 use super::reasons::tone;
-use super::units::tier;
 use super::{Style, Tone};
 use crate::api::{ExplainAnswer, ExplainedPacket, Hop, PolicyHit, RuleVerdict};
 
@@ -36,7 +35,7 @@ fn one_hop(number: usize, hop: &Hop, style: &Style) -> String {
         "{number}. {} {}, {}: {verdict}, {}\n   {}\n",
         hop.iface,
         hop.hook,
-        tier(hop.tier),
+        hop.tier.name(),
         hop.action,
         hop.text
     );

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::table::{Table, cell, toned};
-use super::units::{bytes, count, duration_ms, plural, tier};
+use super::units::{bytes, count, duration_ms, plural};
 use super::{Style, Tone};
 use crate::api::{Flow, Flows};
 
@@ -50,7 +50,7 @@ fn table(flows: &[Flow]) -> Table {
             cell(flow.tuple.destination.to_string()),
             cell(target(flow)),
             toned(tone(flow), &flow.state),
-            cell(tier(flow.tier)),
+            cell(flow.tier.name()),
             cell(count(flow.packets)),
             cell(bytes(flow.bytes)),
             cell(duration_ms(flow.idle_ms)),
@@ -89,7 +89,7 @@ fn folded(flow: &Flow, style: &Style) -> String {
         text,
         "    {}, {}, {}, {}, idle {}",
         style.paint(tone(flow), &flow.state),
-        tier(flow.tier),
+        flow.tier.name(),
         plural(
             usize::try_from(flow.packets).unwrap_or(usize::MAX),
             "packet"

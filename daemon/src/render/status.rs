@@ -1,11 +1,11 @@
-//! The daemon's state, its plan, and what a reload did.
+//! The daemon's state, and what a reload did.
 
 use std::fmt::Write;
 
 use super::table::{Cell, Table, cell, toned};
-use super::units::{bytes, count, duration_ms, percent, plural, tier};
+use super::units::{bytes, count, duration_ms, percent, plural};
 use super::{Style, Tone};
-use crate::api::{Event, Interface, Phase, Plan, Reload, Role, Status, TableUse};
+use crate::api::{Event, Interface, Phase, Reload, Role, Status, TableUse};
 
 pub fn status(status: &Status, style: &Style) -> String {
     let mut text = head(status, style);
@@ -200,40 +200,6 @@ fn events(events: &[Event], now: u64, style: &Style) -> String {
         ]);
     }
     table.print(style)
-}
-
-/// A table of the placements; below each, what is in the way of better tiers.
-pub fn plan(plan: &Plan, style: &Style) -> String {
-    if plan.placements.is_empty() {
-        return "nothing to place: no interface of this host is configured\n".into();
-    }
-    let mut table = Table::new(&["TASK", "INTERFACE", "TIER", "REASON"]);
-    for placement in &plan.placements {
-        let tone = if placement.blockers.is_empty() {
-            Tone::Good
-        } else {
-            Tone::Warn
-        };
-        table.push(vec![
-            cell(&placement.task),
-            cell(&placement.iface),
-            toned(tone, tier(placement.tier)),
-            cell(&placement.reason),
-        ]);
-    }
-    let mut text = table.print(style);
-    for placement in plan.placements.iter().filter(|p| !p.blockers.is_empty()) {
-        let what = format!("{} on {}", placement.task, placement.iface);
-        let why = format!("is not on a higher tier than {}:", tier(placement.tier));
-        let _ = writeln!(text, "\n{} {why}", style.paint(Tone::Head, &what));
-        for blocker in &placement.blockers {
-            let _ = writeln!(text, "  {:<11}  {}", tier(blocker.tier), blocker.why);
-            if !blocker.fix.is_empty() {
-                let _ = writeln!(text, "  {:<11}  fix: {}", "", blocker.fix);
-            }
-        }
-    }
-    text
 }
 
 pub fn reload(reload: &Reload, _style: &Style) -> String {

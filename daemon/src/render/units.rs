@@ -1,7 +1,5 @@
 //! Numbers for people: at most four digits and a unit.
 
-use crate::api::Tier;
-
 /// `999`, `12,345`, `1.23 M`: exact below a million.
 pub fn count(n: u64) -> String {
     match n {
@@ -37,18 +35,6 @@ pub fn percent(part: u64, whole: u64) -> String {
         0 => "-".into(),
         // Tables have less than 2^32 entries: exact in f64.
         _ => format!("{:.1} %", part as f64 * 100.0 / whole as f64),
-    }
-}
-
-/// The tier's name in the configuration and in JSON.
-pub fn tier(tier: Tier) -> &'static str {
-    match tier {
-        Tier::Nic => "nic",
-        Tier::XdpNative => "xdp-native",
-        Tier::XdpGeneric => "xdp-generic",
-        Tier::Tc => "tc",
-        Tier::Socket => "socket",
-        Tier::Worker => "worker",
     }
 }
 

@@ -112,33 +112,31 @@ fn event() -> Event {
     }
 }
 
+/// As the planner gives it: a good uplink, one without native XDP, a workload.
 pub fn plan() -> Plan {
-    let placement = |task: &str, iface: &str, tier, reason: &str| Placement {
-        task: task.into(),
-        iface: iface.into(),
-        tier,
-        reason: reason.into(),
-        blockers: vec![],
+    let uplink = |name: &str, driver: &str| terrace_offload::Interface {
+        name: name.into(),
+        role: Role::Uplink,
+        driver: driver.into(),
+        mtu: 1500,
+        controller: None,
+        foreign_xdp: None,
+        lro: false,
     };
-    Plan {
-        placements: vec![
-            placement("steer", "eth0", Tier::XdpNative, "veth runs native XDP"),
-            Placement {
-                blockers: vec![Blocker {
-                    tier: Tier::XdpNative,
-                    why: "the driver dummy has no native XDP".into(),
-                    fix: "use a NIC whose driver has it".into(),
-                }],
-                ..placement("steer", "eth1", Tier::Tc, "the best tier that works")
-            },
-            placement(
-                "deliver",
-                "veth1",
-                Tier::Tc,
-                "tc keeps GSO and checksum offload",
-            ),
+    let workload = terrace_offload::Interface {
+        role: Role::Workload,
+        ..uplink("veth1", "veth")
+    };
+    let host = terrace_offload::Capabilities {
+        kernel: terrace_offload::KernelVersion(6, 12),
+        tcx: true,
+        interfaces: vec![
+            uplink("eth0", "mlx5_core"),
+            uplink("eth1", "dummy"),
+            workload,
         ],
-    }
+    };
+    terrace_offload::plan(&host, &terrace_offload::Wishes::default())
 }
 
 pub fn services() -> Vec<Service> {

@@ -22,7 +22,7 @@ pub use link::{
     LinkInfo, TcxPoint, create_clsact, destroy_clsact, link_detach, link_info, link_update,
     tcx_attach, tcx_query,
 };
-pub use map::{lookup_batch, lookup_percpu_batch, possible_cpus};
+pub use map::{Words, lookup_batch, lookup_percpu_batch, possible_cpus};
 pub use mount::{is_bpffs, mount_bpffs};
 pub use program::{
     ProgramInfo, RunOutput, program_by_id, program_info, test_run, test_run_syscall,

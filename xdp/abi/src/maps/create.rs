@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, OpenObject};
 
 use super::Maps;
+use super::rings::empty_ring;
 use super::run::grace_map;
 use crate::object::{self, Missing};
 use crate::{Error, Limits, consts, pins, sys, types};
@@ -131,7 +133,8 @@ fn join(
     mut handles: BTreeMap<String, MapHandle>,
 ) -> Result<Maps, Error> {
     let mut open = object::open(NAME, OBJECT)?;
-    let made = prepare(&mut open, &limits, &handles)?;
+    let template = empty_ring(1)?;
+    let made = prepare(&mut open, &limits, &handles, &template)?;
     let (grace, grace_inner) = grace_map()?;
     let mut maps = Maps {
         root: root.into(),
@@ -170,6 +173,7 @@ fn prepare(
     open: &mut OpenObject,
     limits: &Limits,
     pinned: &BTreeMap<String, MapHandle>,
+    template: &MapHandle,
 ) -> Result<Vec<String>, Error> {
     let load_error = |source| Error::Load {
         object: NAME,
@@ -193,10 +197,14 @@ fn prepare(
                     handle,
                     &expected(&name, map.map_type(), map.max_entries()),
                 )?;
-                map.reuse_fd(std::os::fd::AsFd::as_fd(handle))
-                    .map_err(load_error)?;
+                map.reuse_fd(handle.as_fd()).map_err(load_error)?;
             }
-            None => made.push(name),
+            None => {
+                if name == "maglevs" {
+                    map.set_inner_map_fd(template.as_fd()).map_err(load_error)?;
+                }
+                made.push(name);
+            }
         }
     }
     made.sort_by_key(|name| name == "config");
@@ -267,8 +275,7 @@ fn pin(root: &Path, made: &[String], maps: &Maps) -> Result<(), Error> {
         let handle = maps
             .handle(name)
             .expect("join() has put every made map there");
-        sys::pin(std::os::fd::AsFd::as_fd(handle), &path)
-            .map_err(|source| pins::error("pin", &path, source))?;
+        sys::pin(handle.as_fd(), &path).map_err(|source| pins::error("pin", &path, source))?;
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
-//! Reading arrays in batches from any index on.
+//! Reading arrays in batches from any index on, and arrays of words as memory.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ret;
 
@@ -67,4 +69,58 @@ pub fn lookup_percpu_batch(
     let filled = lookup_batch(array, first, entry, &mut values)?;
     values.truncate(filled);
     Ok(values)
+}
+
+/// An array of 64-bit words (`BPF_F_MMAPABLE`) as memory: programs see each
+/// store at once and whole.
+pub struct Words {
+    start: NonNull<AtomicU64>,
+    len: usize,
+}
+
+impl Words {
+    /// Maps an array of `len` words.
+    pub fn map(array: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let bytes = len * size_of::<u64>();
+        // SAFETY: the kernel chooses an address that is free, and refuses a
+        // length beyond the array's pages.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                protection,
+                libc::MAP_SHARED,
+                array.as_raw_fd(),
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at 0"))?;
+        Ok(Self { start, len })
+    }
+
+    /// The words, each of which may change at any time.
+    pub fn all(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping has `len` words, page-aligned, until this is
+        // dropped; atomics may be shared with the kernel.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+
+    /// Changes one word; `false` if there is none of this index.
+    pub fn store(&self, index: u32, word: u64) -> bool {
+        let place = self.all().get(index as usize);
+        place
+            .map(|place| place.store(word, Ordering::Release))
+            .is_some()
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map` with this length, and not used afterwards.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len * size_of::<u64>()) };
+    }
 }

@@ -1,0 +1,233 @@
+//! From manifests and the host's facts to tables.
+//!
+//! [`Compiler`] keeps what it knows between changes, so that a change costs
+//! what it touches; [`compile`] is the same from nothing. Both keep every
+//! index and ring slot of the previous tables that can stay.
+
+mod addresses;
+mod check;
+#[allow(dead_code)]
+mod identities;
+mod model;
+mod policy;
+mod pools;
+mod services;
+mod transaction;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use terrace_abi::consts::IDENTITY_WORLD;
+use terrace_abi::types::endpoint;
+
+use crate::error::{Error, Errors};
+use crate::facts::HostFacts;
+use crate::objects::{Object, ObjectName};
+use crate::parse::{Manifests, SourceFile};
+use crate::tables::Tables;
+use addresses::Addresses;
+use identities::Identities;
+use model::{Delta, Model, Touched};
+use policy::Policies;
+use services::Services;
+
+/// A change of one manifest file.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// New, or with new text.
+    Put(SourceFile),
+    Remove(PathBuf),
+}
+
+/// What all parts of a compilation are given.
+struct Host<'f> {
+    facts: &'f HostFacts,
+}
+
+/// Compiles everything. The steps from `previous` to the result are
+/// [`diff`](crate::diff) of the two.
+pub fn compile(
+    manifests: &Manifests,
+    facts: &HostFacts,
+    previous: Option<&Tables>,
+) -> Result<Tables, Errors> {
+    Compiler::new(manifests.clone(), facts.clone(), previous).map(|compiler| compiler.tables)
+}
+
+/// A compilation that is kept up to date.
+///
+/// The steps that one call returns must be carried out, all of them and in
+/// order, before the next call.
+#[derive(Debug)]
+pub struct Compiler {
+    manifests: Manifests,
+    facts: HostFacts,
+    model: Model,
+    services: Services,
+    identities: Identities,
+    addresses: Addresses,
+    policies: Policies,
+    tables: Tables,
+}
+
+/// A table is full.
+fn full(limit: &str, what: &str) -> Error {
+    Error::of_host(
+        &format!("limits.{limit}"),
+        format!("no room for more {what}: raise limits.{limit} in terrace.toml and restart"),
+    )
+}
+
+impl Compiler {
+    /// Compiles everything, keeping what it can of the previous tables.
+    pub fn new(
+        manifests: Manifests,
+        facts: HostFacts,
+        previous: Option<&Tables>,
+    ) -> Result<Self, Errors> {
+        let limits = facts.limits.rounded();
+        let mut tables = match previous {
+            Some(previous) if previous.limits != limits => {
+                let message = "differ from those of the tables in use: restart to apply them";
+                return Err(Error::of_host("limits", message).into());
+            }
+            Some(previous) => previous.clone(),
+            None => Tables::new(&limits),
+        };
+        tables.restart();
+        let mut compiler = Self {
+            services: Services::new(&tables),
+            identities: Identities::new(&tables, &facts),
+            addresses: Addresses::new(&tables),
+            policies: Policies::new(previous.is_none()),
+            model: Model::default(),
+            manifests: Manifests::default(),
+            facts,
+            tables,
+        };
+        compiler.start(manifests)?;
+        Ok(compiler)
+    }
+
+    fn start(&mut self, manifests: Manifests) -> Result<(), Errors> {
+        let world = endpoint {
+            identity: IDENTITY_WORLD,
+            ..Default::default()
+        };
+        self.tables.endpoints.write(0, &world);
+        let delta = Delta {
+            removed: Vec::new(),
+            added: manifests.objects().cloned().collect(),
+        };
+        self.manifests = manifests;
+        let mut touched = Touched::default();
+        self.model.apply(&delta, &self.facts, &mut touched);
+        touched.addresses.extend(&self.facts.addresses);
+        touched.addresses.extend(&self.facts.remote_nodes);
+        check::check(&self.model, &self.facts, &touched)?;
+        self.sync(&touched, true)?;
+        self.services.drop_unclaimed(&mut self.tables);
+        self.addresses.drop_unclaimed(&mut self.tables);
+        self.deny_list()?;
+        Ok(())
+    }
+
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    pub fn facts(&self) -> &HostFacts {
+        &self.facts
+    }
+
+    pub fn manifests(&self) -> &Manifests {
+        &self.manifests
+    }
+
+    /// Brings the tables up to date with what was touched.
+    fn sync(&mut self, touched: &Touched, first: bool) -> Result<(), Error> {
+        let host = Host { facts: &self.facts };
+        for pod in self.touched_pods(touched) {
+            let previous = first.then_some(&self.tables);
+            self.identities.update(&self.model, &host, &pod, previous)?;
+        }
+        for name in &self.touched_services(touched) {
+            self.services
+                .update(&self.model, &host, name, &mut self.tables)?;
+        }
+        self.services.build_rings(&mut self.tables);
+        let all = self.policies.update(
+            &self.model,
+            &host,
+            touched,
+            &mut self.identities,
+            &mut self.tables,
+        )? || first;
+        let judged = self.addresses.update(
+            &self.model,
+            &host,
+            (touched, all),
+            (&self.identities, &self.policies),
+            &mut self.tables,
+        )?;
+        self.policies.finish(judged, &mut self.tables);
+        self.identities.finish(&mut self.tables);
+        Ok(())
+    }
+
+    fn touched_pods(&self, touched: &Touched) -> BTreeSet<ObjectName> {
+        let mut pods = touched.pods.clone();
+        for namespace in &touched.namespaces {
+            let held = self.model.namespace_pods.get(namespace);
+            pods.extend(held.into_iter().flatten().map(|pod| pod.name.clone()));
+        }
+        pods
+    }
+
+    /// Services that changed, and those whose backends may have become local
+    /// or stopped being so.
+    fn touched_services(&self, touched: &Touched) -> BTreeSet<ObjectName> {
+        let mut names = touched.services.clone();
+        for address in &touched.addresses {
+            names.extend(pools::services_with_backend(&self.model, *address).cloned());
+        }
+        names
+    }
+
+    fn deny_list(&mut self) -> Result<(), Error> {
+        let wanted: rustc_hash::FxHashSet<_> = self
+            .facts
+            .deny
+            .iter()
+            .map(|net| crate::tables::Prefix::from(*net))
+            .collect();
+        for prefix in &wanted {
+            let inserted = self.tables.deny.insert(prefix, 1);
+            inserted.map_err(|_| full("deny_cells", "denied prefixes"))?;
+        }
+        self.tables
+            .deny
+            .retain_claimed(|prefix| wanted.contains(prefix));
+        Ok(())
+    }
+}
+
+/// What identifies an object among those of its file.
+fn object_key(object: &Object) -> (u8, ObjectName) {
+    match object {
+        Object::Service(service) => (0, service.name.clone()),
+        Object::Slice(slice) => (1, slice.name.clone()),
+        Object::Pod(pod) => (2, pod.name.clone()),
+        Object::Namespace(namespace) => {
+            let name = namespace.name.clone();
+            (
+                3,
+                ObjectName {
+                    namespace: String::new(),
+                    name,
+                },
+            )
+        }
+        Object::Policy(policy) => (4 + policy.kind as u8, policy.name.clone()),
+    }
+}

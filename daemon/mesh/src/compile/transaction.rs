@@ -1,0 +1,197 @@
+//! Changes as transactions: all of it, or nothing.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+use rayon::prelude::*;
+use terrace_abi::Table;
+
+use super::model::{Delta, Touched};
+use super::{Change, Compiler, check, object_key, pools};
+use crate::error::Errors;
+use crate::facts::HostFacts;
+use crate::objects::Object;
+use crate::parse::{Manifests, parse_file};
+use crate::tables::{Changes, Op, Recovered, Tables, diff};
+
+impl Compiler {
+    /// Applies changed files and returns the steps to carry out. With errors
+    /// nothing has changed.
+    pub fn update(&mut self, changes: &[Change]) -> Result<Vec<Op>, Errors> {
+        let read = read(changes)?;
+        let mut delta = Delta::default();
+        let mut files: BTreeMap<_, Option<Vec<Object>>> = BTreeMap::new();
+        for (change, objects) in changes.iter().zip(read) {
+            let path = match change {
+                Change::Put(file) => &file.path,
+                Change::Remove(path) => path,
+            };
+            let old = match files.get(path) {
+                Some(objects) => Option::clone(objects).unwrap_or_default(),
+                None => self.manifests.files.get(path).cloned().unwrap_or_default(),
+            };
+            let new = differences(old, objects, &mut delta);
+            files.insert(
+                path.clone(),
+                matches!(change, Change::Put(_)).then_some(new),
+            );
+        }
+        let mut touched = Touched::default();
+        self.model.apply(&delta, &self.facts, &mut touched);
+        if let Err(errors) = check::check(&self.model, &self.facts, &touched) {
+            self.model
+                .apply(&delta.inverse(), &self.facts, &mut Touched::default());
+            return Err(errors);
+        }
+        let ops = self.commit(&touched)?;
+        for (path, objects) in files {
+            match objects {
+                Some(objects) => self.manifests.files.insert(path, objects),
+                None => self.manifests.files.remove(&path),
+            };
+        }
+        Ok(ops)
+    }
+
+    /// Applies changed facts about the host. With errors nothing has changed.
+    pub fn set_facts(&mut self, facts: HostFacts) -> Result<Vec<Op>, Errors> {
+        if !self.differs_little(&facts) {
+            let next = Self::new(self.manifests.clone(), facts, Some(&self.tables))?;
+            let ops = diff(&self.tables, &next.tables);
+            *self = next;
+            return Ok(ops);
+        }
+        let mut touched = Touched::default();
+        let unhealthy = self.facts.unhealthy.symmetric_difference(&facts.unhealthy);
+        for (address, _) in unhealthy {
+            touched
+                .services
+                .extend(pools::services_with_backend(&self.model, *address).cloned());
+        }
+        for (name, pods) in &self.model.interfaces {
+            if self.facts.interfaces.get(name) != facts.interfaces.get(name) {
+                touched
+                    .addresses
+                    .extend(pods.iter().flat_map(|pod| &pod.addresses));
+            }
+        }
+        let old = mem::replace(&mut self.facts, facts);
+        self.commit(&touched).inspect_err(|_| self.facts = old)
+    }
+
+    /// Only health and interfaces changed, which is what happens all the time.
+    fn differs_little(&self, facts: &HostFacts) -> bool {
+        let patched = HostFacts {
+            unhealthy: self.facts.unhealthy.clone(),
+            interfaces: self.facts.interfaces.clone(),
+            ..facts.clone()
+        };
+        patched == self.facts
+    }
+
+    fn commit(&mut self, touched: &Touched) -> Result<Vec<Op>, Errors> {
+        self.tables.settle();
+        self.services.settle();
+        self.addresses.settle();
+        let policy_rev = self.tables.policy_rev;
+        for table in Table::ALL {
+            self.tables.image_mut(table).begin_journal();
+        }
+        let result = self.sync(touched, false);
+        let journals: Vec<_> = Table::ALL
+            .map(|table| (table, self.tables.image_mut(table).take_journal()))
+            .into();
+        let entries = journals
+            .iter()
+            .map(|(table, journal)| (*table, journal.entries(table.value_size())));
+        let changes = Changes {
+            tables: entries.collect(),
+            rings: mem::take(&mut self.services.old_rings),
+            policy_rev,
+        };
+        match result {
+            Ok(()) => Ok(changes.ops(&self.tables)),
+            Err(error) => {
+                let tables = restored(&self.tables, &changes);
+                let facts = self.facts.clone();
+                *self = Self::new(mem::take(&mut self.manifests), facts, Some(&tables))?;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// The tables as they were before the changes.
+fn restored(tables: &Tables, changes: &Changes<'_>) -> Tables {
+    let mut images = BTreeMap::new();
+    for table in Table::ALL {
+        let mut bytes = tables.image(table).bytes().to_vec();
+        for (index, old) in &changes.tables[&table] {
+            let start = *index as usize * table.value_size();
+            bytes[start..start + old.len()].copy_from_slice(old);
+        }
+        images.insert(table, bytes);
+    }
+    let mut rings = tables.rings.clone();
+    for (index, ring) in &changes.rings {
+        match ring {
+            Some(ring) => rings.insert(*index, ring.clone()),
+            None => rings.remove(index),
+        };
+    }
+    let mut restored = Tables::recover(Recovered {
+        limits: tables.limits,
+        images,
+        rings: BTreeMap::new(),
+        policy_rev: changes.policy_rev,
+    });
+    restored.rings = rings;
+    restored
+}
+
+fn read(changes: &[Change]) -> Result<Vec<Vec<Object>>, Errors> {
+    let results: Vec<_> = changes
+        .par_iter()
+        .map(|change| match change {
+            Change::Put(file) => parse_file(file),
+            Change::Remove(_) => Ok(Vec::new()),
+        })
+        .collect();
+    let mut errors = Errors::default();
+    let mut read = Vec::new();
+    for result in results {
+        match result {
+            Ok(objects) => read.push(objects),
+            Err(found) => errors.0.extend(found.0),
+        }
+    }
+    errors.into_result().map(|()| read)
+}
+
+/// Objects that differ go into the delta; the others are the old ones.
+fn differences(old: Vec<Object>, new: Vec<Object>, delta: &mut Delta) -> Vec<Object> {
+    let mut held: BTreeMap<_, Vec<Object>> = BTreeMap::new();
+    for object in old {
+        held.entry(object_key(&object)).or_default().push(object);
+    }
+    let mut kept = Vec::with_capacity(new.len());
+    for object in new {
+        let same = held.get_mut(&object_key(&object)).and_then(|held| {
+            let at = held.iter().position(|other| *other == object)?;
+            Some(held.swap_remove(at))
+        });
+        if same.is_none() {
+            delta.added.push(object.clone());
+        }
+        kept.push(same.unwrap_or(object));
+    }
+    delta.removed.extend(held.into_values().flatten());
+    kept
+}
+
+impl Manifests {
+    /// The files' paths.
+    pub fn paths(&self) -> impl Iterator<Item = &std::path::Path> {
+        self.files.keys().map(std::path::PathBuf::as_path)
+    }
+}

@@ -1,0 +1,438 @@
+//! What the documents say, after reading: plain values, every one valid by
+//! itself. Policies of all kinds have one shape here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Origin;
+
+pub type Labels = BTreeMap<String, String>;
+
+/// The label that carries a pod's namespace; Cilium's name for it.
+pub const NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
+/// Prefix of the labels of a pod's namespace; Cilium's name for it.
+pub const NAMESPACE_LABELS: &str = "io.cilium.k8s.namespace.labels.";
+/// The label that carries a pod's service account; Cilium's name for it.
+pub const SERVICE_ACCOUNT_LABEL: &str = "io.cilium.k8s.policy.serviceaccount";
+/// The label that carries the name of the cluster; Cilium's name for it.
+pub const CLUSTER_LABEL: &str = "io.cilium.k8s.policy.cluster";
+
+/// Namespace and name; the namespace is empty for kinds of the whole cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectName {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.namespace.is_empty() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+/// A transport protocol that a Service may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+impl Protocol {
+    /// The number in the IP header.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+
+    pub fn from_number(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        })
+    }
+}
+
+/// How packets reach a remote backend.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forwarding {
+    #[default]
+    Nat,
+    Dsr,
+}
+
+/// What the programs do with new flows when the daemon is silent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FailMode {
+    #[default]
+    Last,
+    Open,
+    Closed,
+}
+
+/// What a client of a service without ready backends gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoBackend {
+    /// TCP RST or ICMP port unreachable.
+    #[default]
+    Reject,
+    Drop,
+}
+
+/// How the daemon finds out whether a backend works.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// The path to GET; `None` = opening a TCP connection is enough.
+    pub http_path: Option<String>,
+    pub interval_ms: u64,
+}
+
+/// The kinds of addresses that a Service is reached at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FrontendKind {
+    ClusterIp,
+    ExternalIp,
+    LoadBalancer,
+    NodePort,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    pub name: ObjectName,
+    pub origin: Origin,
+    pub labels: Labels,
+    pub addresses: Vec<(IpAddr, FrontendKind)>,
+    pub ports: Vec<ServicePort>,
+    /// 0 = no affinity.
+    pub affinity_secs: u32,
+    pub internal_local: bool,
+    pub external_local: bool,
+    pub publish_not_ready: bool,
+    pub forwarding: Forwarding,
+    pub fail_mode: FailMode,
+    pub no_backend: Option<NoBackend>,
+    pub maglev_size: Option<u32>,
+    pub weights: Weights,
+    pub health_check: Option<HealthCheck>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Empty for the only port of a Service.
+    pub name: String,
+    pub port: u16,
+    pub node_port: Option<u16>,
+    pub protocol: Protocol,
+    pub line: u32,
+}
+
+/// Weights of backends: 1 unless said otherwise, 0 = drains.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Weights {
+    pub all: Option<u16>,
+    pub by_address: BTreeMap<IpAddr, u16>,
+}
+
+impl Weights {
+    pub fn of(&self, address: IpAddr) -> Option<u16> {
+        self.by_address.get(&address).copied().or(self.all)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slice {
+    pub name: ObjectName,
+    pub origin: Origin,
+    pub service: ObjectName,
+    pub ports: Vec<SlicePort>,
+    pub endpoints: Vec<Endpoint>,
+    pub weights: Weights,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlicePort {
+    pub name: String,
+    pub port: u16,
+    pub protocol: Protocol,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub address: IpAddr,
+    pub ready: bool,
+    pub serving: bool,
+    pub terminating: bool,
+    pub node: Option<String>,
+    /// Name of the pod, empty when not known.
+    pub pod: String,
+    pub line: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    pub name: ObjectName,
+    pub origin: Origin,
+    pub labels: Labels,
+    /// None for pods of the host's network and ones that ended.
+    pub addresses: Vec<IpAddr>,
+    pub node: Option<String>,
+    pub interface: Option<String>,
+    pub service_account: Option<String>,
+    /// Name, protocol row (`PortRule::rows` bit) and number of container ports.
+    pub named_ports: Vec<NamedPort>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamedPort {
+    pub name: String,
+    pub row: u8,
+    pub port: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    pub name: String,
+    pub origin: Origin,
+    pub labels: Labels,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum PolicyKind {
+    NetworkPolicy,
+    CiliumNetworkPolicy,
+    CiliumClusterwideNetworkPolicy,
+}
+
+impl fmt::Display for PolicyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Ingress,
+    Egress,
+}
+
+impl Direction {
+    pub const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
+}
+
+/// One policy document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    pub kind: PolicyKind,
+    pub name: ObjectName,
+    pub origin: Origin,
+    pub parts: Vec<PolicyPart>,
+}
+
+/// One `spec` (Cilium's `specs` has several): whom it selects, and its rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyPart {
+    pub subject: Selector,
+    /// Directions in which a selected pod is default deny, by `Direction`.
+    pub default_deny: [bool; 2],
+    pub rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    pub direction: Direction,
+    pub deny: bool,
+    pub peers: Peers,
+    pub ports: Ports,
+    /// `spec.ingress[0]`.
+    pub path: String,
+    pub line: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peers {
+    Any,
+    /// An empty list matches nobody.
+    Some(Vec<Peer>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    Select(Selector),
+    Entity(Entity),
+    Cidr {
+        net: IpNet,
+        except: Vec<IpNet>,
+    },
+    /// The backends of the named service.
+    Service(ObjectName),
+    /// The backends of the services that the labels select; namespace empty = all.
+    Services {
+        namespace: String,
+        selector: Selector,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Entity {
+    All,
+    World,
+    Cluster,
+    Host,
+    RemoteNode,
+    Unmanaged,
+    None,
+}
+
+impl fmt::Display for Entity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all",
+            Self::World => "world",
+            Self::Cluster => "cluster",
+            Self::Host => "host",
+            Self::RemoteNode => "remote-node",
+            Self::Unmanaged => "unmanaged",
+            Self::None => "none",
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ports {
+    All,
+    Some(Vec<PortRule>),
+}
+
+/// Rows of the class table, as bits: TCP 1, UDP 2, SCTP 4, ICMP 8, ICMPv6 16.
+pub const ROW_NAMES: [&str; 5] = ["tcp", "udp", "sctp", "icmp", "icmpv6"];
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortRule {
+    /// Bits of rows.
+    pub rows: u8,
+    pub what: PortMatch,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortMatch {
+    /// For ICMP the type.
+    Range(u16, u16),
+    Named(String),
+}
+
+/// Requirements on labels, all of which must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Selector {
+    pub requirements: Vec<Requirement>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Requirement {
+    pub key: String,
+    pub test: Test,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Test {
+    In(Vec<String>),
+    NotIn(Vec<String>),
+    Exists,
+    Absent,
+}
+
+impl Selector {
+    /// Adds the requirement that a label has a value.
+    pub fn and(mut self, key: &str, value: &str) -> Self {
+        self.requirements.push(Requirement {
+            key: key.to_owned(),
+            test: Test::In(vec![value.to_owned()]),
+        });
+        self
+    }
+
+    /// Adds the requirement that a label exists.
+    pub fn and_has(mut self, key: &str) -> Self {
+        self.requirements.push(Requirement {
+            key: key.to_owned(),
+            test: Test::Exists,
+        });
+        self
+    }
+
+    pub fn matches(&self, labels: &Labels) -> bool {
+        self.requirements.iter().all(|r| r.matches(labels))
+    }
+}
+
+impl Requirement {
+    fn matches(&self, labels: &Labels) -> bool {
+        let value = labels.get(&self.key);
+        match &self.test {
+            Test::In(values) => value.is_some_and(|v| values.contains(v)),
+            Test::NotIn(values) => value.is_none_or(|v| !values.contains(v)),
+            Test::Exists => value.is_some(),
+            Test::Absent => value.is_none(),
+        }
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.requirements.is_empty() {
+            return f.write_str("{}");
+        }
+        for (i, requirement) in self.requirements.iter().enumerate() {
+            let separator = if i == 0 { "" } else { ", " };
+            write!(f, "{separator}{requirement}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = &self.key;
+        match &self.test {
+            Test::In(values) if values.len() == 1 => write!(f, "{key}={}", values[0]),
+            Test::In(values) => write!(f, "{key} in ({})", values.join(", ")),
+            Test::NotIn(values) => write!(f, "{key} not in ({})", values.join(", ")),
+            Test::Exists => f.write_str(key),
+            Test::Absent => write!(f, "!{key}"),
+        }
+    }
+}
+
+/// One document of any kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Object {
+    Service(Arc<Service>),
+    Slice(Arc<Slice>),
+    Pod(Arc<Pod>),
+    Namespace(Arc<Namespace>),
+    Policy(Arc<Policy>),
+}

@@ -1,0 +1,8 @@
+//! Tests of the compiler through its public face.
+
+#[path = "mesh/kernel.rs"]
+mod kernel;
+#[path = "mesh/services.rs"]
+mod services;
+#[path = "mesh/support.rs"]
+mod support;

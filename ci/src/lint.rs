@@ -1,6 +1,7 @@
 //! `lint`: formats, clippy, licences and the rules of this tree.
 
 mod arrows;
+mod functions;
 mod licences;
 mod tidy;
 mod unsafe_list;

@@ -71,6 +71,7 @@ fn faults_of(file: &Path, text: &str) -> Vec<String> {
     {
         faults.push(format!("{name}: the first line must say `{C_LICENCE}`"));
     }
+    faults.extend(super::functions::faults(file, text));
     for (number, line) in text.lines().enumerate() {
         if let Some(word) = LEFT_OVERS.iter().find(|word| line.contains(*word)) {
             faults.push(format!("{name}:{}: `{word}` is left over", number + 1));

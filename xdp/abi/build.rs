@@ -138,15 +138,7 @@ fn consts(btf: &Btf<'_>, header: &str) -> Result<String> {
 }
 
 fn plain(structs: &[String]) -> String {
-    let mut text = String::new();
-    for name in structs {
-        _ = writeln!(
-            text,
-            "// SAFETY: integers only, and build.rs has checked that it has no padding.\n\
-             unsafe impl Plain for crate::types::{name} {{}}"
-        );
-    }
-    text
+    format!("plain!({});\n", structs.join(", "))
 }
 
 struct ReasonRow {

@@ -25,6 +25,13 @@ unsafe impl Plain for u32 {}
 // SAFETY: an integer is its bytes.
 unsafe impl Plain for u64 {}
 
+macro_rules! plain {
+    ($($name:ident),*) => {$(
+        // SAFETY: integers only, and build.rs has checked that it has no padding.
+        unsafe impl Plain for crate::types::$name {}
+    )*};
+}
+
 include!(concat!(env!("OUT_DIR"), "/plain.rs"));
 
 #[cfg(test)]

@@ -10,11 +10,7 @@ mod mount;
 mod program;
 mod xdp;
 
-use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 
 pub use clock::hz;
 pub use iface::{ethtool_driver, ethtool_flags, interfaces};
@@ -23,29 +19,12 @@ pub use link::{
     tcx_attach, tcx_query,
 };
 pub use map::{Words, lookup_batch, lookup_percpu_batch, possible_cpus};
-pub use mount::{is_bpffs, mount_bpffs};
+use mount::owned;
+pub use mount::{is_bpffs, mount_bpffs, open_pin, pin};
 pub use program::{
     ProgramInfo, RunOutput, program_by_id, program_info, test_run, test_run_syscall,
 };
 pub use xdp::{XdpMode, XdpState, xdp_attach, xdp_detach, xdp_query};
-
-/// Pins a map, program or link in a BPF file system.
-pub fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
-    let path = c_path(path)?;
-    // SAFETY: `path` is a C string that outlives the call.
-    ret(unsafe { libbpf_sys::bpf_obj_pin(fd.as_raw_fd(), path.as_ptr()) }).map(drop)
-}
-
-/// Opens what is pinned at `path`.
-pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
-    let path = c_path(path)?;
-    // SAFETY: `path` is a C string that outlives the call.
-    owned(unsafe { libbpf_sys::bpf_obj_get(path.as_ptr()) })
-}
-
-fn c_path(path: &Path) -> io::Result<CString> {
-    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
-}
 
 /// A libbpf return value: negative is an errno.
 fn ret(value: i32) -> io::Result<i32> {
@@ -54,9 +33,4 @@ fn ret(value: i32) -> io::Result<i32> {
     } else {
         Ok(value)
     }
-}
-
-fn owned(fd: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: a descriptor that libbpf has just returned belongs to the caller.
-    ret(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -1,10 +1,13 @@
-//! The BPF file system.
+//! The BPF file system: mounting it, and pins in it.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::c_path;
+use super::ret;
 
 /// Whether `path` is on a BPF file system.
 pub fn is_bpffs(path: &Path) -> io::Result<bool> {
@@ -45,4 +48,28 @@ pub fn mount_bpffs(path: &Path) -> io::Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Pins a map, program or link in a BPF file system.
+pub fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: `path` is a C string that outlives the call.
+    ret(unsafe { libbpf_sys::bpf_obj_pin(fd.as_raw_fd(), path.as_ptr()) }).map(drop)
+}
+
+/// Opens what is pinned at `path`.
+pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = c_path(path)?;
+    // SAFETY: `path` is a C string that outlives the call.
+    owned(unsafe { libbpf_sys::bpf_obj_get(path.as_ptr()) })
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
+}
+
+/// A descriptor that libbpf has just returned.
+pub(super) fn owned(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: a descriptor that libbpf has just returned belongs to the caller.
+    ret(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -1,0 +1,63 @@
+//! The connection table on a real kernel, as userspace sees it.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
+use libbpf_rs::{MapCore as _, MapFlags};
+use terrace_abi::{Limits, Maps, Plain as _, consts, types};
+use terrace_testkit::PinRoot;
+
+/// A bucket with one flow in slot `i`, last seen at `last_seen`.
+fn bucket(i: usize, tag: u16, last_seen: u32) -> types::flow_bucket {
+    let mut bucket = types::flow_bucket::default();
+    bucket.tag[i] = tag;
+    bucket.kind[i] = consts::FLOW_ORIG as u8;
+    bucket.state[i] = consts::FLOW_UDP as u8;
+    bucket.last_seen[i] = last_seen;
+    bucket.slots[i].service = 4;
+    bucket.slots[i].packets = u64::from(tag);
+    bucket
+}
+
+fn put(maps: &Maps, index: u32, bucket: &types::flow_bucket) {
+    let handle = maps.handle("flows").unwrap();
+    handle
+        .update(&index.to_ne_bytes(), bucket.as_bytes(), MapFlags::ANY)
+        .unwrap();
+}
+
+#[test]
+fn root_flows_are_listed_with_their_slots_and_half_written_ones_are_not() {
+    let root = PinRoot::new().unwrap();
+    let maps = Maps::open(root.path(), &Limits::small()).unwrap();
+    assert_eq!(maps.flows().count(), 0);
+    put(&maps, 0, &bucket(0, 11, 0));
+    put(&maps, 500, &bucket(3, 12, 0));
+    put(&maps, 1023, &bucket(2, 13, 0));
+    let mut writing = bucket(1, 14, 0);
+    writing.seq[1] = 7;
+    put(&maps, 600, &writing);
+    let flows: Vec<_> = maps.flows().map(Result::unwrap).collect();
+    let slots: Vec<_> = flows
+        .iter()
+        .map(|flow| (flow.slot, flow.flow.packets))
+        .collect();
+    assert_eq!(slots, [(0, 11), (2003, 12), (4094, 13)]);
+}
+
+#[test]
+fn root_sweep_frees_what_timed_out_and_counts_the_rest() {
+    let root = PinRoot::new().unwrap();
+    let maps = Maps::open(root.path(), &Limits::small()).unwrap();
+    let now = maps.clock().unwrap();
+    let timeout = maps.config().unwrap().timeouts[consts::FLOW_UDP as usize];
+    put(&maps, 10, &bucket(0, 21, now));
+    put(&maps, 11, &bucket(1, 22, now.wrapping_sub(2 * timeout)));
+    put(&maps, 1023, &bucket(3, 23, now));
+    let first = maps.sweep(0, 1000).unwrap();
+    assert_eq!((first.cursor, first.live, first.expired), (1000, 1, 1));
+    assert_eq!(first.by_state[consts::FLOW_UDP as usize], 1);
+    let second = maps.sweep(first.cursor, 24).unwrap();
+    assert_eq!((second.cursor, second.live, second.expired), (0, 1, 0));
+    let left: Vec<u32> = maps.flows().map(|flow| flow.unwrap().slot).collect();
+    assert_eq!(left, [40, 4095]);
+}

@@ -6,7 +6,7 @@
 
 mod addresses;
 mod check;
-#[allow(dead_code)]
+
 mod identities;
 mod model;
 mod policy;

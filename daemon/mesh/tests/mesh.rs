@@ -2,6 +2,8 @@
 
 #[path = "mesh/kernel.rs"]
 mod kernel;
+#[path = "mesh/policy.rs"]
+mod policy;
 #[path = "mesh/services.rs"]
 mod services;
 #[path = "mesh/support.rs"]

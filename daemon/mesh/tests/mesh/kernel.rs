@@ -34,7 +34,11 @@ impl Kernel {
     pub fn apply(&mut self, op: &Op) {
         match op {
             Op::Write { table, entries } => {
-                let image = self.state.images.get_mut(table).unwrap();
+                let image = self
+                    .state
+                    .images
+                    .get_mut(table)
+                    .expect("as the tests write it");
                 for (index, bytes) in entries {
                     let start = *index as usize * table.value_size();
                     image[start..start + table.value_size()].copy_from_slice(bytes);

@@ -25,15 +25,33 @@ pub fn manifests(text: &str) -> Manifests {
 }
 
 pub fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
+    text.parse().expect("as the tests write it")
 }
 
 /// This host is node-1 with two workload interfaces.
 pub fn facts() -> HostFacts {
     let interface = |ifindex: u32, address: &str| InterfaceFact {
         ifindex,
-        mac: [2, 0, 0, 0, 0, u8::try_from(ifindex).unwrap()],
-        peer_macs: [(ip(address), [2, 0, 0, 0, 1, u8::try_from(ifindex).unwrap()])].into(),
+        mac: [
+            2,
+            0,
+            0,
+            0,
+            0,
+            u8::try_from(ifindex).expect("as the tests write it"),
+        ],
+        peer_macs: [(
+            ip(address),
+            [
+                2,
+                0,
+                0,
+                0,
+                1,
+                u8::try_from(ifindex).expect("as the tests write it"),
+            ],
+        )]
+        .into(),
     };
     HostFacts {
         node_name: "node-1".to_owned(),

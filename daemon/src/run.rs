@@ -1,3 +1,19 @@
 //! `terrace run`: the daemon.
 
+pub mod change;
+mod daemon;
 pub mod events;
+pub mod facts;
+pub mod hooks;
+pub mod interfaces;
+pub mod neighbours;
+pub mod placement;
+pub mod pulse;
+pub mod ring;
+pub mod shared;
+mod start;
+mod targets;
+pub mod watch;
+
+pub use start::{plan, run};
+pub use targets::health_targets;

@@ -1,0 +1,152 @@
+//! Status and reasons.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use terrace_abi::consts::{HOOK_TC_INGRESS, HOOK_XDP};
+use terrace_abi::{Limits, Table};
+use terrace_mesh::Tables;
+
+use super::names;
+use crate::api;
+use crate::run::pulse::Census;
+use crate::run::shared::Shared;
+
+/// In the order of `enum flow_state`.
+pub const STATES: [&str; 8] = [
+    "new",
+    "established",
+    "closing",
+    "closed",
+    "udp",
+    "udp-stream",
+    "icmp",
+    "other",
+];
+
+pub(super) fn status(shared: &Shared) -> api::Status {
+    let view = shared.view();
+    api::Status {
+        version: api::Version::of_this_program(),
+        phase: view.phase,
+        node_name: shared.config.node_name.clone(),
+        pid: std::process::id(),
+        started_unix_ms: shared.started_unix_ms,
+        uptime_ms: shared.uptime_ms(),
+        config: shared.config.file.display().to_string(),
+        pin_root: shared.config.pin_root.display().to_string(),
+        heartbeat_age_ms: shared.heartbeat_age_ms(),
+        taken_over: shared.taken_over,
+        manifests: view.manifests.clone(),
+        interfaces: view.interfaces.clone(),
+        flows: flow_table(shared.maps.limits(), &shared.census()),
+        tables: tables(shared.mesh().tables(), &shared.census()),
+        events: shared.events.latest(),
+    }
+}
+
+fn flow_table(limits: &Limits, census: &Census) -> api::FlowTable {
+    api::FlowTable {
+        used: census.live,
+        capacity: u64::from(limits.flows),
+        by_state: STATES
+            .iter()
+            .zip(census.by_state)
+            .map(|(name, n)| ((*name).to_owned(), n))
+            .collect(),
+    }
+}
+
+/// How full each table is. Hashed tables are full long before every cell is
+/// taken; what matters is the trend.
+pub fn tables(tables: &Tables, census: &Census) -> Vec<api::TableUse> {
+    let directory = &tables.directory;
+    let used = |table: Table| match table {
+        Table::Services => directory.frontends.len(),
+        Table::Backends => directory.backends.len(),
+        Table::Endpoints => endpoints(tables),
+        Table::ServiceCells => tables.service_cells.len() as usize,
+        Table::AddressCells => tables.addresses.cells().len() as usize,
+        Table::DenyCells => tables.deny.cells().len() as usize,
+        Table::PolicyCells => tables.policy.len() as usize,
+        // Direct tables have no use, only values.
+        Table::AddressRoots | Table::DenyRoots | Table::PortClasses => 0,
+    };
+    let mut all: Vec<_> = [
+        Table::Services,
+        Table::ServiceCells,
+        Table::Backends,
+        Table::Endpoints,
+        Table::AddressCells,
+        Table::DenyCells,
+        Table::PolicyCells,
+    ]
+    .into_iter()
+    .map(|table| table_use(table, used(table) as u64, &tables.limits))
+    .collect();
+    let limits = tables.limits;
+    let bucket = size_of::<terrace_abi::types::flow_bucket>() as u64;
+    all.push(api::TableUse {
+        table: "flows".into(),
+        used: census.live,
+        capacity: u64::from(limits.flows),
+        bytes: u64::from(limits.flow_buckets()) * bucket,
+    });
+    all
+}
+
+fn table_use(table: Table, used: u64, limits: &Limits) -> api::TableUse {
+    let entries = u64::from(table.entries(limits));
+    let cells = match table {
+        Table::Services | Table::Backends | Table::Endpoints => 1,
+        _ => u64::from(terrace_abi::consts::CELLS_PER_BUCKET),
+    };
+    api::TableUse {
+        table: table.map_name().to_owned(),
+        used,
+        capacity: entries * cells,
+        bytes: entries * table.value_size() as u64,
+    }
+}
+
+fn endpoints(tables: &Tables) -> usize {
+    let addresses = tables.directory.addresses.values();
+    let distinct: std::collections::BTreeSet<_> = addresses.map(|a| a.endpoint).collect();
+    distinct.len()
+}
+
+pub fn hook_name(hook: u32) -> &'static str {
+    match hook {
+        HOOK_XDP => "xdp",
+        HOOK_TC_INGRESS => "tc-ingress",
+        _ => "tc-egress",
+    }
+}
+
+/// Slots of `ifaces` with the names of their interfaces; slot 0 is for
+/// interfaces that are not in the configuration.
+pub fn iface_names(shared: &Shared) -> Result<BTreeMap<u32, String>> {
+    let view = shared.view();
+    let mut names = BTreeMap::from([(0, "other".to_owned())]);
+    for (slot, iface) in shared.maps.ifaces()? {
+        names.insert(slot, names::iface(&view, iface.ifindex));
+    }
+    Ok(names)
+}
+
+pub(super) fn reasons(shared: &Shared) -> Result<Vec<api::ReasonCount>> {
+    let names = iface_names(shared)?;
+    let counts = shared.maps.reasons()?.into_iter();
+    Ok(counts
+        .map(|count| api::ReasonCount {
+            iface: names.get(&count.slot).cloned().unwrap_or_default(),
+            hook: hook_name(count.hook).to_owned(),
+            number: count.reason.number(),
+            reason: count.reason.name().to_owned(),
+            class: count.reason.class().name().to_owned(),
+            text: count.reason.text().to_owned(),
+            packets: count.packets,
+            bytes: count.bytes,
+        })
+        .collect())
+}

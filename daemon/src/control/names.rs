@@ -1,0 +1,95 @@
+//! Names for the numbers that the tables use.
+
+use std::net::{IpAddr, SocketAddr};
+
+use terrace_abi::hash::address_from_bytes;
+use terrace_mesh::directory::{Directory, Frontend};
+
+use crate::api::{Source, Tier};
+use crate::run::shared::View;
+
+/// `namespace/name`, with `:port-name` when the port has one; empty for none.
+pub fn service(directory: &Directory, index: u32) -> String {
+    let Some(frontend) = directory.frontends.get(&index) else {
+        return unknown(index, "service");
+    };
+    service_of(directory, frontend)
+}
+
+pub fn service_of(directory: &Directory, frontend: &Frontend) -> String {
+    let port_name = directory
+        .pools
+        .get(&frontend.pool)
+        .map_or("", |pool| &pool.port_name);
+    if port_name.is_empty() {
+        frontend.service.to_string()
+    } else {
+        format!("{}:{port_name}", frontend.service)
+    }
+}
+
+/// `address:port`; empty for none.
+pub fn backend(directory: &Directory, index: u32) -> String {
+    match directory.backends.get(&index) {
+        Some(backend) => SocketAddr::new(backend.address, backend.port).to_string(),
+        None => unknown(index, "backend"),
+    }
+}
+
+/// Of an index that the manifests do not name any more.
+fn unknown(index: u32, what: &str) -> String {
+    match index {
+        0 => String::new(),
+        index => format!("{what} {index} (gone)"),
+    }
+}
+
+pub fn identity(directory: &Directory, number: u32) -> String {
+    match directory.identities.get(&number) {
+        Some(identity) if !identity.name.is_empty() => identity.name.clone(),
+        Some(identity) => {
+            let labels = identity.labels.iter();
+            let labels: Vec<_> = labels.map(|(k, v)| format!("{k}={v}")).collect();
+            format!("{number} ({})", labels.join(","))
+        }
+        None => number.to_string(),
+    }
+}
+
+pub fn source(source: &terrace_mesh::directory::Source) -> Source {
+    Source {
+        file: source.file.display().to_string(),
+        line: source.line,
+    }
+}
+
+/// An address of abi.h: four words as loaded from memory.
+pub fn address(words: &[u32; 4]) -> IpAddr {
+    let mut bytes = [0; 16];
+    for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+    address_from_bytes(&bytes)
+}
+
+/// `port` as loaded from memory, in network order.
+pub fn socket(words: &[u32; 4], port: u16) -> SocketAddr {
+    SocketAddr::new(address(words), u16::from_be(port))
+}
+
+/// The tier behind the hook `xdp`: there is one mode for all but rare hosts.
+pub fn xdp_tier(view: &View) -> Tier {
+    let mut attached = view.interfaces.iter().flat_map(|i| &i.attachments);
+    if attached.any(|a| a.hook == "xdp" && a.kind == "generic") {
+        Tier::XdpGeneric
+    } else {
+        Tier::XdpNative
+    }
+}
+
+pub fn iface(view: &View, ifindex: u32) -> String {
+    view.network
+        .links
+        .get(&ifindex)
+        .map_or_else(|| format!("link {ifindex}"), |link| link.name.clone())
+}

@@ -1,0 +1,283 @@
+//! One program's answer, in words.
+
+use std::net::SocketAddr;
+
+use terrace_abi::hash::address_from_bytes;
+use terrace_abi::{PacketRun, Reason, consts, sys, types};
+use terrace_mesh::directory::Directory;
+
+use super::Host;
+use super::headers::changes;
+use crate::api::{Direction, Hop, Interface, PolicyHit, RuleVerdict, Source, Tier, Tuple};
+
+/// A program's run on a packet.
+pub(super) struct Run<'a> {
+    pub hook: &'static str,
+    pub tier: Tier,
+    pub before: &'a [u8],
+    pub run: &'a PacketRun,
+}
+
+pub(super) fn hop_of(host: &Host<'_>, iface: &Interface, seen: &Run<'_>) -> Hop {
+    let trace = &seen.run.trace;
+    let directory = host.directory;
+    let reason = Reason::from_number(trace.reason);
+    let tuple = tuple(trace);
+    Hop {
+        iface: iface.name.clone(),
+        hook: seen.hook.to_owned(),
+        tier: seen.tier,
+        number: trace.reason,
+        reason: reason.map_or("unknown", Reason::name).to_owned(),
+        class: reason
+            .map_or("pass", |reason| reason.class().name())
+            .to_owned(),
+        text: reason
+            .map_or("the program left no reason", Reason::text)
+            .to_owned(),
+        action: action(seen.hook, seen.run.action),
+        service: service(directory, trace.service),
+        backend: backend(directory, trace.backend),
+        flow: flow(trace),
+        source_identity: identity(directory, trace.src_identity),
+        destination_identity: identity(directory, trace.dst_identity),
+        policy: policy(directory, trace, reason),
+        tuple: tuple.filter(|tuple| tuple.protocol != 0),
+        translated: translated(trace).filter(|new| Some(*new) != tuple),
+        changes: changes(seen.before, &seen.run.packet),
+        out_iface: out_iface(trace, reason),
+        frame: seen
+            .run
+            .packet
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+    }
+}
+
+/// The kernel's name of what a program returned (linux/bpf.h, linux/pkt_cls.h).
+fn action(hook: &str, action: u32) -> String {
+    let names: &[(i32, &str)] = match hook {
+        "xdp" => &[
+            (0, "XDP_ABORTED"),
+            (1, "XDP_DROP"),
+            (2, "XDP_PASS"),
+            (3, "XDP_TX"),
+            (4, "XDP_REDIRECT"),
+        ],
+        _ => &[
+            (-1, "TC_ACT_UNSPEC"),
+            (0, "TC_ACT_OK"),
+            (2, "TC_ACT_SHOT"),
+            (4, "TC_ACT_STOLEN"),
+            (7, "TC_ACT_REDIRECT"),
+        ],
+    };
+    let action = action.cast_signed();
+    let known = names.iter().find(|(number, _)| *number == action);
+    known.map_or_else(
+        || format!("action {action}"),
+        |(_, name)| (*name).to_owned(),
+    )
+}
+
+fn tuple(trace: &types::trace) -> Option<Tuple> {
+    let key = &trace.key;
+    Some(Tuple {
+        protocol: key.proto,
+        source: socket(&key.saddr, key.sport),
+        destination: socket(&key.daddr, key.dport),
+    })
+}
+
+/// None when nothing was translated: the program leaves zeroes.
+fn translated(trace: &types::trace) -> Option<Tuple> {
+    let any = trace.new_daddr.iter().any(|word| *word != 0);
+    any.then(|| Tuple {
+        protocol: trace.key.proto,
+        source: socket(&trace.new_saddr, trace.new_sport),
+        destination: socket(&trace.new_daddr, trace.new_dport),
+    })
+}
+
+/// Words and port as loaded from memory, in network order.
+fn socket(words: &[u32; 4], port: u16) -> SocketAddr {
+    let mut bytes = [0; 16];
+    for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+    SocketAddr::new(address_from_bytes(&bytes), u16::from_be(port))
+}
+
+fn service(directory: &Directory, index: u32) -> Option<String> {
+    if index == 0 {
+        return None;
+    }
+    let Some(frontend) = directory.frontends.get(&index) else {
+        return Some(format!("number {index}, which no manifest names"));
+    };
+    let port = directory
+        .pools
+        .get(&frontend.pool)
+        .map_or("", |pool| &pool.port_name);
+    match port {
+        "" => Some(frontend.service.to_string()),
+        port => Some(format!("{}:{port}", frontend.service)),
+    }
+}
+
+fn backend(directory: &Directory, index: u32) -> Option<String> {
+    if index == 0 {
+        return None;
+    }
+    let Some(backend) = directory.backends.get(&index) else {
+        return Some(format!("number {index}, which no manifest names"));
+    };
+    let address = SocketAddr::new(backend.address, backend.port);
+    match backend.pod.as_str() {
+        "" => Some(address.to_string()),
+        pod => Some(format!("{address} ({pod})")),
+    }
+}
+
+fn identity(directory: &Directory, number: u32) -> String {
+    let name = directory.identities.get(&number).map(|identity| {
+        let labels = identity
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"));
+        match identity.name.as_str() {
+            "" => labels.collect::<Vec<_>>().join(","),
+            name => name.to_owned(),
+        }
+    });
+    match (number, name) {
+        (0, _) => String::new(),
+        (number, Some(name)) if !name.is_empty() => format!("{number} {name}"),
+        (number, _) => number.to_string(),
+    }
+}
+
+fn flow(trace: &types::trace) -> String {
+    const STATES: [&str; consts::FLOW_STATES as usize] = [
+        "half open",
+        "established",
+        "closing",
+        "closed",
+        "unanswered",
+        "answered",
+        "icmp",
+        "tracked",
+    ];
+    let state = STATES
+        .get(trace.flow_state as usize)
+        .copied()
+        .unwrap_or("tracked");
+    match trace.flow_kind {
+        consts::FLOW_ORIG => format!("{state}, this is a request"),
+        consts::FLOW_REPLY => format!("{state}, this is a reply"),
+        _ if trace.service != 0 => "new".into(),
+        _ => String::new(),
+    }
+}
+
+fn policy(
+    directory: &Directory,
+    trace: &types::trace,
+    reason: Option<Reason>,
+) -> Option<PolicyHit> {
+    let by_default = matches!(reason, Some(Reason::IngressDefault | Reason::EgressDefault));
+    if trace.policy == 0 && !by_default {
+        return None;
+    }
+    let allowed = trace.policy & consts::POLICY_ALLOW != 0 && !by_default;
+    let number = if by_default { 0 } else { trace.policy >> 8 };
+    let rule = directory.rules.get(&number);
+    Some(PolicyHit {
+        direction: match trace.policy_direction {
+            consts::DIRECTION_EGRESS => Direction::Egress,
+            _ => Direction::Ingress,
+        },
+        verdict: if allowed {
+            RuleVerdict::Allow
+        } else {
+            RuleVerdict::Deny
+        },
+        rule: number,
+        policy: rule
+            .map(|rule| format!("{:?} {}", rule.kind, rule.policy))
+            .unwrap_or_default(),
+        source: rule.map_or_else(Source::default, |rule| Source {
+            file: rule.source.file.display().to_string(),
+            line: rule.source.line,
+        }),
+    })
+}
+
+/// The interface that a packet leaves by; of a packet too big for its way the
+/// program notes the MTU there instead.
+fn out_iface(trace: &types::trace, reason: Option<Reason>) -> Option<String> {
+    if trace.out_ifindex == 0 || reason == Some(Reason::TooBig) {
+        return None;
+    }
+    let interfaces = sys::interfaces().unwrap_or_default();
+    let name = interfaces
+        .into_iter()
+        .find(|(index, _)| *index == trace.out_ifindex);
+    Some(name.map_or_else(|| format!("link {}", trace.out_ifindex), |(_, name)| name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_have_the_kernels_names() {
+        let rows = [
+            ("xdp", 3, "XDP_TX"),
+            ("xdp", 9, "action 9"),
+            ("tc-ingress", 7, "TC_ACT_REDIRECT"),
+            ("tc-egress", u32::MAX, "TC_ACT_UNSPEC"),
+        ];
+        for (hook, number, name) in rows {
+            assert_eq!(action(hook, number), name);
+        }
+    }
+
+    #[test]
+    fn a_trace_of_nothing_claims_nothing() {
+        let trace = types::trace::default();
+        let directory = Directory::default();
+        assert_eq!(translated(&trace), None);
+        assert_eq!(service(&directory, 0), None);
+        assert_eq!(backend(&directory, 0), None);
+        assert_eq!(identity(&directory, 0), "");
+        assert_eq!(flow(&trace), "");
+        assert_eq!(policy(&directory, &trace, Some(Reason::NotOurs)), None);
+        assert_eq!(out_iface(&trace, None), None);
+    }
+
+    #[test]
+    fn a_denial_by_default_is_told_without_a_rule() {
+        let trace = types::trace {
+            policy_direction: consts::DIRECTION_EGRESS,
+            ..types::trace::default()
+        };
+        let hit = policy(&Directory::default(), &trace, Some(Reason::EgressDefault)).unwrap();
+        assert_eq!(
+            (hit.direction, hit.verdict, hit.rule),
+            (Direction::Egress, RuleVerdict::Deny, 0)
+        );
+    }
+
+    #[test]
+    fn an_allowance_names_its_rule() {
+        let trace = types::trace {
+            policy: consts::POLICY_ALLOW | 7 << 8,
+            policy_direction: consts::DIRECTION_INGRESS,
+            ..types::trace::default()
+        };
+        let hit = policy(&Directory::default(), &trace, Some(Reason::ToWorkload)).unwrap();
+        assert_eq!((hit.verdict, hit.rule), (RuleVerdict::Allow, 7));
+    }
+}

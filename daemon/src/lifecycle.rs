@@ -1,0 +1,39 @@
+//! What is left on the host when the daemon is gone, and how it goes too.
+
+pub mod sysctls;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// Takes every program off every interface of this network namespace, then
+/// removes pins, changed sysctls and the control socket: from the hooks to what
+/// they use, so that no packet meets half of it. Returns what became of the
+/// sysctls.
+///
+/// # Errors
+/// What could not be removed; what comes after it is still there.
+pub fn remove(pin_root: &Path, socket: &Path) -> Result<Vec<String>> {
+    terrace_xdp::detach_all(pin_root).context("detach XDP")?;
+    terrace_tc::detach_all(pin_root).context("detach tc")?;
+    if pin_root.exists() {
+        terrace_abi::pins::remove_all(pin_root).context("remove the pins")?;
+    }
+    let restored = sysctls::restore(state_folder(socket))?;
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", socket.display()))
+        }
+        _ => Ok(restored),
+    }
+}
+
+/// Where the daemon keeps the few things that are no pins: next to its socket.
+pub fn state_folder(socket: &Path) -> &Path {
+    let parent = socket.parent();
+    parent
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}

@@ -1,0 +1,402 @@
+//! Changes of manifests, deny lists and facts: compiled all or nothing, then
+//! carried out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use ipnet::IpNet;
+use terrace_abi::{Plain, Table, types};
+use terrace_mesh::directory::{BackendState, Directory};
+use terrace_mesh::{Change, Compiler, HostFacts, Manifests, Op, SourceFile, Tables, diff};
+
+use super::events::{Kind, unix_ms};
+use super::shared::{Mesh, Shared};
+use super::watch::Stamps;
+use crate::api;
+use crate::apply::{apply, recover};
+use crate::config::{Config, deny, manifests};
+
+/// What is wrong, one line each.
+pub type Faults = Vec<String>;
+
+/// All manifests and deny lists of the configuration.
+#[derive(Debug)]
+pub struct Sources {
+    pub manifests: Manifests,
+    pub deny: Vec<IpNet>,
+}
+
+/// # Errors
+/// Every fault of every file.
+pub fn read_sources(config: &Config) -> Result<Sources, Faults> {
+    let mut faults = Faults::new();
+    let mut note = |fault: String| faults.push(fault);
+    let files = manifests::read(std::slice::from_ref(&config.manifests))
+        .map_err(|faults| faults.0.iter().for_each(|fault| note(fault.to_string())))
+        .unwrap_or_default();
+    let files: Vec<_> = files
+        .into_iter()
+        .map(|(path, text)| SourceFile { path, text })
+        .collect();
+    let manifests = terrace_mesh::parse(&files)
+        .map_err(|errors| errors.0.iter().for_each(|error| note(error.to_string())))
+        .unwrap_or_default();
+    let deny = deny::load(&config.deny_lists)
+        .map_err(|faults| faults.0.iter().for_each(|fault| note(fault.to_string())))
+        .unwrap_or_default();
+    if faults.is_empty() {
+        Ok(Sources { manifests, deny })
+    } else {
+        Err(faults)
+    }
+}
+
+/// Puts changed facts and files into the tables. Only the main loop has one.
+#[derive(Debug)]
+pub struct Changer {
+    /// Of the files that the tables were made from.
+    applied: Stamps,
+    deny: Vec<IpNet>,
+    owners: Owners,
+    /// The kernel refused a step: the tables must be read back.
+    torn: bool,
+}
+
+/// How much was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Done {
+    pub changes: usize,
+    pub took: Duration,
+}
+
+impl Changer {
+    /// `applied` = the stamps from before the files were read.
+    pub fn new(applied: Stamps, deny: Vec<IpNet>, held: &Tables) -> Self {
+        Self {
+            applied,
+            deny,
+            owners: Owners::of(held),
+            torn: false,
+        }
+    }
+
+    pub fn deny(&self) -> &[IpNet] {
+        &self.deny
+    }
+
+    /// Brings the tables from what they hold to what was compiled.
+    ///
+    /// # Errors
+    /// The kernel refused a step.
+    pub fn start(&mut self, shared: &Shared, held: &Tables) -> Result<Done> {
+        let ops = diff(held, shared.mesh().tables());
+        self.carry_out(shared, &ops)
+    }
+
+    /// Looks at the files and applies what differs. Faults mean that nothing
+    /// has changed.
+    ///
+    /// # Errors
+    /// What is wrong with the files, or that the kernel refused a step.
+    pub fn files_changed(
+        &mut self,
+        shared: &Shared,
+        facts: impl Fn(&[IpNet]) -> HostFacts,
+    ) -> Result<Done, Faults> {
+        let config = &shared.config;
+        let now = Stamps::take(&config.manifests, &config.deny_lists);
+        let (changed, gone) = self.applied.changed_in(&now);
+        let is_deny = |path: &Path| config.deny_lists.iter().any(|deny| deny == path);
+        let deny_changed = changed.iter().chain(&gone).any(|path| is_deny(path));
+        let started = Instant::now();
+        if self.torn {
+            self.facts_changed(shared, facts(&self.deny))?;
+        }
+        let deny = match deny_changed {
+            true => deny::load(&config.deny_lists).map_err(lines)?,
+            false => self.deny.clone(),
+        };
+        let mut done = match &mut *shared.mesh_mut() {
+            Mesh::Compiled(compiler) => {
+                let changes = file_changes(&changed, &gone, is_deny)?;
+                let ops = compiler
+                    .update(&changes)
+                    .map_err(|errors| errors_of(&errors))?;
+                self.carry_out(shared, &ops).map_err(refused)?
+            }
+            recovered @ Mesh::Recovered(_) => {
+                let sources = read_sources(config)?;
+                let held = recovered.tables().clone();
+                let compiler = Compiler::new(sources.manifests, facts(&deny), Some(&held))
+                    .map_err(|errors| errors_of(&errors))?;
+                let ops = diff(&held, compiler.tables());
+                *recovered = Mesh::Compiled(Box::new(compiler));
+                self.carry_out(shared, &ops).map_err(refused)?
+            }
+        };
+        self.deny = deny;
+        let denied = self.facts_changed(shared, facts(&self.deny))?;
+        self.applied = now;
+        done.changes += denied.changes;
+        done.took = started.elapsed();
+        Ok(done)
+    }
+
+    /// Applies what the host has become. Equal facts cost a comparison.
+    ///
+    /// # Errors
+    /// Why the facts don't fit the manifests, or that the kernel refused.
+    pub fn facts_changed(&mut self, shared: &Shared, facts: HostFacts) -> Result<Done, Faults> {
+        let mut mesh = shared.mesh_mut();
+        let Mesh::Compiled(compiler) = &mut *mesh else {
+            return Ok(Done::default());
+        };
+        if !self.torn && *compiler.facts() == facts {
+            return Ok(Done::default());
+        }
+        let started = Instant::now();
+        if self.torn {
+            return self.mend(shared, compiler, facts);
+        }
+        let ops = compiler
+            .set_facts(facts)
+            .map_err(|errors| errors_of(&errors))?;
+        let compiled = started.elapsed();
+        shared
+            .totals
+            .last_compile_us
+            .store(micros(compiled), Ordering::Relaxed);
+        self.carry_out(shared, &ops).map_err(refused)
+    }
+
+    /// Manifest files that the tables were made from.
+    pub fn files(&self) -> usize {
+        self.applied.manifests()
+    }
+
+    pub fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// After a refusal of the kernel: what is there is read, and all compiled
+    /// against it.
+    fn mend(
+        &mut self,
+        shared: &Shared,
+        compiler: &mut Compiler,
+        facts: HostFacts,
+    ) -> Result<Done, Faults> {
+        let held = recover(&shared.maps).map_err(refused)?;
+        let manifests = compiler.manifests().clone();
+        let next = Compiler::new(manifests, facts, Some(&held)).map_err(|e| errors_of(&e))?;
+        let ops = diff(&held, next.tables());
+        *compiler = next;
+        self.carry_out(shared, &ops).map_err(refused)
+    }
+
+    fn carry_out(&mut self, shared: &Shared, ops: &[Op]) -> Result<Done> {
+        if ops.is_empty() {
+            return Ok(Done::default());
+        }
+        self.torn = true;
+        for index in self.owners.new_of(ops) {
+            shared.maps.reset_backend_stats(index)?;
+        }
+        let applied = apply(&shared.maps, ops).context("update the tables")?;
+        self.torn = false;
+        let totals = &shared.totals;
+        let took = micros(applied.took);
+        totals.applies.fetch_add(1, Ordering::Relaxed);
+        totals
+            .changes
+            .fetch_add(applied.steps as u64, Ordering::Relaxed);
+        totals.last_apply_us.store(took, Ordering::Relaxed);
+        tracing::debug!(
+            steps = applied.steps,
+            entries = applied.entries,
+            took_us = took,
+            "applied"
+        );
+        Ok(Done {
+            changes: applied.entries,
+            took: applied.took,
+        })
+    }
+}
+
+fn file_changes(
+    changed: &[PathBuf],
+    gone: &[PathBuf],
+    is_deny: impl Fn(&Path) -> bool,
+) -> Result<Vec<Change>, Faults> {
+    let changed: Vec<PathBuf> = changed
+        .iter()
+        .filter(|path| !is_deny(path))
+        .cloned()
+        .collect();
+    let texts = match changed.is_empty() {
+        true => Vec::new(),
+        false => manifests::read(&changed).map_err(lines)?,
+    };
+    let puts = texts
+        .into_iter()
+        .map(|(path, text)| Change::Put(SourceFile { path, text }));
+    let gone = gone.iter().filter(|path| !is_deny(path));
+    let removes = gone.map(|path| Change::Remove(path.clone()));
+    Ok(removes.chain(puts).collect())
+}
+
+fn lines(faults: crate::config::Faults) -> Faults {
+    faults.0.iter().map(ToString::to_string).collect()
+}
+
+pub fn errors_of(errors: &terrace_mesh::Errors) -> Faults {
+    errors.0.iter().map(ToString::to_string).collect()
+}
+
+fn refused(error: anyhow::Error) -> Faults {
+    vec![format!("{error:#}")]
+}
+
+fn micros(time: Duration) -> u64 {
+    time.as_micros() as u64
+}
+
+/// Who has each backend index, so that a new one does not inherit counters.
+#[derive(Debug, Default)]
+struct Owners(HashMap<u32, Owner>);
+
+type Owner = ([u32; 4], u16, u8, u32);
+
+impl Owners {
+    fn of(tables: &Tables) -> Self {
+        let mut owners = Self::default();
+        let image = tables.image(Table::Backends);
+        for (index, bytes) in (0..).zip(image.bytes().chunks_exact(size_of::<types::backend>())) {
+            if let Some(owner) = owner(bytes) {
+                owners.0.insert(index, owner);
+            }
+        }
+        owners
+    }
+
+    /// Notes the backends that `ops` write; those that are new to their index.
+    fn new_of(&mut self, ops: &[Op]) -> Vec<u32> {
+        let mut new = Vec::new();
+        for op in ops {
+            let Op::Write {
+                table: Table::Backends,
+                entries,
+            } = op
+            else {
+                continue;
+            };
+            for (index, bytes) in entries {
+                if let Some(owner) = owner(bytes)
+                    && self.0.insert(*index, owner) != Some(owner)
+                {
+                    new.push(*index);
+                }
+            }
+        }
+        new
+    }
+}
+
+/// None for an empty entry.
+fn owner(bytes: &[u8]) -> Option<Owner> {
+    let backend = types::backend::from_bytes(bytes)?;
+    let owner = (backend.addr, backend.port, backend.proto, backend.group);
+    (backend.addr != [0; 4]).then_some(owner)
+}
+
+/// What `terrace status` says of the manifests, and the event that goes with it.
+pub fn report(shared: &Shared, files: usize, denied: usize, result: &Result<Done, Faults>) {
+    let counts = counts(shared.mesh().directory());
+    match result {
+        Ok(done) if done.changes == 0 => {}
+        Ok(done) => {
+            let what = format!("{} table entries in {:?}", done.changes, done.took);
+            shared.events.tell(Kind::ManifestsApplied, what);
+        }
+        Err(faults) => {
+            shared.totals.refusals.fetch_add(1, Ordering::Relaxed);
+            shared
+                .events
+                .tell(Kind::ManifestsRefused, faults.join("\n"));
+        }
+    }
+    shared.change_view(|view| {
+        let manifests = &mut view.manifests;
+        manifests.refused = result.as_ref().err().cloned().unwrap_or_default();
+        if result.is_ok() {
+            let revision = manifests.revision + 1;
+            *manifests = api::Manifests {
+                folder: shared.config.manifests.display().to_string(),
+                files,
+                revision,
+                applied_unix_ms: unix_ms(),
+                denied_prefixes: denied,
+                ..counts
+            };
+        }
+    });
+}
+
+fn counts(directory: &Directory) -> api::Manifests {
+    let backends = directory.backends.values();
+    let ready = backends.filter(|backend| backend.state == BackendState::Ready);
+    let services: BTreeMap<_, ()> = directory
+        .pools
+        .values()
+        .map(|pool| (&pool.service, ()))
+        .collect();
+    api::Manifests {
+        services: services.len(),
+        backends: directory.backends.len(),
+        ready_backends: ready.count(),
+        policies: directory.policies.len(),
+        identities: directory.identities.len(),
+        ..api::Manifests::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(index: u32, port: u16) -> Op {
+        let backend = types::backend {
+            addr: [0, 0, 0, 1],
+            port,
+            ..Default::default()
+        };
+        let backend = match port {
+            0 => types::backend::default(),
+            _ => backend,
+        };
+        Op::Write {
+            table: Table::Backends,
+            entries: vec![(index, backend.as_bytes().to_vec())],
+        }
+    }
+
+    #[test]
+    fn counters_start_again_only_for_a_new_owner() {
+        let mut owners = Owners::default();
+        let rows = [
+            ("first", write(7, 80), vec![7]),
+            ("same, other flags", write(7, 80), vec![]),
+            ("another port", write(7, 81), vec![7]),
+            ("freed", write(7, 0), vec![]),
+            ("the last one again", write(7, 81), vec![]),
+            ("no backend at all", Op::Grace, vec![]),
+        ];
+        for (name, op, expected) in rows {
+            assert_eq!(owners.new_of(&[op]), expected, "{name}");
+        }
+    }
+}

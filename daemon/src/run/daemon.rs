@@ -1,0 +1,407 @@
+//! The main loop: one thing at a time changes the tables and the interfaces.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use ipnet::IpNet;
+use terrace_abi::{consts, types};
+use terrace_mesh::HostFacts;
+use terrace_mesh::directory::{BackendState, Directory};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::block_in_place;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::change::{Changer, Done, Faults, report};
+use super::events::Kind;
+use super::interfaces::{Host, Interfaces};
+use super::neighbours::Destinations;
+use super::shared::{Command, Shared};
+use super::watch::FolderWatch;
+use super::{facts, health_targets};
+use crate::api;
+use crate::control::names;
+use crate::health::{Checker, Verdict};
+use crate::lifecycle::{state_folder, sysctls};
+use crate::netlink::{Changes, Effects, Netlink, Network, NextHop};
+
+/// Changes of the network come in bursts.
+const GATHER: Duration = Duration::from_millis(20);
+/// What follows from the tables but no packet waits for.
+const FOLLOW_UP: Duration = Duration::from_millis(100);
+/// What failed is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Everything that tells the main loop something.
+pub struct Sources {
+    pub network: Changes,
+    pub folder: FolderWatch,
+    pub verdicts: mpsc::Receiver<Verdict>,
+    pub commands: mpsc::Receiver<Command>,
+    pub ring: mpsc::Receiver<types::event>,
+}
+
+/// Whom the main loop tells.
+pub struct Sinks {
+    pub checker: Checker,
+    pub destinations: watch::Sender<Destinations>,
+    pub urgent: mpsc::Sender<NextHop>,
+}
+
+pub struct Daemon {
+    pub shared: Arc<Shared>,
+    pub netlink: Netlink,
+    pub network: Network,
+    pub interfaces: Interfaces,
+    pub changer: Changer,
+    pub sinks: Sinks,
+    pub unhealthy: BTreeMap<SocketAddr, String>,
+    /// Not yet acted on, and when it will be.
+    pub pending: Effects,
+    pub act_at: Option<Instant>,
+    pub follow_up_at: Option<Instant>,
+    pub routes_rev: u32,
+}
+
+impl Daemon {
+    /// Runs until SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// Netlink is gone: the daemon would serve a network that it can't see.
+    pub async fn run(&mut self, mut from: Sources) -> Result<()> {
+        let mut term = signals(SignalKind::terminate())?;
+        let mut int = signals(SignalKind::interrupt())?;
+        let mut hup = signals(SignalKind::hangup())?;
+        let mut ticks = interval(RETRY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.shared.note_progress();
+            let deadline = self.deadline();
+            tokio::select! {
+                _ = term.recv() => return Ok(()),
+                _ = int.recv() => return Ok(()),
+                _ = hup.recv() => self.files_changed(),
+                change = from.network.next() => {
+                    let change = change.context("the rtnetlink socket broke")?;
+                    self.note(change);
+                }
+                () = sleep_until(deadline) => self.due().await,
+                () = from.folder.changed() => self.files_changed(),
+                Some(verdict) = from.verdicts.recv() => self.judged(verdict),
+                Some(command) = from.commands.recv() => self.command(command),
+                Some(event) = from.ring.recv() => self.told(&event),
+                _ = ticks.tick() => self.retry(),
+            }
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3600);
+        let due = [self.act_at, self.follow_up_at];
+        due.into_iter().flatten().min().unwrap_or(far)
+    }
+
+    fn note(&mut self, change: crate::netlink::Change) {
+        self.pending |= self.network.apply(change);
+        if self.pending.any() {
+            self.act_at.get_or_insert_with(|| Instant::now() + GATHER);
+        }
+    }
+
+    async fn due(&mut self) {
+        let now = Instant::now();
+        if self.act_at.is_some_and(|at| at <= now) {
+            self.act_at = None;
+            let effects = std::mem::take(&mut self.pending);
+            self.network_changed(effects).await;
+        }
+        if self.follow_up_at.is_some_and(|at| at <= now) {
+            self.follow_up_at = None;
+            self.follow_up();
+        }
+    }
+
+    async fn network_changed(&mut self, mut effects: Effects) {
+        if effects.resync {
+            match self.netlink.network().await {
+                Ok(network) => self.network = network,
+                Err(error) => self.kernel_refused(&error),
+            }
+            effects |= Effects::ALL;
+        }
+        block_in_place(|| {
+            if effects.next_hops {
+                self.raise_next_hops();
+            }
+            if effects.links || effects.addresses {
+                self.sync_interfaces();
+            }
+            if effects.links || effects.addresses || effects.macs {
+                self.facts_changed();
+            }
+        });
+        self.show_network();
+    }
+
+    /// Cached next hops count no more; the routes to backends are asked again.
+    fn raise_next_hops(&mut self) {
+        let raised = self.shared.maps.config().and_then(|config| {
+            self.shared.maps.set_config(&types::config {
+                nexthop_rev: config.nexthop_rev.wrapping_add(1),
+                ..config
+            })
+        });
+        if let Err(error) = raised {
+            self.kernel_refused(&error.into());
+        }
+        self.routes_rev = self.routes_rev.wrapping_add(1);
+        self.follow_up_soon();
+    }
+
+    /// Also what the programs know of the host's addresses.
+    pub fn sync_interfaces(&mut self) {
+        let shared = self.shared.clone();
+        let host = Host {
+            config: &shared.config,
+            network: &self.network,
+            maps: &shared.maps,
+            events: &shared.events,
+        };
+        // The event is told where it happened.
+        let _ = self.interfaces.sync(host);
+        if let Err(error) = set_kernel_config(&shared, &self.network, self.changer.deny()) {
+            self.kernel_refused(&error);
+        }
+        tend_sysctls(&shared, &self.network, &self.interfaces);
+    }
+
+    fn facts_changed(&mut self) {
+        let shared = self.shared.clone();
+        let facts = self.facts(self.changer.deny());
+        match self.changer.facts_changed(&shared, facts) {
+            Ok(done) if done == Done::default() => {}
+            Ok(_) => self.follow_up_soon(),
+            Err(faults) => shared
+                .events
+                .tell(Kind::ManifestsRefused, faults.join("\n")),
+        }
+    }
+
+    fn facts(&self, deny: &[IpNet]) -> HostFacts {
+        let limits = self.shared.maps.limits();
+        let unhealthy = self.unhealthy.keys().copied();
+        facts::host_facts(&self.shared.config, &self.network, limits, deny, unhealthy)
+    }
+
+    fn files_changed(&mut self) {
+        // Told by `report`.
+        let _ = self.reload();
+    }
+
+    fn reload(&mut self) -> Result<Done, Faults> {
+        let shared = self.shared.clone();
+        let (config, network) = (&shared.config, &self.network);
+        let unhealthy = &self.unhealthy;
+        let facts = |deny: &[IpNet]| {
+            let unhealthy = unhealthy.keys().copied();
+            facts::host_facts(config, network, shared.maps.limits(), deny, unhealthy)
+        };
+        let result = block_in_place(|| self.changer.files_changed(&shared, facts));
+        if result.is_ok()
+            && let Err(error) = set_kernel_config(&shared, &self.network, self.changer.deny())
+        {
+            self.kernel_refused(&error);
+        }
+        let (files, denied) = (self.changer.files(), self.changer.deny().len());
+        report(&shared, files, denied, &result);
+        self.follow_up_soon();
+        result
+    }
+
+    fn command(&mut self, command: Command) {
+        let Command::Reload(answer) = command;
+        let done = self.reload();
+        let revision = self.shared.view().manifests.revision;
+        let result = done
+            .map(|done| api::Reload {
+                revision,
+                changes: done.changes,
+                took_ms: done.took.as_millis() as u64,
+            })
+            .map_err(|details| api::Error {
+                error: "the manifests are refused; the state before them serves".into(),
+                fix: "mend the files that are named, then reload".into(),
+                details,
+            });
+        // Whoever asked may have gone.
+        let _ = answer.send(result);
+    }
+
+    fn judged(&mut self, verdict: Verdict) {
+        let Verdict {
+            address,
+            healthy,
+            why,
+        } = verdict;
+        let (kind, message) = match healthy {
+            true => (Kind::BackendHealthy, address.to_string()),
+            false => (Kind::BackendUnhealthy, format!("{address}: {why}")),
+        };
+        self.shared.events.tell(kind, message);
+        if healthy {
+            self.unhealthy.remove(&address);
+        } else {
+            self.unhealthy.insert(address, why);
+        }
+        block_in_place(|| self.facts_changed());
+        let unhealthy = Arc::new(self.unhealthy.clone());
+        self.shared.change_view(|view| view.unhealthy = unhealthy);
+    }
+
+    fn told(&mut self, event: &types::event) {
+        let address = names::address(&event.addr);
+        let iface = names::iface(&self.shared.view(), event.ifindex);
+        match event.kind {
+            consts::EVENT_NO_NEIGHBOUR => {
+                let hop = NextHop {
+                    ifindex: event.ifindex,
+                    address,
+                };
+                // A full channel has enough to do; the next packet tells again.
+                let _ = self.sinks.urgent.try_send(hop);
+                let what = format!("{address} on {iface} is not resolved yet");
+                self.shared.events.tell(Kind::NoNeighbour, what);
+            }
+            consts::EVENT_FLOWS_FULL => {
+                let what = "new connections are refused: raise limits.flows and restart";
+                self.shared.events.tell(Kind::FlowsFull, what);
+            }
+            consts::EVENT_SNAT_PORTS_FULL => {
+                let what = format!("no free source port towards {address}: widen snat_ports");
+                self.shared.events.tell(Kind::SnatPortsFull, what);
+            }
+            other => tracing::debug!("event {other} of the programs is not known"),
+        }
+    }
+
+    fn retry(&mut self) {
+        let incomplete = self
+            .interfaces
+            .incomplete(&self.shared.config, &self.network);
+        if incomplete || self.changer.is_torn() {
+            block_in_place(|| {
+                self.sync_interfaces();
+                self.facts_changed();
+            });
+            self.show_network();
+        }
+    }
+
+    fn follow_up_soon(&mut self) {
+        self.follow_up_at
+            .get_or_insert_with(|| Instant::now() + FOLLOW_UP);
+    }
+
+    /// Health checks and neighbours, from the tables as they are now.
+    pub fn follow_up(&mut self) {
+        let shared = self.shared.clone();
+        let (targets, destinations) = {
+            let mesh = shared.mesh();
+            let directory = mesh.directory();
+            (
+                health_targets(directory, &shared.config.health),
+                destinations(directory, &self.network, self.routes_rev),
+            )
+        };
+        let forgotten = self.unhealthy.len();
+        self.unhealthy
+            .retain(|address, _| targets.iter().any(|t| t.address == *address));
+        if forgotten != self.unhealthy.len() {
+            block_in_place(|| self.facts_changed());
+        }
+        let (checked, unhealthy) = (targets.len(), Arc::new(self.unhealthy.clone()));
+        self.sinks.checker.check(targets);
+        self.sinks.destinations.send_if_modified(|old| {
+            let changed = *old != destinations;
+            *old = destinations;
+            changed
+        });
+        shared.change_view(|view| {
+            view.checked = checked;
+            view.unhealthy = unhealthy;
+        });
+    }
+
+    /// Puts the network and the interfaces where others see them.
+    pub fn show_network(&self) {
+        let network = Arc::new(self.network.clone());
+        let interfaces = self.interfaces.shown(&network);
+        let plan = Arc::new(self.interfaces.plan().clone());
+        self.shared.change_view(|view| {
+            view.network = network;
+            view.interfaces = interfaces;
+            view.plan = plan;
+        });
+    }
+
+    fn kernel_refused(&self, error: &anyhow::Error) {
+        self.shared
+            .events
+            .tell(Kind::KernelRefused, format!("{error:#}"));
+    }
+}
+
+/// Writes what the configuration, the host's addresses and the deny list make
+/// of the programs' configuration.
+pub fn set_kernel_config(shared: &Shared, network: &Network, deny: &[IpNet]) -> Result<()> {
+    let current = shared.maps.config()?;
+    let config = facts::kernel_config(&shared.config, network, !deny.is_empty(), &current);
+    Ok(shared.maps.set_config(&config)?)
+}
+
+/// Changes the sysctls that the interfaces need, or says what to change.
+pub fn tend_sysctls(shared: &Shared, network: &Network, interfaces: &Interfaces) {
+    let names = interfaces.names();
+    let ipv6 = network
+        .addresses
+        .keys()
+        .any(|(_, address)| matches!(address, std::net::IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local()));
+    let needs = sysctls::needs(&names, ipv6);
+    let told = |why: &str| {
+        for need in &needs {
+            shared.events.tell(Kind::Sysctl, format!("{need}{why}"));
+        }
+    };
+    if !shared.config.manage_sysctls {
+        return told("; set it, or set manage_sysctls = true");
+    }
+    let state = state_folder(&shared.config.control_socket);
+    match sysctls::satisfy(state, &needs) {
+        Ok(()) => told("; changed until `terrace detach`"),
+        Err(error) => shared.events.tell(Kind::Sysctl, format!("{error:#}")),
+    }
+}
+
+fn destinations(directory: &Directory, network: &Network, routes_rev: u32) -> Destinations {
+    let backends = directory.backends.values();
+    let remote = backends.filter(|b| !b.local && b.state != BackendState::Unready);
+    let local = directory.addresses.iter().filter_map(|(prefix, address)| {
+        let link = network.by_name(address.interface.as_deref()?)?;
+        Some(NextHop {
+            ifindex: link.ifindex,
+            address: prefix.addr(),
+        })
+    });
+    Destinations {
+        remote: remote.map(|backend| backend.address).collect(),
+        local: local.collect(),
+        routes_rev,
+    }
+}
+
+fn signals(kind: SignalKind) -> Result<Signal> {
+    signal(kind).context("listen for signals")
+}

@@ -1,0 +1,328 @@
+//! The interfaces that are armed, and making them what they should be.
+//!
+//! Order for each: its entry in the table, tc, then XDP. Until the last step
+//! its deny list runs in tc, so that no moment is without one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, bail};
+use terrace_abi::consts::{HOOK_TC_INGRESS, HOOK_XDP};
+use terrace_abi::{Maps, Plain as _, types};
+use terrace_offload::{Plan, Wishes};
+
+use super::events::{Events, Kind};
+use super::facts;
+use super::hooks::{self, Hooks};
+use super::placement::{self, Refused};
+use crate::api::{self, Attachment, Role, Tier};
+use crate::config::Config;
+use crate::explain::headers::mac;
+use crate::netlink::{Link, Network};
+
+/// One interface with Terrace's programs on it.
+#[derive(Debug, Clone)]
+struct Armed {
+    link: Link,
+    role: Role,
+    driver: String,
+    tc: Vec<Attachment>,
+    xdp: Option<Xdp>,
+    entry: types::iface,
+}
+
+#[derive(Debug, Clone)]
+struct Xdp {
+    tier: Tier,
+    attachment: Attachment,
+    /// Attached or confirmed by this daemon, not only found.
+    ours: bool,
+}
+
+#[derive(Debug)]
+pub struct Interfaces {
+    hooks: Hooks,
+    /// By ifindex.
+    armed: BTreeMap<u32, Armed>,
+    refused: Refused,
+    plan: Plan,
+    /// Told once, and again when it changes.
+    fallbacks: BTreeSet<String>,
+}
+
+/// What all steps need.
+#[derive(Clone, Copy)]
+pub struct Host<'h> {
+    pub config: &'h Config,
+    pub network: &'h Network,
+    pub maps: &'h Maps,
+    pub events: &'h Events,
+}
+
+type Wanted = BTreeMap<u32, (Link, Role)>;
+
+impl Interfaces {
+    pub fn new(hooks: Hooks) -> Self {
+        Self {
+            hooks,
+            armed: BTreeMap::new(),
+            refused: Refused::new(),
+            plan: Plan::default(),
+            fallbacks: BTreeSet::new(),
+        }
+    }
+
+    /// Puts this daemon's program in the place of an earlier one's.
+    pub fn install_xdp(&self, maps: &Maps) -> Result<()> {
+        self.hooks.install_xdp(maps)
+    }
+
+    /// Arms what is wanted and disarms what is not. Returns the first failure
+    /// after everything that can be done is done.
+    pub fn sync(&mut self, host: Host<'_>) -> Result<()> {
+        let wanted = facts::wanted(host.config, host.network);
+        self.let_go(host, &wanted);
+        let mut failed = Ok(());
+        for (link, role) in wanted.values() {
+            if let Err(error) = self.arm(host, link, *role) {
+                let what = format!("{}: {error:#}", link.name);
+                host.events.tell(Kind::InterfaceFailed, what);
+                failed = failed.and(Err(error));
+            }
+        }
+        self.replan(host, &wanted)?;
+        failed.and(self.place_xdp(host, &wanted))
+    }
+
+    /// Whether some wanted interface is not as it should be: try again later.
+    pub fn incomplete(&self, config: &Config, network: &Network) -> bool {
+        let wanted = facts::wanted(config, network);
+        wanted
+            .keys()
+            .any(|ifindex| !self.armed.contains_key(ifindex))
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub fn shown(&self, network: &Network) -> Vec<api::Interface> {
+        self.armed
+            .values()
+            .map(|armed| shown(armed, network))
+            .collect()
+    }
+
+    pub fn names(&self) -> Vec<(String, Role)> {
+        let armed = self.armed.values();
+        armed
+            .map(|armed| (armed.link.name.clone(), armed.role))
+            .collect()
+    }
+
+    /// Interfaces that went, were renamed, or lost their rule.
+    fn let_go(&mut self, host: Host<'_>, wanted: &Wanted) {
+        let keeps = |armed: &Armed| {
+            let wanted = wanted.get(&armed.link.ifindex);
+            wanted.is_some_and(|(link, role)| link.name == armed.link.name && *role == armed.role)
+        };
+        let going: Vec<u32> = self
+            .armed
+            .iter()
+            .filter(|(_, armed)| !keeps(armed))
+            .map(|(ifindex, _)| *ifindex)
+            .collect();
+        for ifindex in going {
+            if let Some(armed) = self.armed.remove(&ifindex) {
+                disarm(host, &armed.link.name, ifindex);
+                host.events.tell(Kind::InterfaceGone, armed.link.name);
+            }
+        }
+        self.refused
+            .retain(|(name, _), _| wanted.values().any(|(link, _)| link.name == *name));
+    }
+
+    fn arm(&mut self, host: Host<'_>, link: &Link, role: Role) -> Result<()> {
+        let xdp = match self.armed.get(&link.ifindex) {
+            Some(armed) => armed.xdp.clone(),
+            None => find_xdp(link.ifindex)?,
+        };
+        let hook = if xdp.is_some() {
+            HOOK_XDP
+        } else {
+            HOOK_TC_INGRESS
+        };
+        let entry = facts::iface(link, role, hook, host.network);
+        if let Some(armed) = self.armed.get_mut(&link.ifindex) {
+            if armed.entry.as_bytes() != entry.as_bytes() {
+                host.maps.set_iface(&entry)?;
+            }
+            armed.entry = entry;
+            armed.link = link.clone();
+            return Ok(());
+        }
+        host.maps.set_iface(&entry)?;
+        let armed = Armed {
+            link: link.clone(),
+            role,
+            driver: terrace_offload::probe::driver(&link.name),
+            tc: self.hooks.arm(&link.name, link.ifindex, role)?,
+            xdp,
+            entry,
+        };
+        self.armed.insert(link.ifindex, armed);
+        host.events.tell(Kind::InterfaceArmed, &link.name);
+        Ok(())
+    }
+
+    fn replan(&mut self, host: Host<'_>, wanted: &Wanted) -> Result<()> {
+        let capabilities = placement::capabilities(host.network, wanted.values());
+        let wishes: Wishes = placement::wishes(host.config, wanted.values());
+        match placement::plan(&capabilities, &wishes, &self.refused) {
+            Ok(plan) => self.plan = plan,
+            Err(unmet) => bail!("the plan can't be met:\n  {}", unmet.join("\n  ")),
+        }
+        let told: BTreeSet<_> = self
+            .plan
+            .placements
+            .iter()
+            .filter_map(placement::fallback)
+            .collect();
+        for fallback in told.difference(&self.fallbacks) {
+            host.events.tell(Kind::TierFallback, fallback);
+        }
+        self.fallbacks = told;
+        Ok(())
+    }
+
+    /// A refusal of the kernel makes a new plan, until one works.
+    fn place_xdp(&mut self, host: Host<'_>, wanted: &Wanted) -> Result<()> {
+        loop {
+            let refused = self.refused.len();
+            for ifindex in wanted.keys() {
+                self.place_one(host, *ifindex)?;
+            }
+            if self.refused.len() == refused {
+                return Ok(());
+            }
+            self.replan(host, wanted)?;
+        }
+    }
+
+    fn place_one(&mut self, host: Host<'_>, ifindex: u32) -> Result<()> {
+        let Some(armed) = self.armed.get_mut(&ifindex) else {
+            return Ok(());
+        };
+        let tier = self.plan.xdp(&armed.link.name);
+        let found = armed.xdp.as_ref();
+        if found.map(|xdp| xdp.tier) == tier && found.is_none_or(|xdp| xdp.ours) {
+            return Ok(());
+        }
+        if found.map(|xdp| xdp.tier) != tier && armed.xdp.take().is_some() {
+            // The deny list moves to tc before XDP goes or changes its mode.
+            armed.set_prefilter(host.maps, HOOK_TC_INGRESS)?;
+            terrace_xdp::detach(&armed.link.name, ifindex)?;
+        }
+        let Some(tier) = tier else {
+            return Ok(());
+        };
+        match self.hooks.attach_xdp(&armed.link.name, ifindex, tier) {
+            Ok(attachment) => {
+                let ours = true;
+                armed.xdp = Some(Xdp {
+                    tier,
+                    attachment,
+                    ours,
+                });
+                armed.set_prefilter(host.maps, HOOK_XDP)
+            }
+            Err(error) => {
+                armed.xdp = None;
+                armed.set_prefilter(host.maps, HOOK_TC_INGRESS)?;
+                let key = (armed.link.name.clone(), tier);
+                self.refused.insert(key, format!("{error:#}"));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Armed {
+    fn set_prefilter(&mut self, maps: &Maps, hook: u32) -> Result<()> {
+        let entry = types::iface {
+            prefilter_hook: hook as u8,
+            ..self.entry
+        };
+        maps.set_iface(&entry)
+            .with_context(|| format!("move the deny list of {}", self.link.name))?;
+        self.entry = entry;
+        Ok(())
+    }
+}
+
+/// Takes programs off interfaces that an earlier daemon has armed and this one
+/// has no rule for, and XDP off those that are to have none; the rest is taken
+/// over by arming it.
+///
+/// # Errors
+/// The kernel does not tell what is attached.
+pub fn disarm_unwanted(host: Host<'_>) -> Result<()> {
+    let wanted = facts::wanted(host.config, host.network);
+    let tc = terrace_tc::list().context("list tc programs")?;
+    let xdp = terrace_xdp::list().context("list XDP programs")?;
+    let attached: BTreeSet<(u32, String)> = tc
+        .into_iter()
+        .map(|a| (a.ifindex, a.iface))
+        .chain(xdp.into_iter().map(|a| (a.ifindex, a.iface)))
+        .filter(|(ifindex, _)| !wanted.contains_key(ifindex))
+        .collect();
+    for (ifindex, name) in attached {
+        disarm(host, &name, ifindex);
+    }
+    for (_, entry) in host.maps.ifaces()? {
+        if !wanted.contains_key(&entry.ifindex) {
+            host.maps.remove_iface(entry.ifindex)?;
+        }
+    }
+    Ok(())
+}
+
+/// An interface that is gone has nothing on it; only its pins are left.
+fn disarm(host: Host<'_>, name: &str, ifindex: u32) {
+    let done = hooks::disarm(host.maps, name, ifindex)
+        .and_then(|()| Ok(host.maps.remove_iface(ifindex)?));
+    if let Err(error) = done {
+        let what = format!("{name}: {error:#}");
+        host.events.tell(Kind::InterfaceFailed, what);
+    }
+}
+
+/// What an earlier daemon has left on an interface.
+fn find_xdp(ifindex: u32) -> Result<Option<Xdp>> {
+    let attached = terrace_xdp::list().context("list XDP programs")?;
+    let found = attached.iter().find(|a| a.ifindex == ifindex);
+    Ok(found.map(|attachment| Xdp {
+        tier: match attachment.mode {
+            terrace_xdp::Mode::Native => Tier::XdpNative,
+            terrace_xdp::Mode::Generic => Tier::XdpGeneric,
+        },
+        attachment: hooks::of_xdp(attachment),
+        ours: false,
+    }))
+}
+
+fn shown(armed: &Armed, network: &Network) -> api::Interface {
+    let link = &armed.link;
+    let addresses = network.addresses_of(link.ifindex);
+    let xdp = armed.xdp.iter().map(|xdp| xdp.attachment.clone());
+    api::Interface {
+        name: link.name.clone(),
+        ifindex: link.ifindex,
+        role: armed.role,
+        driver: armed.driver.clone(),
+        up: link.up,
+        mtu: link.mtu,
+        mac: mac(link.mac),
+        addresses: addresses.map(|(a, len)| format!("{a}/{len}")).collect(),
+        attachments: xdp.chain(armed.tc.iter().cloned()).collect(),
+    }
+}

@@ -1,0 +1,367 @@
+//! Start and stop, in the order of DESIGN section 9.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use sd_notify::NotifyState;
+use terrace_abi::Maps;
+use terrace_mesh::{Compiler, Tables};
+use terrace_offload::Plan;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::change::{Changer, Done, Faults, Sources as Files, errors_of, read_sources, report};
+use super::daemon::{Daemon, Sinks, Sources, set_kernel_config, tend_sysctls};
+use super::events::Kind;
+use super::hooks::Hooks;
+use super::interfaces::{Host, Interfaces, disarm_unwanted};
+use super::neighbours::{self, Destinations};
+use super::shared::{Command, Mesh, Shared, View};
+use super::watch::{FolderWatch, Stamps};
+use super::{facts, placement, pulse, ring};
+use crate::api::{self, Phase};
+use crate::config::Config;
+use crate::health::{Checker, Thresholds};
+use crate::netlink::{Changes, Effects, Netlink, Network};
+use crate::{apply, control, lifecycle, metrics};
+
+/// The control socket, compiling, and one for what blocks.
+const WORKERS: usize = 2;
+
+/// Runs the daemon until SIGTERM or SIGINT; forwarding goes on after it.
+///
+/// # Errors
+/// Why it could not start; then nothing is attached that was not before.
+pub fn run(config: Config) -> Result<()> {
+    runtime()?.block_on(serve(config))
+}
+
+/// Where each task would run; attaches nothing.
+///
+/// # Errors
+/// The network can't be read.
+pub fn plan(config: &Config) -> Result<Plan> {
+    runtime()?.block_on(async {
+        let (netlink, _changes) = Netlink::open()?;
+        let network = netlink.network().await?;
+        let wanted = facts::wanted(config, &network);
+        let capabilities = placement::capabilities(&network, wanted.values());
+        let wishes = placement::wishes(config, wanted.values());
+        Ok(terrace_offload::plan(&capabilities, &wishes))
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("terrace")
+        .enable_all()
+        .build()
+        .context("start the runtime")
+}
+
+async fn serve(config: Config) -> Result<()> {
+    let listener = control::Listener::bind(&config.control_socket)?;
+    let scrapes = match config.metrics_listen {
+        Some(address) => Some(metrics::bind(address).await?),
+        None => None,
+    };
+    let (netlink, changes) = Netlink::open()?;
+    let network = netlink.network().await?;
+    let fresh = !is_pinned(&config.pin_root);
+    let start = Start::new(config, network)?;
+    let config = start.config.clone();
+    let armed = tokio::task::block_in_place(|| start.arm());
+    let armed = match armed {
+        Ok(armed) => armed,
+        Err(error) if fresh => return Err(clean_up(&config, error)),
+        Err(error) => return Err(error),
+    };
+    let shared = armed.shared.clone();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(control::serve(listener, shared.clone()));
+    if let Some(scrapes) = scrapes {
+        tasks.spawn(metrics::serve(scrapes, shared.clone()));
+    }
+    armed.run(netlink, changes, tasks).await
+}
+
+/// A start that fails leaves nothing behind.
+fn clean_up(config: &Config, error: anyhow::Error) -> anyhow::Error {
+    match lifecycle::remove(&config.pin_root, &config.control_socket) {
+        Ok(_) => error,
+        Err(also) => error.context(format!("and cleaning up failed: {also:#}")),
+    }
+}
+
+fn is_pinned(root: &Path) -> bool {
+    root.join("maps").join("config").exists()
+}
+
+/// What a start needs before anything on the host changes.
+struct Start {
+    config: Config,
+    network: Network,
+    stamps: Stamps,
+    folder: FolderWatch,
+    files: Result<Files, Faults>,
+    taken_over: bool,
+}
+
+impl Start {
+    fn new(config: Config, network: Network) -> Result<Self> {
+        refuse_impossible(&config, &network)?;
+        let folder = FolderWatch::new(&config.manifests, &config.deny_lists);
+        let stamps = Stamps::take(&config.manifests, &config.deny_lists);
+        let files = read_sources(&config);
+        let taken_over = is_pinned(&config.pin_root);
+        if let (Err(faults), false) = (&files, taken_over) {
+            bail!("the manifests are refused:\n  {}", faults.join("\n  "));
+        }
+        Ok(Self {
+            config,
+            network,
+            stamps,
+            folder,
+            files,
+            taken_over,
+        })
+    }
+
+    /// Tables, then programs, then interfaces.
+    fn arm(self) -> Result<Armed> {
+        let maps = Maps::open(&self.config.pin_root, &self.config.limits)?;
+        let held = apply::recover(&maps).context("read the tables")?;
+        let compiled = self.compile(&maps, &held);
+        let (mesh, refused, deny) = match compiled {
+            Ok((compiler, deny)) => (Mesh::Compiled(Box::new(compiler)), None, deny),
+            Err(faults) if self.taken_over => (
+                Mesh::Recovered(Box::new(held.clone())),
+                Some(faults),
+                Vec::new(),
+            ),
+            Err(faults) => bail!("the manifests are refused:\n  {}", faults.join("\n  ")),
+        };
+        let view = first_view(&self.network);
+        let (shared, commands) = Shared::new(self.config, maps, mesh, self.taken_over, view);
+        let mut changer = Changer::new(self.stamps, deny, &held);
+        let done = match refused {
+            Some(faults) => Err(faults),
+            None => Ok(changer.start(&shared, &held)?),
+        };
+        set_kernel_config(&shared, &self.network, changer.deny())?;
+        let interfaces = arm_interfaces(&shared, &self.network)?;
+        tell(&shared, &changer, &done);
+        Ok(Armed {
+            shared: Arc::new(shared),
+            network: self.network,
+            folder: self.folder,
+            interfaces,
+            changer,
+            commands,
+        })
+    }
+
+    fn compile(&self, maps: &Maps, held: &Tables) -> Result<(Compiler, Vec<ipnet::IpNet>), Faults> {
+        let files = self.files.as_ref().map_err(Clone::clone)?;
+        let none = std::iter::empty();
+        let facts = facts::host_facts(
+            &self.config,
+            &self.network,
+            maps.limits(),
+            &files.deny,
+            none,
+        );
+        let compiler = Compiler::new(files.manifests.clone(), facts, Some(held))
+            .map_err(|errors| errors_of(&errors))?;
+        Ok((compiler, files.deny.clone()))
+    }
+}
+
+/// A plan that can't be met fails the start before anything is touched.
+fn refuse_impossible(config: &Config, network: &Network) -> Result<()> {
+    let wanted = facts::wanted(config, network);
+    let capabilities = placement::capabilities(network, wanted.values());
+    let wishes = placement::wishes(config, wanted.values());
+    let none = placement::Refused::new();
+    match placement::plan(&capabilities, &wishes, &none) {
+        Ok(_) => Ok(()),
+        Err(unmet) => Err(anyhow!("the plan can't be met:\n  {}", unmet.join("\n  "))),
+    }
+}
+
+fn arm_interfaces(shared: &Shared, network: &Network) -> Result<Interfaces> {
+    let host = Host {
+        config: &shared.config,
+        network,
+        maps: &shared.maps,
+        events: &shared.events,
+    };
+    let mut interfaces = Interfaces::new(Hooks::load(&shared.maps)?);
+    // A program that never heard of a daemon would fail open or closed.
+    shared.maps.beat().context("the first heartbeat")?;
+    shared.note_beat();
+    interfaces.install_xdp(&shared.maps)?;
+    disarm_unwanted(host)?;
+    interfaces.sync(host)?;
+    tend_sysctls(shared, network, &interfaces);
+    Ok(interfaces)
+}
+
+fn tell(shared: &Shared, changer: &Changer, done: &Result<Done, Faults>) {
+    if shared.taken_over {
+        let what = shared.config.pin_root.display().to_string();
+        shared.events.tell(Kind::TakenOver, what);
+    }
+    report(shared, changer.files(), changer.deny().len(), done);
+}
+
+fn first_view(network: &Network) -> View {
+    View {
+        phase: Phase::Starting,
+        network: Arc::new(network.clone()),
+        interfaces: Vec::new(),
+        plan: Arc::default(),
+        manifests: api::Manifests::default(),
+        unhealthy: Arc::default(),
+        checked: 0,
+    }
+}
+
+/// Serving packets already; the daemon's own life begins.
+struct Armed {
+    shared: Arc<Shared>,
+    network: Network,
+    folder: FolderWatch,
+    interfaces: Interfaces,
+    changer: Changer,
+    commands: mpsc::Receiver<Command>,
+}
+
+impl Armed {
+    async fn run(
+        self,
+        netlink: Netlink,
+        network: Changes,
+        mut tasks: JoinSet<Result<()>>,
+    ) -> Result<()> {
+        let shared = self.shared;
+        let health = &shared.config.health;
+        let (checker, verdicts) = Checker::new(Thresholds {
+            rise: health.healthy_after,
+            fall: health.unhealthy_after,
+        });
+        let (destinations, wanted) = watch::channel(Destinations::default());
+        let (urgent, hops) = mpsc::channel(1024);
+        let helpers = [
+            spawn(&mut tasks, pulse::beat(shared.clone())),
+            spawn(&mut tasks, pulse::sweep(shared.clone())),
+            spawn(&mut tasks, ping(shared.clone())),
+            spawn(
+                &mut tasks,
+                neighbours::keep(shared.clone(), netlink.clone(), wanted, hops),
+            ),
+        ];
+        let from = Sources {
+            network,
+            folder: self.folder,
+            verdicts,
+            commands: self.commands,
+            ring: ring::read(&shared)?,
+        };
+        let mut daemon = Daemon {
+            shared: shared.clone(),
+            netlink,
+            network: self.network,
+            interfaces: self.interfaces,
+            changer: self.changer,
+            sinks: Sinks {
+                checker,
+                destinations,
+                urgent,
+            },
+            unhealthy: BTreeMap::new(),
+            pending: Effects::default(),
+            act_at: None,
+            follow_up_at: None,
+            routes_rev: 0,
+        };
+        daemon.follow_up();
+        daemon.show_network();
+        ready(&shared);
+        let ended = tokio::select! {
+            ended = daemon.run(from) => ended,
+            failed = failure(&mut tasks) => Err(failed),
+        };
+        stopping(&shared);
+        helpers.iter().for_each(AbortHandle::abort);
+        ended
+    }
+}
+
+fn spawn(
+    tasks: &mut JoinSet<Result<()>>,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> AbortHandle {
+    tasks.spawn(async move {
+        work.await;
+        Ok(())
+    })
+}
+
+/// The first task that fails; the others never end by themselves.
+async fn failure(tasks: &mut JoinSet<Result<()>>) -> anyhow::Error {
+    loop {
+        match tasks.join_next().await {
+            Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(error))) => return error,
+            Some(Err(panicked)) => return anyhow!("a task of the daemon died: {panicked}"),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn ready(shared: &Shared) {
+    shared.change_view(|view| view.phase = Phase::Ready);
+    let view = shared.view();
+    let status = format!(
+        "{} interfaces, {} services, {} backends",
+        view.interfaces.len(),
+        view.manifests.services,
+        view.manifests.backends
+    );
+    tracing::info!("ready: {status}");
+    notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+}
+
+fn stopping(shared: &Shared) {
+    shared.change_view(|view| view.phase = Phase::Stopping);
+    tracing::info!("stopping; forwarding goes on");
+    notify(&[NotifyState::Stopping]);
+}
+
+/// Answers systemd's watchdog for as long as the main loop comes round.
+async fn ping(shared: Arc<Shared>) {
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return std::future::pending().await;
+    };
+    let mut ticks = interval((limit / 3).max(Duration::from_millis(100)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        if shared.alive() {
+            notify(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+/// Without systemd there is nobody to tell.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!("sd_notify: {error}");
+    }
+}

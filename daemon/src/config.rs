@@ -23,7 +23,7 @@ use ipnet::IpNet;
 use terrace_abi::Limits;
 
 pub use faults::{Fault, Faults};
-pub use terrace_offload::{Role, Task, Tier, Wish, Wishes};
+pub use terrace_offload::{Role, Task, Tier, Wish};
 
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/terrace/terrace.toml";
@@ -150,12 +150,6 @@ impl Config {
     /// As [`Config::load`], of a text; `path` names it and places its paths.
     pub fn parse(path: &Path, text: &str) -> Result<Config, Faults> {
         resolve::resolve(path, text)
-    }
-
-    /// The wishes for these interfaces.
-    pub fn wishes<'a>(&self, ifaces: impl IntoIterator<Item = &'a str>) -> Wishes {
-        let of = |iface: &'a str| Some((iface.to_owned(), self.rule_of(iface)?.tiers.clone()));
-        Wishes(ifaces.into_iter().filter_map(of).collect())
     }
 
     /// The rule of an interface; None = Terrace leaves it alone.

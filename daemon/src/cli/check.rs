@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 
+use ipnet::IpNet;
 use serde::Serialize;
+use terrace_mesh::{HostFacts, SourceFile};
 
 use super::args::{CheckArgs, Global};
 use super::exit::{Code, Failure};
 use super::output::Output;
-use crate::config::{Config, Fault, deny, manifests};
+use crate::config::{Config, Fault, NoBackend, deny, manifests};
 use crate::render::{Style, units::plural};
 
 /// What was read, and what is wrong with it.
@@ -39,12 +41,16 @@ fn look(global: &Global, args: &CheckArgs) -> Findings {
             None
         }
     };
-    if let Some(config) = &config {
-        match deny::load(&config.deny_lists) {
-            Ok(prefixes) => findings.denied_prefixes = prefixes.len(),
-            Err(faults) => findings.faults.extend(faults.0),
+    let lists = config.as_ref().map(|config| deny::load(&config.deny_lists));
+    let denied = match lists {
+        Some(Ok(prefixes)) => prefixes,
+        Some(Err(faults)) => {
+            findings.faults.extend(faults.0);
+            Vec::new()
         }
-    }
+        None => Vec::new(),
+    };
+    findings.denied_prefixes = denied.len();
     let paths = match args.manifests.is_empty() {
         true => config
             .iter()
@@ -55,10 +61,61 @@ fn look(global: &Global, args: &CheckArgs) -> Findings {
     match manifests::read(&paths) {
         Ok(texts) => {
             findings.files = texts.len();
+            let config = config.unwrap_or_default();
+            let sources = texts
+                .into_iter()
+                .map(|(path, text)| SourceFile { path, text });
+            let errors = errors_of(&sources.collect::<Vec<_>>(), &config, denied);
+            findings
+                .faults
+                .extend(errors.into_iter().map(|error| fault(error, &config)));
         }
         Err(faults) => findings.faults.extend(faults.0),
     }
     findings
+}
+
+/// What the compiler refuses: single documents first, then how they go
+/// together and whether they fit the limits.
+fn errors_of(
+    sources: &[SourceFile],
+    config: &Config,
+    deny: Vec<IpNet>,
+) -> Vec<terrace_mesh::Error> {
+    let facts = HostFacts {
+        node_name: config.node_name.clone(),
+        remote_nodes: config.remote_nodes.clone(),
+        cluster_cidrs: config.cluster_cidrs.clone(),
+        deny,
+        limits: config.limits,
+        maglev_size: config.services.maglev_size,
+        no_backend: match config.services.no_backend {
+            NoBackend::Reject => terrace_mesh::NoBackend::Reject,
+            NoBackend::Drop => terrace_mesh::NoBackend::Drop,
+        },
+        ..HostFacts::default()
+    };
+    let compiled = terrace_mesh::parse(sources)
+        .and_then(|manifests| terrace_mesh::compile(&manifests, &facts, None));
+    compiled.err().map(|errors| errors.0).unwrap_or_default()
+}
+
+fn fault(error: terrace_mesh::Error, config: &Config) -> Fault {
+    let of_host = error.file.as_os_str().is_empty();
+    let key = [error.document, error.path]
+        .into_iter()
+        .filter(|part| !part.is_empty());
+    Fault {
+        file: if of_host {
+            config.file.clone()
+        } else {
+            error.file
+        },
+        line: error.line as usize,
+        key: key.collect::<Vec<_>>().join(": "),
+        what: error.message,
+        fix: String::new(),
+    }
 }
 
 fn render(findings: &Findings, _style: &Style) -> String {

@@ -7,7 +7,7 @@ use super::daemon;
 use super::exit::{Code, Failure};
 use super::output::Output;
 use crate::api::{ExplainAnswer, ExplainRequest, PacketSpec, TupleSpec};
-use crate::explain::{ExplainError, capture};
+use crate::explain::{ExplainError, capture, chain};
 use crate::render;
 
 pub(super) fn explain(
@@ -72,18 +72,14 @@ const EXAMPLE: &str = "write `terrace explain tcp 10.0.0.1:4000 10.96.0.10:80`";
 
 impl From<ExplainError> for Failure {
     fn from(error: ExplainError) -> Failure {
-        let what = error.to_string();
-        match error {
-            ExplainError::Capture { .. } => {
-                let fix = "capture with `tcpdump -i IFACE -w FILE`";
-                Failure::new(Code::Failure, what, fix)
-            }
-            ExplainError::Families(..) => {
-                Failure::usage(what, "write both as IPv4 or both as IPv6")
-            }
-            ExplainError::Protocol(_) | ExplainError::TcpFlag(_) | ExplainError::Build(_) => {
-                Failure::usage(what, "see `terrace explain --help`")
-            }
-        }
+        let code = match &error {
+            ExplainError::Protocol(_)
+            | ExplainError::Families(..)
+            | ExplainError::TcpFlag(_)
+            | ExplainError::Build(_)
+            | ExplainError::Hex => Code::Usage,
+            _ => Code::Failure,
+        };
+        Failure::new(code, chain(&error), error.fix())
     }
 }

@@ -14,6 +14,7 @@ pub struct Fault {
     /// The key, as `interfaces[0].role`; empty = the file as a whole.
     pub key: String,
     pub what: String,
+    /// Empty when `what` says it too.
     pub fix: String,
 }
 
@@ -27,7 +28,11 @@ impl fmt::Display for Fault {
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
-        write!(f, "{}; {}", self.what, self.fix)
+        f.write_str(&self.what)?;
+        if !self.fix.is_empty() {
+            write!(f, "; {}", self.fix)?;
+        }
+        Ok(())
     }
 }
 

@@ -3,11 +3,13 @@
 pub mod args;
 mod check;
 mod daemon;
+mod detach;
 mod exit;
 mod explain;
 mod generate;
 mod output;
 mod plan;
+mod run;
 mod show;
 
 use std::process::ExitCode;
@@ -57,7 +59,8 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<Code, Failure> {
         Command::Reload => show::reload(global, output),
         Command::Version => show::version(global, output),
         Command::Completions(args) => generate::completions(args),
-        Command::Run(_) | Command::Detach(_) => Err(Failure::usage("not here yet", "")),
+        Command::Detach(args) => detach::detach(global, args, output),
+        Command::Run(args) => run::run(global, args),
         Command::Man(args) => generate::man(args, output),
     }
 }

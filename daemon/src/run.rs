@@ -15,5 +15,6 @@ mod start;
 mod targets;
 pub mod watch;
 
+pub use change::Refused;
 pub use start::{plan, run};
 pub use targets::health_targets;

@@ -22,6 +22,27 @@ use crate::config::{Config, deny, manifests};
 /// What is wrong, one line each.
 pub type Faults = Vec<String>;
 
+/// A start that the manifests, the deny lists or the operator's wishes don't
+/// allow.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}:\n  {}", .faults.join("\n  "))]
+pub struct Refused {
+    pub what: &'static str,
+    pub faults: Faults,
+}
+
+impl Refused {
+    pub fn manifests(faults: Faults) -> anyhow::Error {
+        let what = "the manifests are refused";
+        Self { what, faults }.into()
+    }
+
+    pub fn plan(faults: Faults) -> anyhow::Error {
+        let what = "the plan can't be met";
+        Self { what, faults }.into()
+    }
+}
+
 /// All manifests and deny lists of the configuration.
 #[derive(Debug)]
 pub struct Sources {

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use terrace_abi::consts::{HOOK_TC_INGRESS, HOOK_XDP};
 use terrace_abi::{Maps, Plain as _, types};
 use terrace_offload::{Plan, Wishes};
 
+use super::change;
 use super::events::{Events, Kind};
 use super::facts;
 use super::hooks::{self, Hooks};
@@ -179,7 +180,7 @@ impl Interfaces {
         let wishes: Wishes = placement::wishes(host.config, wanted.values());
         match placement::plan(&capabilities, &wishes, &self.refused) {
             Ok(plan) => self.plan = plan,
-            Err(unmet) => bail!("the plan can't be met:\n  {}", unmet.join("\n  ")),
+            Err(unmet) => return Err(change::Refused::plan(unmet)),
         }
         let told: BTreeSet<_> = self
             .plan

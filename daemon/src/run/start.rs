@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use sd_notify::NotifyState;
 use terrace_abi::Maps;
 use terrace_mesh::{Compiler, Tables};
@@ -14,7 +14,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::change::{Changer, Done, Faults, Sources as Files, errors_of, read_sources, report};
+use super::change::{
+    Changer, Done, Faults, Refused, Sources as Files, errors_of, read_sources, report,
+};
 use super::daemon::{Daemon, Sinks, Sources, set_kernel_config, tend_sysctls};
 use super::events::Kind;
 use super::hooks::Hooks;
@@ -120,7 +122,7 @@ impl Start {
         let files = read_sources(&config);
         let taken_over = is_pinned(&config.pin_root);
         if let (Err(faults), false) = (&files, taken_over) {
-            bail!("the manifests are refused:\n  {}", faults.join("\n  "));
+            return Err(Refused::manifests(faults.clone()));
         }
         Ok(Self {
             config,
@@ -144,7 +146,7 @@ impl Start {
                 Some(faults),
                 Vec::new(),
             ),
-            Err(faults) => bail!("the manifests are refused:\n  {}", faults.join("\n  ")),
+            Err(faults) => return Err(Refused::manifests(faults)),
         };
         let view = first_view(&self.network);
         let (shared, commands) = Shared::new(self.config, maps, mesh, self.taken_over, view);
@@ -190,7 +192,7 @@ fn refuse_impossible(config: &Config, network: &Network) -> Result<()> {
     let none = placement::Refused::new();
     match placement::plan(&capabilities, &wishes, &none) {
         Ok(_) => Ok(()),
-        Err(unmet) => Err(anyhow!("the plan can't be met:\n  {}", unmet.join("\n  "))),
+        Err(unmet) => Err(Refused::plan(unmet)),
     }
 }
 

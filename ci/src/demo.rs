@@ -16,13 +16,16 @@ use stage::Stage;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[derive(Args, Default)]
 pub struct Options {
     /// Use the debug build (builds faster, runs slower)
     #[arg(long)]
     debug: bool,
+    /// When a step fails, leave everything as it is until Ctrl-C
+    #[arg(long)]
+    hold: bool,
 }
 
 pub fn run(options: &Options) -> Result<()> {
@@ -50,6 +53,7 @@ pub fn run(options: &Options) -> Result<()> {
         say::headline(number + 1, steps::STEPS.len(), step.title);
         if let Err(error) = (step.run)(&mut stage) {
             say::daemon_log(&stage.daemon_log());
+            hold(options.hold, &error, &interrupted);
             return Err(error.context(format!("step {}: {}", number + 1, step.title)));
         }
         if interrupted.load(Ordering::Relaxed) {
@@ -59,6 +63,18 @@ pub fn run(options: &Options) -> Result<()> {
     drop(stage);
     say::end(start.elapsed());
     Ok(())
+}
+
+fn hold(wanted: bool, error: &anyhow::Error, interrupted: &AtomicBool) {
+    if !wanted {
+        return;
+    }
+    eprintln!(
+        "{error:#}\nheld: nsenter --net=/run/netns/terrace-demo-host; Ctrl-C removes everything"
+    );
+    while !interrupted.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// One demo at a time: its namespaces have fixed names.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Our crates by height; a crate may depend on lower ones only.
-const HEIGHTS: [(&str, u8); 14] = [
+const HEIGHTS: &[(&str, u8)] = &[
     ("terrace-bpf-build", 0),
     ("terrace-abi", 1),
     ("terrace-nic-profiles", 1),
@@ -19,6 +19,7 @@ const HEIGHTS: [(&str, u8); 14] = [
     ("terrace-testkit", 0),
     ("xtask", 0),
     ("terrace-budget", 4),
+    ("terrace-model", 4),
 ];
 const TESTKIT: &str = "terrace-testkit";
 

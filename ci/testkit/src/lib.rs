@@ -30,6 +30,7 @@ pub mod tcp;
 mod topology;
 pub mod udp;
 pub mod wait;
+mod wire;
 
 pub use background::Background;
 pub use dsr::DsrReceiver;

@@ -1,14 +1,17 @@
 //! Network namespaces that go away with their guard.
 
-use crate::{Background, Error, Result};
+use crate::{Background, Error, Result, wire};
+use rustix::net::netdevice::name_to_index;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 const RUN_NETNS: &str = "/run/netns";
@@ -23,6 +26,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub struct Netns {
     name: String,
     file: File,
+    /// XDP links that live as long as the namespace.
+    wires: Mutex<Vec<OwnedFd>>,
 }
 
 impl Netns {
@@ -41,6 +46,7 @@ impl Netns {
         let ns = Self {
             name: name.to_owned(),
             file,
+            wires: Mutex::default(),
         };
         for scope in ["all", "default"] {
             ns.sysctl(&format!("net.ipv6.conf.{scope}.accept_dad"), "0")?;
@@ -125,12 +131,20 @@ impl Netns {
             .map_err(Error::io(format!("sysctl {name}={value} in {}", self.name)))
     }
 
-    /// Switches off the offloads of `iface` that would let it send what a wire
-    /// never carries: partial checksums and oversized segments. For the far end
-    /// of a link where XDP runs (DESIGN section 4, facts 1 and 5): GRO stays on,
-    /// for a veth takes redirected frames only when its peer polls.
+    /// Makes `iface` behave like the far end of a real wire, for links where
+    /// XDP runs at the near end (DESIGN section 4, facts 1 and 5). It sends no
+    /// partial checksums and no oversized segments, and takes every frame that
+    /// XDP sends, at once.
     pub fn act_as_wire(&self, iface: &str) -> Result<()> {
         self.run("ethtool", &["-K", iface, "tx", "off", "gro", "on"])?;
+        let wire = self.enter(|| {
+            let what = format!("index of {iface}");
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io(&what))?;
+            let index = name_to_index(&socket, iface).map_err(Error::errno(what))?;
+            wire::pass_everything(index)
+        })??;
+        let mut wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
+        wires.push(wire);
         Ok(())
     }
 

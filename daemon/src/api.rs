@@ -29,7 +29,7 @@ pub use explain::{
 pub use flows::{Flow, FlowQuery, Flows, Tuple};
 pub use mesh::{
     Backend, Direction, Frontend, Identity, Policy, PolicyRule, RuleVerdict, Service, Source,
-    Traffic,
+    Traffic, short_labels,
 };
 pub use status::{
     Attachment, Error, Event, FlowTable, Interface, Manifests, Phase, ReasonCount, Reload, Status,

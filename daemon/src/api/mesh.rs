@@ -126,3 +126,16 @@ pub struct Identity {
     pub ingress_enforced: bool,
     pub egress_enforced: bool,
 }
+
+/// Labels for people: those of the pod, then its namespace in parentheses.
+/// Labels that the mesh adds for policies of Cilium are left out.
+pub fn short_labels(labels: &BTreeMap<String, String>) -> String {
+    let own = labels.iter().filter(|(key, _)| !key.starts_with("io."));
+    let own: Vec<String> = own.map(|(key, value)| format!("{key}={value}")).collect();
+    match (own.is_empty(), labels.get(terrace_mesh::NAMESPACE_LABEL)) {
+        (true, None) => "(no labels)".into(),
+        (true, Some(namespace)) => format!("({namespace})"),
+        (false, None) => own.join(","),
+        (false, Some(namespace)) => format!("{} ({namespace})", own.join(",")),
+    }
+}

@@ -16,6 +16,8 @@ use crate::render::{Style, units::plural};
 #[derive(Debug, Default, Serialize)]
 struct Findings {
     files: usize,
+    /// False when the configuration does not say where they are.
+    manifests_checked: bool,
     denied_prefixes: usize,
     faults: Vec<Fault>,
 }
@@ -51,13 +53,14 @@ fn look(global: &Global, args: &CheckArgs) -> Findings {
         None => Vec::new(),
     };
     findings.denied_prefixes = denied.len();
-    let paths = match args.manifests.is_empty() {
+    let paths: Vec<_> = match args.manifests.is_empty() {
         true => config
             .iter()
             .map(|config| config.manifests.clone())
             .collect(),
         false => args.manifests.clone(),
     };
+    findings.manifests_checked = !paths.is_empty();
     match manifests::read(&paths) {
         Ok(texts) => {
             findings.files = texts.len();
@@ -121,12 +124,16 @@ fn fault(error: terrace_mesh::Error, config: &Config) -> Fault {
 fn render(findings: &Findings, _style: &Style) -> String {
     if findings.faults.is_empty() {
         let files = plural(findings.files, "manifest");
-        let denied = plural(findings.denied_prefixes, "denied address");
+        let denied = plural(findings.denied_prefixes, "denied prefix");
         return format!("all is right: the configuration, {files}, {denied}\n");
     }
     let mut text = String::new();
     for fault in &findings.faults {
         let _ = writeln!(text, "{fault}");
     }
-    text + &format!("{}\n", plural(findings.faults.len(), "fault"))
+    let not_checked = match findings.manifests_checked {
+        true => "",
+        false => "; the manifests are checked when the configuration is right",
+    };
+    text + &format!("{}{not_checked}\n", plural(findings.faults.len(), "fault"))
 }

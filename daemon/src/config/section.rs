@@ -222,7 +222,10 @@ impl<'a> Section<'a> {
     }
 
     fn get(&self, key: &str) -> Option<&'a Value<'a>> {
-        self.known.borrow_mut().push(key.to_owned());
+        let mut known = self.known.borrow_mut();
+        if !known.iter().any(|known| known == key) {
+            known.push(key.to_owned());
+        }
         self.find(key)
     }
 

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 
 use terrace_abi::hash::address_from_bytes;
-use terrace_abi::{PacketRun, Reason, consts, sys, types};
+use terrace_abi::{Class, PacketRun, Reason, consts, sys, types};
 use terrace_mesh::directory::Directory;
 
 use super::Host;
-use super::headers::changes;
-use crate::api::{Direction, Hop, Interface, PolicyHit, RuleVerdict, Source, Tier, Tuple};
+use super::headers::{changes, tuple_of};
+use crate::api::{
+    Direction, Hop, Interface, PolicyHit, RuleVerdict, Source, Tier, Tuple, short_labels,
+};
 
 /// A program's run on a packet.
 pub(super) struct Run<'a> {
@@ -22,7 +24,7 @@ pub(super) fn hop_of(host: &Host<'_>, iface: &Interface, seen: &Run<'_>) -> Hop 
     let trace = &seen.run.trace;
     let directory = host.directory;
     let reason = Reason::from_number(trace.reason);
-    let tuple = tuple(trace);
+    let tuple = tuple_of(seen.before);
     Hop {
         iface: iface.name.clone(),
         hook: seen.hook.to_owned(),
@@ -35,14 +37,14 @@ pub(super) fn hop_of(host: &Host<'_>, iface: &Interface, seen: &Run<'_>) -> Hop 
         text: reason
             .map_or("the program left no reason", Reason::text)
             .to_owned(),
-        action: action(seen.hook, seen.run.action),
+        action: action(seen.hook, seen.run.action, reason),
         service: service(directory, trace.service),
         backend: backend(directory, trace.backend),
         flow: flow(trace),
         source_identity: identity(directory, trace.src_identity),
         destination_identity: identity(directory, trace.dst_identity),
         policy: policy(directory, trace, reason),
-        tuple: tuple.filter(|tuple| tuple.protocol != 0),
+        tuple,
         translated: translated(trace).filter(|new| Some(*new) != tuple),
         changes: changes(seen.before, &seen.run.packet),
         out_iface: out_iface(trace, reason),
@@ -56,7 +58,13 @@ pub(super) fn hop_of(host: &Host<'_>, iface: &Interface, seen: &Run<'_>) -> Hop 
 }
 
 /// The kernel's name of what a program returned (linux/bpf.h, linux/pkt_cls.h).
-fn action(hook: &str, action: u32) -> String {
+/// Answers are made by live programs only; they go back where the packet came from.
+fn action(hook: &str, action: u32, reason: Option<Reason>) -> String {
+    match (hook, reason.map(Reason::class)) {
+        ("xdp", Some(Class::Answer)) => return "XDP_TX".into(),
+        (_, Some(Class::Answer)) => return "TC_ACT_REDIRECT".into(),
+        _ => {}
+    }
     let names: &[(i32, &str)] = match hook {
         "xdp" => &[
             (0, "XDP_ABORTED"),
@@ -79,15 +87,6 @@ fn action(hook: &str, action: u32) -> String {
         || format!("action {action}"),
         |(_, name)| (*name).to_owned(),
     )
-}
-
-fn tuple(trace: &types::trace) -> Option<Tuple> {
-    let key = &trace.key;
-    Some(Tuple {
-        protocol: key.proto,
-        source: socket(&key.saddr, key.sport),
-        destination: socket(&key.daddr, key.dport),
-    })
 }
 
 /// None when nothing was translated: the program leaves zeroes.
@@ -141,16 +140,13 @@ fn backend(directory: &Directory, index: u32) -> Option<String> {
 }
 
 fn identity(directory: &Directory, number: u32) -> String {
-    let name = directory.identities.get(&number).map(|identity| {
-        let labels = identity
-            .labels
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"));
-        match identity.name.as_str() {
-            "" => labels.collect::<Vec<_>>().join(","),
+    let name = directory
+        .identities
+        .get(&number)
+        .map(|identity| match identity.name.as_str() {
+            "" => short_labels(&identity.labels),
             name => name.to_owned(),
-        }
-    });
+        });
     match (number, name) {
         (0, _) => String::new(),
         (number, Some(name)) if !name.is_empty() => format!("{number} {name}"),
@@ -234,13 +230,14 @@ mod tests {
     #[test]
     fn actions_have_the_kernels_names() {
         let rows = [
-            ("xdp", 3, "XDP_TX"),
-            ("xdp", 9, "action 9"),
-            ("tc-ingress", 7, "TC_ACT_REDIRECT"),
-            ("tc-egress", u32::MAX, "TC_ACT_UNSPEC"),
+            ("xdp", 3, Some(Reason::Tx), "XDP_TX"),
+            ("xdp", 0, Some(Reason::EchoReply), "XDP_TX"),
+            ("xdp", 9, None, "action 9"),
+            ("tc-ingress", 7, Some(Reason::ToWorkload), "TC_ACT_REDIRECT"),
+            ("tc-egress", u32::MAX, None, "TC_ACT_UNSPEC"),
         ];
-        for (hook, number, name) in rows {
-            assert_eq!(action(hook, number), name);
+        for (hook, number, reason, name) in rows {
+            assert_eq!(action(hook, number, reason), name);
         }
     }
 

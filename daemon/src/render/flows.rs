@@ -1,5 +1,6 @@
 //! The connection table.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::table::{Table, cell, toned};
@@ -12,10 +13,11 @@ pub fn flows(flows: &Flows, style: &Style) -> String {
     let mut text = match flows.flows.is_empty() {
         true => String::new(),
         false => {
-            let table = table(&flows.flows);
+            let ordered = by_connection(&flows.flows);
+            let table = table(&ordered);
             match style.width.is_none_or(|width| table.width() <= width) {
                 true => table.print(style),
-                false => flows.flows.iter().map(|flow| folded(flow, style)).collect(),
+                false => ordered.iter().map(|flow| folded(flow, style)).collect(),
             }
         }
     };
@@ -39,7 +41,26 @@ fn foot(flows: &Flows) -> String {
     }
 }
 
-fn table(flows: &[Flow]) -> Table {
+/// Each reply right after its request, where both are there.
+fn by_connection(flows: &[Flow]) -> Vec<&Flow> {
+    let slots: HashMap<u32, &Flow> = flows.iter().map(|flow| (flow.slot, flow)).collect();
+    let peer = |flow: &Flow| {
+        slots
+            .get(&flow.peer)
+            .filter(|peer| peer.peer == flow.slot)
+            .copied()
+    };
+    let is_reply = |flow: &Flow| flow.direction == "reply";
+    let first = flows
+        .iter()
+        .filter(|flow| !is_reply(flow) || peer(flow).is_none_or(is_reply));
+    first
+        .flat_map(|flow| [Some(flow), peer(flow).filter(|peer| is_reply(peer))])
+        .flatten()
+        .collect()
+}
+
+fn table(flows: &[&Flow]) -> Table {
     let heads = ["PROTO", "SOURCE", "DESTINATION", "TO", "STATE", "TIER"];
     let numbers = [">PACKETS", ">BYTES", ">IDLE"];
     let mut table = Table::new(&[heads.as_slice(), numbers.as_slice()].concat());

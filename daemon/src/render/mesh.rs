@@ -6,7 +6,9 @@ use super::status::some_of;
 use super::table::{Cell, Table, cell, toned};
 use super::units::{bytes, count, duration_ms};
 use super::{Style, Tone};
-use crate::api::{Backend, Direction, Identity, Policy, RuleVerdict, Service, Source};
+use crate::api::{
+    Backend, Direction, Identity, Policy, RuleVerdict, Service, Source, short_labels,
+};
 
 pub fn services(services: &[Service], style: &Style) -> String {
     if services.is_empty() {
@@ -200,15 +202,8 @@ pub fn identities(identities: &[Identity], style: &Style) -> String {
 }
 
 fn name_of(identity: &Identity) -> String {
-    let labels: Vec<String> = identity
-        .labels
-        .iter()
-        .map(|(k, v)| format!("{k}={v}"))
-        .collect();
-    match (identity.name.as_str(), labels.is_empty()) {
-        ("", true) => "(no labels)".into(),
-        ("", false) => labels.join(","),
-        (name, true) => name.to_owned(),
-        (name, false) => format!("{name} {}", labels.join(",")),
+    match identity.name.as_str() {
+        "" => short_labels(&identity.labels),
+        name => name.to_owned(),
     }
 }

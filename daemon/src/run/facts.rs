@@ -92,6 +92,12 @@ pub fn iface(link: &Link, role: Role, prefilter_hook: u32, network: &Network) ->
         mtu: link.mtu,
         addr4,
         addr6,
+        // XDP_TX on a veth waits in the peer's ring until something else wakes it.
+        flags: if link.kind == "veth" {
+            consts::IFACE_REDIRECT_BACK
+        } else {
+            0
+        },
         ..types::iface::default()
     }
 }

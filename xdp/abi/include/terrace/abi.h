@@ -356,6 +356,14 @@ struct fragment {
 #define IFACES_MAX 1024 /* power of two; open addressing by ifindex */
 #define IFACE_PROBES 8
 
+enum iface_flags {
+	/*
+	 * XDP_TX does not wake the other end (veth whose peer has no XDP
+	 * program: frames wait in its ring; Linux 6.18): redirect instead.
+	 */
+	IFACE_REDIRECT_BACK = 1,
+};
+
 struct iface {
 	__u32 ifindex; /* 0 = free */
 	__u8 role;
@@ -364,7 +372,8 @@ struct iface {
 	__u32 mtu;
 	__be32 addr4[4]; /* source for hairpin NAT; all zero = none */
 	__be32 addr6[4];
-	__u32 pad[2];
+	__u32 flags;
+	__u32 pad;
 };
 
 struct reason_stats { /* per CPU; index = reason_index(slot, hook, reason) */

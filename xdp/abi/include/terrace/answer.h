@@ -162,7 +162,7 @@ __noinline int answer_reset(context_t *ctx, struct packet *pkt)
 		partial ? csum_fold(sum) : ~csum_fold(sum + csum_words(tcp, 5));
 	if (swap_macs(ctx))
 		return -1;
-	pkt->action = ctx_send_back(ctx, pkt->hook);
+	pkt->action = ctx_send_back(ctx, pkt->hook, pkt->iface_flags);
 	return 0;
 }
 
@@ -227,7 +227,7 @@ __noinline int answer_icmp(context_t *ctx, struct packet *pkt,
 		return -1;
 	if (swap_macs(ctx))
 		return -1;
-	pkt->action = ctx_send_back(ctx, pkt->hook);
+	pkt->action = ctx_send_back(ctx, pkt->hook, pkt->iface_flags);
 	return 0;
 }
 
@@ -273,7 +273,7 @@ __noinline int answer_echo(context_t *ctx, struct packet *pkt)
 	}
 	if (rewrite(ctx, pkt, &to, 0) || swap_macs(ctx))
 		return -1;
-	pkt->action = ctx_send_back(ctx, pkt->hook);
+	pkt->action = ctx_send_back(ctx, pkt->hook, pkt->iface_flags);
 	return 0;
 }
 

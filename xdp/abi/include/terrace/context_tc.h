@@ -126,14 +126,16 @@ static __always_inline int ctx_encap_room(context_t *ctx, __u32 room,
 									 false;
 }
 
-static __always_inline int ctx_send(context_t *ctx, __u32 ifindex)
+static __always_inline int ctx_send(context_t *ctx, __u32 ifindex,
+				    __u32 iface_flags)
 {
 	ctx_mark(ctx);
 	return bpf_redirect(ifindex, 0);
 }
 
 /* To where the packet came from: at egress that is the host's own stack. */
-static __always_inline int ctx_send_back(context_t *ctx, __u32 hook)
+static __always_inline int ctx_send_back(context_t *ctx, __u32 hook,
+					 __u32 iface_flags)
 {
 	ctx_mark(ctx);
 	return bpf_redirect(ctx->ifindex,

@@ -113,16 +113,19 @@ static __always_inline int ctx_encap_room(context_t *ctx, __u32 room,
 	return ctx_head(ctx, room) ? -1 : true;
 }
 
-static __always_inline int ctx_send(context_t *ctx, __u32 ifindex)
+static __always_inline int ctx_send(context_t *ctx, __u32 ifindex,
+				    __u32 iface_flags)
 {
-	if (ifindex == ctx->ingress_ifindex)
+	if (ifindex == ctx->ingress_ifindex &&
+	    !(iface_flags & IFACE_REDIRECT_BACK))
 		return XDP_TX;
 	return bpf_redirect(ifindex, 0);
 }
 
-static __always_inline int ctx_send_back(context_t *ctx, __u32 hook)
+static __always_inline int ctx_send_back(context_t *ctx, __u32 hook,
+					 __u32 iface_flags)
 {
-	return XDP_TX;
+	return ctx_send(ctx, ctx->ingress_ifindex, iface_flags);
 }
 
 #endif

@@ -95,6 +95,7 @@ struct packet {
 	__u8 dont_fragment;
 	__u8 tags;  /* VLAN tags that lie in the frame */
 	__u32 hook; /* enum hook: where the program runs */
+	__u32 iface_flags;
 	/* What the pipeline decided; finish() acts on it. */
 	int action;
 	__u32 out_ifindex;

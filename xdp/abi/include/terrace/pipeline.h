@@ -148,6 +148,7 @@ static __always_inline int run(context_t *ctx, __u32 hook, __u32 role)
 	view.iface = iface_of(ctx_ifindex(ctx), &view.iface_slot);
 	if (!view.iface)
 		return finish(pkt, &view, REASON_IFACE_UNKNOWN, bytes);
+	pkt->iface_flags = view.iface->flags;
 	if (ctx_is_marked(ctx))
 		return finish(pkt, &view, REASON_ALREADY_HANDLED, bytes);
 	view.now = bpf_jiffies64();

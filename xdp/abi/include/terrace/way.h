@@ -205,7 +205,7 @@ static __always_inline int take_way(context_t *ctx, struct packet *pkt,
 {
 	if (write_macs(ctx, way->dmac, way->smac))
 		return REASON_HELPER_FAILED;
-	pkt->action = ctx_send(ctx, way->ifindex);
+	pkt->action = ctx_send(ctx, way->ifindex, pkt->iface_flags);
 	pkt->out_ifindex = way->ifindex;
 	return way->ifindex == ctx_ifindex(ctx) ? REASON_TX : REASON_REDIRECT;
 }
@@ -244,7 +244,7 @@ static __always_inline int take_way(context_t *ctx, struct packet *pkt,
 	}
 	if (way->kind == WAY_WORKLOAD) {
 		pop_tags(ctx, pkt);
-		pkt->action = ctx_send(ctx, way->ifindex);
+		pkt->action = ctx_send(ctx, way->ifindex, pkt->iface_flags);
 		return REASON_TO_WORKLOAD;
 	}
 	/* At egress the packet is already leaving by this interface. */
@@ -253,7 +253,7 @@ static __always_inline int take_way(context_t *ctx, struct packet *pkt,
 		pkt->action = ACTION_PASS;
 		return REASON_REDIRECT;
 	}
-	pkt->action = ctx_send(ctx, way->ifindex);
+	pkt->action = ctx_send(ctx, way->ifindex, pkt->iface_flags);
 	return way->ifindex == ctx->ifindex ? REASON_TX : REASON_REDIRECT;
 }
 #endif

@@ -1,0 +1,224 @@
+//! A topology with servers, manifests and a running `terrace`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use terrace_testkit::{Background, Builder, Node, PinRoot, Topology, tcp, udp, wait};
+
+use crate::manifests;
+
+pub const TCP: u16 = 9000;
+pub const UDP: u16 = 9001;
+/// The port that the service `echo` answers TCP on, and UDP one higher.
+pub const SERVICE: u16 = 80;
+pub const VIP: [&str; 2] = ["10.96.0.10", "fd00:96::10"];
+const START: Duration = Duration::from_secs(30);
+
+/// What differs from the plain stage.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    pub mtu: u32,
+    /// `xdp-native`, `xdp-generic` or `tc`: required for `steer`.
+    pub tier: &'static str,
+    /// More of terrace.toml.
+    pub config: &'static str,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            mtu: 1500,
+            tier: "xdp-native",
+            config: "",
+        }
+    }
+}
+
+pub struct Stage {
+    daemon: Option<Background>,
+    servers: Vec<(tcp::Server, udp::Server)>,
+    pub net: Topology,
+    pub pins: PinRoot,
+    folder: TempDir,
+}
+
+impl Stage {
+    /// Clients `client` and `stranger`, workloads `web-a` and `web-b`, backend
+    /// `remote`; service `echo` with all three behind it, no policy.
+    pub fn start(label: &str, shape: &Shape) -> Self {
+        let net = topology(label, shape);
+        let mut stage = Self::around(net, shape);
+        let all: Vec<&Node> = stage.behind_echo();
+        let slices = manifests::slices("echo", &all);
+        stage.write("echo.yaml", &manifests::service("echo", VIP, "", ""));
+        stage.write("echo-slices.yaml", &slices);
+        let pods: String = stage.net.workloads.iter().map(manifests::pod).collect();
+        stage.write("pods.yaml", &pods);
+        stage.run();
+        stage
+    }
+
+    fn around(net: Topology, shape: &Shape) -> Self {
+        let servers = net
+            .workloads
+            .iter()
+            .map(|workload| &workload.node)
+            .chain(&net.backends)
+            .map(|node| {
+                (
+                    tcp::Server::start(&node.ns, &node.name, TCP).expect("TCP server"),
+                    udp::Server::start(&node.ns, &node.name, UDP).expect("UDP server"),
+                )
+            })
+            .collect();
+        let stage = Self {
+            daemon: None,
+            servers,
+            net,
+            pins: PinRoot::new().expect("pin root"),
+            folder: TempDir::with_prefix("terrace-traffic-").expect("folder"),
+        };
+        std::fs::create_dir(stage.manifests()).expect("manifest folder");
+        std::fs::write(stage.folder.path().join("deny.txt"), "").expect("deny list");
+        let text = manifests::config(stage.pins.path(), shape);
+        std::fs::write(stage.config(), text).expect("configuration");
+        stage
+    }
+
+    /// The backends of the service `echo`.
+    pub fn behind_echo(&self) -> Vec<&Node> {
+        let local = self.net.workloads.iter().map(|workload| &workload.node);
+        local.chain(&self.net.backends).collect()
+    }
+
+    pub fn n_servers(&self) -> usize {
+        self.servers.len()
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("terrace.toml")
+    }
+
+    fn manifests(&self) -> PathBuf {
+        self.folder.path().join("manifests")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Puts a manifest in place, whole.
+    pub fn write(&self, file: &str, text: &str) {
+        let hidden = self.folder.path().join(file);
+        std::fs::write(&hidden, text).expect("write a manifest");
+        std::fs::rename(&hidden, self.manifests().join(file)).expect("place a manifest");
+    }
+
+    pub fn remove(&self, file: &str) {
+        std::fs::remove_file(self.manifests().join(file)).expect("remove a manifest");
+    }
+
+    /// Changes manifests and waits until the daemon has applied them.
+    pub fn change(&self, file: &str, text: &str) {
+        self.write(file, text);
+        self.reload();
+    }
+
+    pub fn reload(&self) {
+        let output = self.terrace(&["reload", "--json"]);
+        assert!(output.0, "terrace reload: {}", output.1);
+    }
+
+    pub fn run(&mut self) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_terrace"));
+        command.arg("run").arg("--config").arg(self.config());
+        let mut daemon = self.net.host.spawn(command).expect("start terrace");
+        let ready = wait::until("a ready daemon", START, || {
+            if daemon.exited().is_some() {
+                return Some(false);
+            }
+            let (done, text) = self.terrace(&["status", "--json"]);
+            let status: Value = serde_json::from_str(&text).ok()?;
+            (done && status["phase"] == "ready").then_some(true)
+        });
+        assert!(
+            matches!(ready, Ok(true)),
+            "terrace run is not ready:\n{}",
+            daemon.log()
+        );
+        self.daemon = Some(daemon);
+    }
+
+    pub fn kill(&mut self) {
+        self.daemon.take().expect("a running daemon").kill();
+    }
+
+    pub fn stop(&mut self) {
+        let mut daemon = self.daemon.take().expect("a running daemon");
+        let status = daemon.stop(START).expect("terrace ends on SIGTERM");
+        assert!(status.success(), "{status}:\n{}", daemon.log());
+    }
+
+    /// Whether the command succeeded, and what it printed.
+    pub fn terrace(&self, args: &[&str]) -> (bool, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_terrace"));
+        command.args(args).arg("--config").arg(self.config());
+        let output = self.net.host.output(&mut command).expect("run terrace");
+        let text = if output.status.success() {
+            output.stdout
+        } else {
+            [output.stdout, output.stderr].concat()
+        };
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
+    }
+
+    pub fn json(&self, args: &[&str]) -> Value {
+        let (done, text) = self.terrace(&[args, &["--json"]].concat());
+        assert!(done, "terrace {}: {text}", args.join(" "));
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Packets counted under `reason`, over all interfaces and hooks.
+    pub fn count(&self, reason: &str) -> u64 {
+        let counts = self.json(&["reasons", "--all"]);
+        let rows = counts.as_array().expect("an array of reasons");
+        rows.iter()
+            .filter(|row| row["reason"] == reason)
+            .filter_map(|row| row["packets"].as_u64())
+            .sum()
+    }
+
+    /// Everything that a failed check wants to see.
+    pub fn report(&self) -> String {
+        let log = self.daemon.as_ref().map(Background::log);
+        format!(
+            "{}\n{}\n{}",
+            self.terrace(&["reasons"]).1,
+            self.terrace(&["flows", "--limit", "20"]).1,
+            log.unwrap_or_default()
+        )
+    }
+}
+
+fn topology(label: &str, shape: &Shape) -> Topology {
+    let builder: Builder = Topology::new(label)
+        .mtu(shape.mtu)
+        .client("client")
+        .client("stranger")
+        .workload("web-a")
+        .workload("web-b")
+        .backend("remote");
+    builder.build().expect("topology")
+}
+
+/// The service's address of each family with `port`.
+pub fn vips(port: u16) -> [SocketAddr; 2] {
+    VIP.map(|vip| SocketAddr::new(vip.parse::<IpAddr>().expect("an address"), port))
+}

@@ -49,7 +49,7 @@ impl Pass<'_> {
             facts.key.src,
             facts.key.dst,
             facts.fragment_id,
-            facts.fragment_proto,
+            facts.key.proto,
         );
         match facts.part {
             Part::Whole => return None,

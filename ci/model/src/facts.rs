@@ -59,8 +59,6 @@ pub(crate) struct Facts {
     pub part: Part,
     /// Says which fragments belong together.
     pub fragment_id: u32,
-    /// The protocol that all fragments name.
-    pub fragment_proto: u8,
     pub tcp_flags: u8,
     pub icmp: Icmp,
     pub icmp_type: u8,
@@ -137,7 +135,6 @@ fn ipv4(frame: &[u8], l3: usize, tags: usize) -> Result<Facts, Reason> {
             _ => Part::Later,
         },
         fragment_id: u32::from(u16::from_be_bytes([ip[4], ip[5]])),
-        fragment_proto: ip[9],
         tcp_flags: 0,
         icmp: Icmp::Other,
         icmp_type: 0,
@@ -172,7 +169,6 @@ fn ipv6(frame: &[u8], l3: usize, tags: usize) -> Result<Facts, Reason> {
         dont_fragment: true,
         part: Part::Whole,
         fragment_id: 0,
-        fragment_proto: 0,
         tcp_flags: 0,
         icmp: Icmp::Other,
         icmp_type: 0,
@@ -211,7 +207,6 @@ fn extension(frame: &[u8], facts: &mut Facts) -> Result<bool, Reason> {
     }
     let fragment = u16::from_be_bytes([header[2], header[3]]);
     facts.fragment_id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
-    facts.fragment_proto = header[0];
     if fragment & 0xfff8 != 0 {
         facts.part = Part::Later;
     } else if fragment & 1 != 0 {

@@ -10,13 +10,13 @@ use crate::world::{Endpoint, Hop};
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum To {
     /// Into a local workload's namespace, or out of its interface.
-    Workload(u32, [u8; 6], [u8; 6]),
+    Workload([u8; 6], [u8; 6]),
     /// To this host's stack.
     Stack,
     /// To this host's stack, which makes fragments of it.
     Fragments,
     /// The kernel resolves the next hop.
-    Neighbour(u32),
+    Neighbour,
     /// Out of an interface.
     Out(u32, [u8; 6], [u8; 6]),
 }
@@ -58,9 +58,9 @@ impl Pass<'_> {
         let to = if !self.hook.is_ingress() && self.iface.ifindex == dst.ifindex {
             To::Stack
         } else if dst.mac == [0; 6] {
-            To::Neighbour(dst.ifindex)
+            To::Neighbour
         } else {
-            To::Workload(dst.ifindex, dst.mac, dst.iface_mac)
+            To::Workload(dst.mac, dst.iface_mac)
         };
         Ok(Way { to, hops })
     }
@@ -84,8 +84,8 @@ impl Pass<'_> {
                 dmac,
             } => (ifindex, mtu - extra, smac, dmac),
             Hop::Unresolved { .. } if is_xdp => return Err((Reason::NoNeighbour, 0)),
-            Hop::Unresolved { ifindex } => {
-                let to = To::Neighbour(ifindex);
+            Hop::Unresolved { .. } => {
+                let to = To::Neighbour;
                 return Ok(Way { to, hops });
             }
             Hop::None => unreachable!("has returned"),
@@ -117,11 +117,11 @@ impl Pass<'_> {
         match way.to {
             To::Stack => Reason::ToHost,
             To::Fragments => Reason::ToFragment,
-            To::Neighbour(_) => {
+            To::Neighbour => {
                 self.out = Out::Elsewhere;
                 Reason::ToNeighbour
             }
-            To::Workload(_, dmac, smac) => {
+            To::Workload(dmac, smac) => {
                 self.out = Out::Elsewhere;
                 set_macs(&mut self.frame, dmac, smac);
                 pop_tags(&mut self.frame, &self.facts);

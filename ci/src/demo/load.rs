@@ -2,6 +2,7 @@
 
 use super::say;
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
@@ -57,9 +58,15 @@ impl Wrk {
         self.0.exited().is_none()
     }
 
+    /// Ends the load now; wrk tells its figures all the same.
+    pub fn stop(self) -> Result<Figures> {
+        self.0.signal(Signal::INT)?;
+        self.finish()
+    }
+
     /// Waits for wrk's own end.
     pub fn finish(mut self) -> Result<Figures> {
-        let status = self.0.wait(Duration::from_secs(60))?;
+        let status = self.0.wait(Duration::from_secs(90))?;
         let text = self.0.log();
         if !status.success() {
             bail!("wrk failed ({status}): {text}");

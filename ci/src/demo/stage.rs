@@ -43,7 +43,11 @@ impl Stage {
             .build()?;
         net.client("client").ns.ip([
             format!("address add {}/24 dev net0", DENIED[0]),
-            format!("address add {}/64 dev net0 nodad", DENIED[1]),
+            // Deprecated: never a source unless asked for.
+            format!(
+                "address add {}/64 dev net0 nodad preferred_lft 0",
+                DENIED[1]
+            ),
         ])?;
         let web = |node: &Node, name| HttpServer::start(&node.ns, name, PORT);
         let servers = vec![

@@ -1,0 +1,69 @@
+//! The programs against the model, packet by packet (BPF_PROG_TEST_RUN).
+
+mod fabric;
+mod image;
+mod lab;
+mod order;
+mod policy_image;
+mod row;
+mod rows;
+mod world;
+
+use std::collections::BTreeMap;
+
+use terrace_abi::Reason;
+use terrace_model::Family;
+
+/// Reasons that no row can bring about, and why.
+const ELSEWHERE: [(Reason, &str); 3] = [
+    (
+        Reason::AlreadyHandled,
+        "needs a marked packet: see root_a_marked_packet_is_left_alone",
+    ),
+    (
+        Reason::FlowsFull,
+        "needs a full table: see root_a_full_table_refuses_new_flows_only",
+    ),
+    (
+        Reason::HelperFailed,
+        "the kernel gives a test run all the room that the programs ask for",
+    ),
+];
+
+#[test]
+fn root_every_row_ends_the_same_at_xdp_at_tc_and_in_the_model() {
+    let fabric = fabric::Fabric::new("rows");
+    let (rows, faults) = fabric.run(|lab| {
+        let rows: Vec<row::Row> = Family::ALL.into_iter().flat_map(rows::all).collect();
+        let faults: Vec<String> = rows
+            .iter()
+            .filter_map(|row| row.check(lab).err())
+            .collect();
+        lab.assert_conserved();
+        (tally(&rows), faults)
+    });
+    let count: usize = rows.values().sum();
+    println!("{count} expectations in rows:");
+    for reason in Reason::ALL {
+        let elsewhere = ELSEWHERE.iter().find(|(of, _)| of == reason);
+        let note = elsewhere.map_or("", |(_, why)| why);
+        let n = rows.get(reason).copied().unwrap_or(0);
+        println!("{n:5} {reason} {note}");
+    }
+    let n = faults.len();
+    assert!(n == 0, "{n} rows are wrong:\n\n{}", faults.join("\n\n"));
+    let missing: Vec<_> = Reason::ALL
+        .iter()
+        .filter(|reason| !rows.contains_key(reason))
+        .filter(|reason| !ELSEWHERE.iter().any(|(of, _)| of == *reason))
+        .collect();
+    assert!(missing.is_empty(), "no row ends with {missing:?}");
+}
+
+fn tally(rows: &[row::Row]) -> BTreeMap<Reason, usize> {
+    let mut tally = BTreeMap::new();
+    for reason in rows.iter().flat_map(row::Row::reasons) {
+        *tally.entry(reason).or_default() += 1;
+    }
+    tally
+}

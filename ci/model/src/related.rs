@@ -35,10 +35,13 @@ impl Pass<'_> {
             // The backend has sent what is quoted under the service's address.
             return Some(self.encapsulate(&flow.to));
         }
-        Some(self.send_related(&quoted, &flow.to, local))
+        // Translated flows hide the router, as netfilter does: the error may go
+        // back through that same router, which drops its own source address.
+        let hides = flow.flags & consts::FLOW_NAT != 0;
+        Some(self.send_related(&quoted, &flow.to, local, hides))
     }
 
-    fn send_related(&mut self, quoted: &Quoted, to: &Tuple, local: bool) -> Reason {
+    fn send_related(&mut self, quoted: &Quoted, to: &Tuple, local: bool, hides: bool) -> Reason {
         let way = match self.find_way(to, local) {
             Ok(way) => way,
             // An error is never answered with an error.
@@ -47,8 +50,7 @@ impl Pass<'_> {
         };
         let facts = self.facts;
         let mut change = rewrite_quoted(&mut self.frame, &facts, quoted, to);
-        // A router on the way keeps its own address.
-        let outer = if facts.key.src == quoted.key.dst {
+        let outer = if hides || facts.key.src == quoted.key.dst {
             *to
         } else {
             Tuple {

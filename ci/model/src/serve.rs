@@ -75,9 +75,9 @@ impl Pass<'_> {
         let world = self.world();
         let (src, dst) = (world.endpoint(from).1, world.endpoint(to).1);
         let refused = judge(world, &src, &dst, key.proto, port);
-        if refused.is_some() {
-            self.forget(key);
-        } else if let Some(flow) = self.model.flows.get_mut(&key) {
+        if refused.is_none()
+            && let Some(flow) = self.model.flows.get_mut(&key)
+        {
             flow.policy_rev = rev;
         }
         refused

@@ -103,7 +103,6 @@ fn root_a_link_that_goes_and_comes_back_is_served_again() {
         .host
         .run("ip", &["-6", "route", "show", "default"])
         .expect("routes");
-    let address6 = format!("{}/64", stage.net.uplinks[0].v6);
     stage
         .net
         .host
@@ -114,21 +113,17 @@ fn root_a_link_that_goes_and_comes_back_is_served_again() {
         .host
         .ip([format!("link set {up} up")])
         .expect("link up");
-    // IPv4 routes and IPv6 addresses go with the link: an administrator's work.
-    let router4 = "10.10.0.1";
-    let _ = stage
-        .net
-        .host
-        .ip([format!("address add {address6} dev {up} nodad")]);
-    let _ = stage
-        .net
-        .host
-        .ip([format!("route replace default via {router4}")]);
-    if let Some(via) = routes6.split_whitespace().nth(2) {
-        let _ = stage
-            .net
-            .host
-            .ip([format!("-6 route replace default via {via}")]);
+    // Routes and IPv6 addresses go with the link; its administrator puts them back.
+    let address6 = format!("address add {}/64 dev {up} nodad", stage.net.uplinks[0].v6);
+    stage.net.host.ip([address6]).expect("the address");
+    let words: Vec<&str> = routes6.split_whitespace().collect();
+    let routes = [
+        "route replace default via 10.10.0.1".to_owned(),
+        format!("-6 route replace default via {}", words[2]),
+    ];
+    for route in routes {
+        let words: Vec<&str> = route.split(' ').collect();
+        stage.net.host.run("ip", &words).expect("the route");
     }
     for to in to {
         let done =

@@ -174,8 +174,8 @@ static __always_inline __u32 local_flags(const struct view *view)
 
 	if (is_local(view->src) || is_local(view->dst))
 		flags |= FLOW_LOCAL;
-	if ((view->src->flags & ENDPOINT_EGRESS) ||
-	    (view->dst->flags & ENDPOINT_INGRESS))
+	/* A policy may select either of them only later. */
+	if ((view->src->flags | view->dst->flags) & ENDPOINT_WORKLOAD)
 		flags |= FLOW_POLICY;
 	return flags;
 }

@@ -15,7 +15,7 @@ struct quoted {
 	__u32 l3;
 	__u32 l4;
 	__u8 proto;
-	__u8 from_end; /* the error's sender is the quoted destination */
+	__u8 keep_source; /* a router's own address stays in the outer header */
 };
 
 static __always_inline int
@@ -85,10 +85,9 @@ static __noinline int find_quoted(context_t *ctx, const struct packet *pkt,
 
 	if (parse_quoted(ctx, pkt, quoted, &as_quoted))
 		return 0;
-	quoted->from_end = 1;
 	for (int w = 0; w < 4; w++)
 		if (pkt->key.saddr[w] != as_quoted.daddr[w])
-			quoted->from_end = 0;
+			quoted->keep_source = 1;
 	flow_key_reverse(&key, &as_quoted);
 	return flow_find(&key, flow_hash(&key, seed), ref);
 }
@@ -213,8 +212,7 @@ static __always_inline int send_related(context_t *ctx, struct packet *pkt,
 		return reason;
 	if (rewrite_quoted(ctx, pkt, quoted, to, &sum))
 		return REASON_HELPER_FAILED;
-	/* A router on the way keeps its own address. */
-	if (!quoted->from_end)
+	if (quoted->keep_source)
 		for (int w = 0; w < 4; w++)
 			to->saddr[w] = pkt->key.saddr[w];
 	if (rewrite(ctx, pkt, to, way.hops))
@@ -246,6 +244,12 @@ static __noinline int serve_related(context_t *ctx, struct packet *pkt,
 		return REASON_TO_TC;
 	if (copy_tuple(&ref, i, &to))
 		return 0;
+	/*
+	 * Translated flows hide the router, as netfilter does: the error may go
+	 * back through that same router, which drops its own source address.
+	 */
+	if (ref.bucket->flags[i] & FLOW_NAT)
+		quoted.keep_source = 0;
 	return send_related(ctx, pkt, view, &quoted, &to,
 			    ref.bucket->flags[i] & FLOW_LOCAL);
 }

@@ -33,7 +33,11 @@ static __noinline int forward(context_t *ctx, struct packet *pkt,
 	return reason;
 }
 
-/* After a policy change: the flow is judged again, in its own direction. */
+/*
+ * After a policy change: the flow is judged again, in its own direction. A
+ * refused one stays until it times out, so that it goes on if it is allowed
+ * again before.
+ */
 static __noinline int recheck(const struct packet *pkt, const struct view *view,
 			      const struct flow_ref *ref,
 			      const struct tuple *to)
@@ -47,10 +51,8 @@ static __noinline int recheck(const struct packet *pkt, const struct view *view,
 	dst = endpoint_of(orig ? to->daddr : pkt->key.saddr);
 	reason = judge(view, src, dst, pkt->key.proto,
 		       policy_port(pkt, orig ? to->dport : pkt->key.sport));
-	if (!reason)
+	if (!reason && !dry_run)
 		ref->bucket->slots[i].policy_rev = view->cfg->policy_rev;
-	else if (!dry_run)
-		flow_drop(ref->slot);
 	return reason;
 }
 

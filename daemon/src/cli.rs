@@ -7,6 +7,7 @@ mod detach;
 mod exit;
 mod explain;
 mod generate;
+mod offline;
 mod output;
 mod plan;
 mod run;

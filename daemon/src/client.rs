@@ -158,7 +158,7 @@ impl Client {
 }
 
 /// The daemon's own words, or the body as it is.
-fn refusal(status: StatusCode, body: &[u8]) -> api::Error {
+pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> api::Error {
     serde_json::from_slice(body).unwrap_or_else(|_| api::Error {
         error: format!("{status} {}", String::from_utf8_lossy(body).trim()),
         fix: String::new(),

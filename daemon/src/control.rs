@@ -42,7 +42,7 @@ pub async fn serve(listener: Listener, shared: Arc<Shared>) -> Result<()> {
     Ok(axum::serve(listener, service).await?)
 }
 
-fn router(shared: Arc<Shared>) -> Router {
+pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/plan", get(plan))

@@ -11,6 +11,7 @@ mod way;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use terrace_abi::Maps;
 use terrace_mesh::directory::Directory;
@@ -81,21 +82,34 @@ pub fn answer(
     request: &api::ExplainRequest,
 ) -> Result<api::ExplainAnswer, api::Error> {
     let work = || {
-        // Loading takes a while, and the main loop needs the lock.
-        let programs = Programs::load(&shared.maps)?;
+        // Before the lock, which the main loop needs.
+        let programs = programs(&shared.maps)?;
         let (view, mesh) = (shared.view(), shared.mesh());
         let host = Host {
             maps: &shared.maps,
             directory: mesh.directory(),
             interfaces: &view.interfaces,
         };
-        explain(&host, &programs, request)
+        explain(&host, programs, request)
     };
     work().map_err(|error| api::Error {
         fix: error.fix().to_owned(),
         error: chain(&error),
         details: Vec::new(),
     })
+}
+
+/// The dry-run copies of this process, which has one set of tables. They are
+/// loaded at the first question: the verifier takes a second or two.
+fn programs(maps: &Maps) -> Result<&'static Programs, ExplainError> {
+    static PROGRAMS: OnceLock<Programs> = OnceLock::new();
+    match PROGRAMS.get() {
+        Some(programs) => Ok(programs),
+        None => {
+            let programs = Programs::load(maps)?;
+            Ok(PROGRAMS.get_or_init(|| programs))
+        }
+    }
 }
 
 /// The way of every packet of the request.

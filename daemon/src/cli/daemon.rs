@@ -3,11 +3,13 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::args::Global;
 use super::exit::{Code, Failure};
+use super::offline;
 use crate::client::{Client, ClientError};
 use crate::config::{Config, DEFAULT_SOCKET};
 
@@ -22,8 +24,38 @@ pub(super) fn client(global: &Global) -> Client {
     Client::new(&socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)))
 }
 
+/// Asks the daemon, which must run.
 pub(super) fn get<T: DeserializeOwned>(global: &Global, path: &str) -> Result<T, Failure> {
     Ok(client(global).get(path)?)
+}
+
+/// Asks the daemon, or its tables when it does not run.
+pub(super) fn look<T: DeserializeOwned>(global: &Global, path: &str) -> Result<T, Failure> {
+    match client(global).get(path) {
+        Err(error) if is_gone(&error) => {
+            offline::ask(global, Method::GET, path, &()).unwrap_or_else(|| Err(error.into()))
+        }
+        answer => Ok(answer?),
+    }
+}
+
+/// As [`look`], with a question.
+pub(super) fn inquire<B: Serialize, T: DeserializeOwned>(
+    global: &Global,
+    path: &str,
+    body: &B,
+) -> Result<T, Failure> {
+    match client(global).post(path, body) {
+        Err(error) if is_gone(&error) => {
+            offline::ask(global, Method::POST, path, body).unwrap_or_else(|| Err(error.into()))
+        }
+        answer => Ok(answer?),
+    }
+}
+
+fn is_gone(error: &ClientError) -> bool {
+    matches!(error, ClientError::Connect { source, .. }
+        if source.kind() != ErrorKind::PermissionDenied)
 }
 
 impl From<ClientError> for Failure {

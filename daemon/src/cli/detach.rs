@@ -1,8 +1,7 @@
 //! `terrace detach`: removes every trace, then looks again.
 
-use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use serde::Serialize;
@@ -14,7 +13,7 @@ use super::exit::{Code, Failure};
 use super::output::Output;
 use crate::api::Status;
 use crate::config::{Config, DEFAULT_PIN_ROOT, DEFAULT_SOCKET};
-use crate::lifecycle::sysctls;
+use crate::lifecycle::{self, sysctls};
 use crate::render::{Style, units::plural};
 
 /// Where traces of one daemon can be.
@@ -62,7 +61,7 @@ pub(super) fn detach(global: &Global, args: &DetachArgs, output: &Output) -> Res
     if !found.is_empty() && !args.yes {
         ask(&found)?;
     }
-    let restored = remove(&places)?;
+    let restored = lifecycle::remove(&places.pin_root, &places.socket)?;
     let report = Report {
         found,
         restored,
@@ -92,10 +91,7 @@ fn places(global: &Global, args: &DetachArgs) -> Result<Places, Failure> {
         }
     };
     let socket = global.socket.clone().unwrap_or(socket);
-    let parent = socket
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let state = parent.unwrap_or(Path::new(".")).to_owned();
+    let state = lifecycle::state_folder(&socket).to_owned();
     Ok(Places {
         pin_root: args.pin_root.clone().unwrap_or(pin_root),
         socket,
@@ -138,24 +134,6 @@ fn look(places: &Places) -> Result<Traces, Failure> {
         sysctls: sysctls::left(&places.state)?,
         socket: places.socket.exists().then(|| places.socket.clone()),
     })
-}
-
-/// From the hooks to what they use, so that no packet meets half of it.
-fn remove(places: &Places) -> Result<Vec<String>, Failure> {
-    let root = &places.pin_root;
-    terrace_xdp::detach_all(root).context("detach XDP")?;
-    terrace_tc::detach_all(root).context("detach tc")?;
-    if root.exists() {
-        pins::remove_all(root).context("remove the pins")?;
-    }
-    let restored = sysctls::restore(&places.state)?;
-    match fs::remove_file(&places.socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            let what = format!("remove {}", places.socket.display());
-            Err(anyhow::Error::new(error).context(what).into())
-        }
-        _ => Ok(restored),
-    }
 }
 
 /// On a terminal only; scripts say --yes.

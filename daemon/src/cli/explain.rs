@@ -19,7 +19,7 @@ pub(super) fn explain(
         iface: args.iface.clone(),
         packets: packets(args)?,
     };
-    let answer: ExplainAnswer = daemon::client(global).post("/v1/explain", &request)?;
+    let answer: ExplainAnswer = daemon::inquire(global, "/v1/explain", &request)?;
     output.print(&answer, render::explain)
 }
 

@@ -10,7 +10,6 @@ use crate::api::Plan;
 use crate::config::Config;
 use crate::netlink::{Netlink, Network};
 use crate::render;
-use crate::run::{facts, placement};
 
 pub(super) fn plan(global: &Global, args: &PlanArgs, output: &Output) -> Result<Code, Failure> {
     let plan = match args.offline {
@@ -30,12 +29,7 @@ pub(super) fn plan(global: &Global, args: &PlanArgs, output: &Output) -> Result<
 
 /// What a daemon that started now would plan.
 fn of_this_host(global: &Global) -> Result<Plan, Failure> {
-    let config = Config::load(&global.config)?;
-    let network = network()?;
-    let wanted = facts::wanted(&config, &network);
-    let host = placement::capabilities(&network, wanted.values());
-    let wishes = placement::wishes(&config, wanted.values());
-    Ok(terrace_offload::plan(&host, &wishes))
+    Ok(crate::run::plan(&Config::load(&global.config)?)?)
 }
 
 /// Links and addresses of this network namespace, as they are now.

@@ -23,7 +23,7 @@ pub(super) fn status(global: &Global, output: &Output) -> Result<Code, Failure> 
 }
 
 pub(super) fn services(global: &Global, args: &NameArgs, output: &Output) -> Result<Code, Failure> {
-    let mut services: Vec<Service> = daemon::get(global, "/v1/services")?;
+    let mut services: Vec<Service> = daemon::look(global, "/v1/services")?;
     if let Some(name) = &args.name {
         services.retain(|service| is_named(name, &service.namespace, &service.name));
         found(!services.is_empty(), "service", name)?;
@@ -34,7 +34,7 @@ pub(super) fn services(global: &Global, args: &NameArgs, output: &Output) -> Res
 }
 
 pub(super) fn policy(global: &Global, args: &NameArgs, output: &Output) -> Result<Code, Failure> {
-    let mut policies: Vec<Policy> = daemon::get(global, "/v1/policy")?;
+    let mut policies: Vec<Policy> = daemon::look(global, "/v1/policy")?;
     if let Some(name) = &args.name {
         policies.retain(|policy| is_named(name, &policy.namespace, &policy.name));
         found(!policies.is_empty(), "policy", name)?;
@@ -49,7 +49,7 @@ pub(super) fn identities(
     args: &IdentityArgs,
     output: &Output,
 ) -> Result<Code, Failure> {
-    let mut identities: Vec<Identity> = daemon::get(global, "/v1/identities")?;
+    let mut identities: Vec<Identity> = daemon::look(global, "/v1/identities")?;
     if let Some(which) = &args.which {
         identities.retain(|identity| identity_is(which, identity));
         found(!identities.is_empty(), "identity", which)?;
@@ -74,7 +74,7 @@ pub(super) fn flows(global: &Global, args: &FlowArgs, output: &Output) -> Result
         .check()
         .map_err(|what| Failure::usage(what, "see `terrace flows --help`"))?;
     let path = format!("/v1/flows?{}", query_of(&query));
-    output.print(&daemon::get::<Flows>(global, &path)?, render::flows)
+    output.print(&daemon::look::<Flows>(global, &path)?, render::flows)
 }
 
 pub(super) fn reasons(
@@ -149,7 +149,7 @@ fn since(before: &[ReasonCount], now: &[ReasonCount]) -> Vec<ReasonCount> {
 }
 
 fn counted(global: &Global, args: &ReasonArgs) -> Result<Vec<ReasonCount>, Failure> {
-    let mut reasons: Vec<ReasonCount> = daemon::get(global, "/v1/reasons")?;
+    let mut reasons: Vec<ReasonCount> = daemon::look(global, "/v1/reasons")?;
     let class = args.class.and_then(|class| class.to_possible_value());
     reasons.retain(|reason| {
         class

@@ -1,8 +1,5 @@
 //! One program's answer, in words.
 
-use std::net::SocketAddr;
-
-use terrace_abi::hash::address_from_bytes;
 use terrace_abi::{Class, PacketRun, Reason, consts, sys, types};
 use terrace_mesh::directory::Directory;
 
@@ -11,6 +8,7 @@ use super::headers::{changes, tuple_of};
 use crate::api::{
     Direction, Hop, Interface, PolicyHit, RuleVerdict, Source, Tier, Tuple, short_labels,
 };
+use crate::control::names;
 
 /// A program's run on a packet.
 pub(super) struct Run<'a> {
@@ -94,48 +92,25 @@ fn translated(trace: &types::trace) -> Option<Tuple> {
     let any = trace.new_daddr.iter().any(|word| *word != 0);
     any.then(|| Tuple {
         protocol: trace.key.proto,
-        source: socket(&trace.new_saddr, trace.new_sport),
-        destination: socket(&trace.new_daddr, trace.new_dport),
+        source: names::socket(&trace.new_saddr, trace.new_sport),
+        destination: names::socket(&trace.new_daddr, trace.new_dport),
     })
 }
 
-/// Words and port as loaded from memory, in network order.
-fn socket(words: &[u32; 4], port: u16) -> SocketAddr {
-    let mut bytes = [0; 16];
-    for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
-        bytes.copy_from_slice(&word.to_ne_bytes());
-    }
-    SocketAddr::new(address_from_bytes(&bytes), u16::from_be(port))
-}
-
 fn service(directory: &Directory, index: u32) -> Option<String> {
-    if index == 0 {
-        return None;
-    }
-    let Some(frontend) = directory.frontends.get(&index) else {
-        return Some(format!("number {index}, which no manifest names"));
-    };
-    let port = directory
-        .pools
-        .get(&frontend.pool)
-        .map_or("", |pool| &pool.port_name);
-    match port {
-        "" => Some(frontend.service.to_string()),
-        port => Some(format!("{}:{port}", frontend.service)),
-    }
+    (index != 0).then(|| names::service(directory, index))
 }
 
 fn backend(directory: &Directory, index: u32) -> Option<String> {
-    if index == 0 {
-        return None;
-    }
-    let Some(backend) = directory.backends.get(&index) else {
-        return Some(format!("number {index}, which no manifest names"));
-    };
-    let address = SocketAddr::new(backend.address, backend.port);
-    match backend.pod.as_str() {
-        "" => Some(address.to_string()),
-        pod => Some(format!("{address} ({pod})")),
+    let address = names::backend(directory, index);
+    let pod = directory
+        .backends
+        .get(&index)
+        .map_or("", |backend| &backend.pod);
+    match (index, pod) {
+        (0, _) => None,
+        (_, "") => Some(address),
+        (_, pod) => Some(format!("{address} ({pod})")),
     }
 }
 

@@ -1,1 +1,41 @@
-fn main() {}
+//! Benchmarks that compare Terrace with its floors and its peers.
+
+mod apply;
+mod programs;
+mod report;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(about, version)]
+struct Cli {
+    /// Also write the figures to this file, as JSON
+    #[arg(long, global = true)]
+    json: Option<PathBuf>,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// What a packet costs in the BPF programs, over an empty program
+    Programs(programs::Options),
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let sections = match &cli.task {
+        Task::Programs(options) => vec![programs::run(options)?],
+    };
+    for section in &sections {
+        println!("{section}");
+    }
+    if let Some(path) = &cli.json {
+        let text = serde_json::to_string_pretty(&sections)?;
+        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,440 @@
+//! The rows of `programs`, and how each one is measured and proved.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use anyhow::{Context as _, Result, ensure};
+use terrace_abi::Reason;
+
+use super::frame::{Keys, Order, TCP_ACK, TCP_SYN, tcp_frame};
+use super::harness::{self, Hook, Settings, XDP_DROP, XDP_PASS, XDP_TX};
+use super::stage::Stage;
+use super::tables::{self, DENY_SCATTER, FIRST_RULE, RULE_PORT, RULE_PORTS};
+use super::timing::{Arm, Effort, Times, time};
+use crate::report::{Outcome, Row, Section};
+
+const DENIED: u32 = 1 << 20;
+const MILLION: u32 = 1 << 20;
+const TC_DROP: u32 = 2;
+/// New keys never repeat within so many packets.
+const NEW_KEYS: u32 = 1 << 24;
+const RULES: [u32; 5] = [10, 100, 1_000, 10_000, 100_000];
+/// Cost of 100,000 rules over that of 10.
+const FLAT: f64 = 1.10;
+
+/// One packet kind at one hook.
+struct Case {
+    name: String,
+    hook: Hook,
+    settings: Settings,
+    reason: Reason,
+    /// Units of the empty program.
+    target: Option<f64>,
+    /// Empty the connection table before each slice.
+    forget: bool,
+    /// Share of packets that may take another way: those whose flow found no
+    /// room in a table that is half full.
+    strays: f64,
+}
+
+pub fn run(stage: &mut Stage, effort: &Effort, only: &str) -> Result<Section> {
+    let mut section = Section::new(
+        "programs: net cost of a packet over the empty program behind the same driver",
+        &[
+            "packet", "net ns", "units", "target", "total ns", "floor ns", "unit ns",
+        ],
+    );
+    let deny = tables::deny_list(DENIED);
+    let tables = tables::tables(&stage.net, 0, deny, &stage.tables)?;
+    stage.install(tables)?;
+    let mut bench = Bench {
+        stage,
+        effort,
+        only,
+        section: &mut section,
+    };
+    bench.established()?;
+    bench.new_flows()?;
+    bench.passing_and_dropped()?;
+    bench.lru()?;
+    bench.policy()?;
+    section.notes = notes(effort);
+    Ok(section)
+}
+
+fn notes(effort: &Effort) -> Vec<String> {
+    vec![
+        "unit = the empty XDP program under BPF_PROG_TEST_RUN in the same run, no packet written"
+            .to_owned(),
+        format!(
+            "best of {} interleaved slices of {} runs; the last verdict and the reason counters are checked",
+            effort.rounds * effort.slices,
+            effort.slice
+        ),
+    ]
+}
+
+struct Bench<'a> {
+    stage: &'a mut Stage,
+    effort: &'a Effort,
+    only: &'a str,
+    section: &'a mut Section,
+}
+
+impl Bench<'_> {
+    fn wants(&self, name: &str) -> bool {
+        name.contains(self.only)
+    }
+
+    fn frame(&self, flags: u8) -> [u8; 64] {
+        let uplink = &self.stage.net.uplinks[0];
+        tcp_frame(uplink.mac, uplink.router_mac, flags)
+    }
+
+    fn to_service(&self, keys: Keys, flags: u8) -> Settings {
+        Settings {
+            frame: self.frame(flags),
+            keys,
+            verdict: XDP_TX,
+        }
+    }
+
+    fn established(&mut self) -> Result<()> {
+        let rows = [
+            (1, Some(3.2), false),
+            (4096, Some(3.2), false),
+            (4096, None, true),
+            (65_536, None, false),
+            (MILLION, Some(7.0), false),
+        ];
+        for (n, target, deny) in rows {
+            let extra = if deny {
+                ", deny list of 1 M in front"
+            } else {
+                ""
+            };
+            let name = format!("established flow, NAT to a remote backend, {n} flows{extra}");
+            if !self.wants(&name) {
+                continue;
+            }
+            let keys = Keys::clients(n, Order::Random, tables::SERVICE, tables::SERVICE_PORT);
+            self.open_flows(keys.once(), n)?;
+            self.stage.deny_list(deny)?;
+            self.measure(&Case {
+                name,
+                hook: Hook::Xdp,
+                settings: self.to_service(keys, TCP_ACK),
+                reason: Reason::Tx,
+                target,
+                forget: false,
+                strays: if n == MILLION { 0.01 } else { 0.0 },
+            })?;
+            self.stage.deny_list(false)?;
+            self.walk("empty_bucket")?;
+        }
+        Ok(())
+    }
+
+    /// Opens a flow for each key, as answered ones.
+    fn open_flows(&self, keys: Keys, n: u32) -> Result<()> {
+        let settings = self.to_service(keys, TCP_SYN);
+        let stage = &self.stage;
+        let driver = harness::driver(&stage.maps, Hook::Xdp, &settings, stage.xdp_program())?;
+        let before = stage.reasons()?;
+        harness::run(&driver, &harness::context(Hook::Xdp, stage.ifindex), n)?;
+        proved(&before, &stage.reasons()?, Reason::Tx, n.into(), 0.0).context("open the flows")?;
+        self.walk("establish")
+    }
+
+    /// Runs a program of the harness once for each bucket of the flow table.
+    fn walk(&self, name: &str) -> Result<()> {
+        let stage = &self.stage;
+        let keys = Keys::clients(1, Order::Once, tables::SERVICE, tables::SERVICE_PORT);
+        let settings = self.to_service(keys, 0);
+        let tool = harness::tool(&stage.maps, &settings, name)?;
+        let context = harness::context(Hook::Xdp, stage.ifindex);
+        harness::run(&tool, &context, stage.maps.limits().flow_buckets())?;
+        Ok(())
+    }
+
+    fn new_flows(&mut self) -> Result<()> {
+        let name = "new flow, NAT to a remote backend, tables emptied between slices".to_owned();
+        if !self.wants(&name) {
+            return Ok(());
+        }
+        let keys = Keys::clients(NEW_KEYS, Order::Once, tables::SERVICE, tables::SERVICE_PORT);
+        self.measure(&Case {
+            name,
+            hook: Hook::Xdp,
+            settings: self.to_service(keys, TCP_SYN),
+            reason: Reason::Tx,
+            target: Some(13.0),
+            forget: true,
+            strays: 0.0,
+        })
+    }
+
+    fn passing_and_dropped(&mut self) -> Result<()> {
+        let name = "destination that is no service, 4096 sources".to_owned();
+        if self.wants(&name) {
+            let keys = Keys {
+                dst_mask: 0xfff,
+                ..Keys::clients(4096, Order::Random, Ipv4Addr::new(203, 0, 0, 0), 80)
+            };
+            let settings = Settings {
+                verdict: XDP_PASS,
+                ..self.to_service(keys, TCP_ACK)
+            };
+            self.measure(&Case {
+                name,
+                hook: Hook::Xdp,
+                settings,
+                reason: Reason::NotOurs,
+                target: Some(1.5),
+                forget: false,
+                strays: 0.0,
+            })?;
+        }
+        for n in [4096, DENIED] {
+            let name = format!("dropped by a deny list of 1 M addresses, {n} of them send");
+            if !self.wants(&name) {
+                continue;
+            }
+            let target = (n == DENIED).then_some(6.0);
+            self.denied(name, n, target)?;
+        }
+        Ok(())
+    }
+
+    fn denied(&mut self, name: String, n_keys: u32, target: Option<f64>) -> Result<()> {
+        let keys = Keys {
+            src: Ipv4Addr::UNSPECIFIED,
+            src_mul: DENY_SCATTER,
+            src_shift: 0,
+            ..Keys::clients(n_keys, Order::Random, tables::SERVICE, tables::SERVICE_PORT)
+        };
+        let settings = Settings {
+            verdict: XDP_DROP,
+            ..self.to_service(keys, TCP_SYN)
+        };
+        self.stage.deny_list(true)?;
+        self.measure(&Case {
+            name,
+            hook: Hook::Xdp,
+            settings,
+            reason: Reason::DenyList,
+            target,
+            forget: false,
+            strays: 0.0,
+        })?;
+        self.stage.deny_list(false)
+    }
+
+    /// The kernel's LRU hash with as many keys as the flow table had.
+    fn lru(&mut self) -> Result<()> {
+        for n in [4096, MILLION] {
+            let name = format!("peer: LRU_HASH lookup alone, {n} keys of {}", 2 * MILLION);
+            if !self.wants(&name) {
+                continue;
+            }
+            let keys = Keys::clients(n, Order::Random, tables::SERVICE, tables::SERVICE_PORT);
+            let look = self.to_service(keys, TCP_ACK);
+            let fill = self.to_service(keys.once(), TCP_ACK);
+            let [fill, look_up] = harness::lru(2 * MILLION, &fill, &look)?;
+            let context = harness::context(Hook::Xdp, self.stage.ifindex);
+            harness::run(&fill, &context, n)?;
+            let case = Case {
+                name,
+                hook: Hook::Xdp,
+                settings: look,
+                reason: Reason::Tx,
+                target: None,
+                forget: false,
+                strays: 0.0,
+            };
+            let times = self.time(&case, look_up)?;
+            self.add(&case.name, None, &times);
+        }
+        Ok(())
+    }
+
+    fn policy(&mut self) -> Result<()> {
+        let mut few = BTreeMap::new();
+        for n_rules in RULES {
+            if !self.wants("policy") {
+                return Ok(());
+            }
+            let tables = tables::tables(&self.stage.net, n_rules, Vec::new(), &self.stage.tables)?;
+            self.stage.install(tables)?;
+            for (sources, what) in [(8, "8 sources"), (1 << n_rules.ilog2(), "all sources")] {
+                let name = format!("denied by policy (tc), {n_rules} rules, {what}");
+                let net = self.judged(name, sources)?;
+                let first = *few.entry(what).or_insert(net);
+                if n_rules == RULES[RULES.len() - 1] {
+                    self.flat(what, net / first);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether policy costs the same however many rules there are. With all
+    /// sources sending, more rules are also more cache misses.
+    fn flat(&mut self, what: &str, ratio: f64) {
+        let is_claim = what == "8 sources";
+        let outcome = match is_claim {
+            true if ratio <= FLAT => Outcome::Pass,
+            true => Outcome::Short,
+            false => Outcome::Info,
+        };
+        let target = if is_claim {
+            format!("{FLAT:.2}")
+        } else {
+            "-".to_owned()
+        };
+        let name = format!("policy: 100,000 rules over 10 rules, {what}");
+        let mut cells = vec![name, "-".to_owned(), format!("{ratio:.2}"), target];
+        cells.resize(self.section.columns.len(), "-".to_owned());
+        self.section.rows.push(Row {
+            cells,
+            outcome,
+            figures: [("ratio".to_owned(), ratio)].into(),
+        });
+    }
+
+    fn judged(&mut self, name: String, sources: u32) -> Result<f64> {
+        let keys = Keys {
+            src: FIRST_RULE,
+            src_shift: 0,
+            dport: RULE_PORT,
+            dport_mask: RULE_PORTS - 1,
+            ..Keys::clients(sources, Order::Random, self.stage.net.workload("web").v4, 0)
+        };
+        let settings = Settings {
+            verdict: TC_DROP,
+            ..self.to_service(keys, TCP_SYN)
+        };
+        self.measure(&Case {
+            name,
+            hook: Hook::Tc,
+            settings,
+            reason: Reason::IngressDenied,
+            target: None,
+            forget: false,
+            strays: 0.0,
+        })?;
+        let row = self.section.rows.last().context("measure() adds a row")?;
+        Ok(row.figures["net_ns"])
+    }
+
+    /// Times a case, and proves from the counters that every packet took the
+    /// way that the case is about.
+    fn measure(&mut self, case: &Case) -> Result<()> {
+        let stage = &self.stage;
+        let target = match case.hook {
+            Hook::Xdp => stage.xdp_program(),
+            Hook::Tc => stage.tc_program(),
+        };
+        let driver = harness::driver(&stage.maps, case.hook, &case.settings, target)?;
+        let before = stage.reasons()?;
+        let times = self.time(case, driver).with_context(|| case.name.clone())?;
+        let after = self.stage.reasons()?;
+        proved(
+            &before,
+            &after,
+            case.reason,
+            self.effort.runs(),
+            case.strays,
+        )
+        .with_context(|| case.name.clone())?;
+        self.add(&case.name, case.target, &times);
+        Ok(())
+    }
+
+    /// Unit, floor and the program under test, in turns.
+    fn time(&self, case: &Case, driver: harness::Driver) -> Result<Times> {
+        let (stage, settings, hook) = (&self.stage, &case.settings, case.hook);
+        let unit = harness::tool(&stage.maps, settings, "empty_xdp")?;
+        let floor = harness::floor(&stage.maps, hook, settings)?;
+        let arm = |driver, hook| Arm {
+            driver,
+            hook,
+            ifindex: stage.ifindex,
+            verdict: (case.strays == 0.0).then_some(settings.verdict),
+        };
+        let arms = [arm(&unit, Hook::Xdp), arm(&floor, hook), arm(&driver, hook)];
+        time(&arms, self.effort, |at| {
+            if case.forget && at == 0 {
+                self.walk("empty_bucket")?;
+            }
+            Ok(())
+        })
+    }
+
+    fn add(&mut self, name: &str, target: Option<f64>, times: &Times) {
+        let [unit, floor, total] = [times.best[0], times.best[1], times.best[2]];
+        let net = total - floor;
+        let units = net / unit;
+        let outcome = match target {
+            Some(target) if units <= target => Outcome::Pass,
+            Some(_) => Outcome::Short,
+            None => Outcome::Info,
+        };
+        let row = Row {
+            cells: vec![
+                name.to_owned(),
+                format!("{net:.1}"),
+                format!("{units:.2}"),
+                target.map_or("-".to_owned(), |target| format!("{target:.1}")),
+                format!("{total:.1}"),
+                format!("{floor:.1}"),
+                format!("{unit:.1}"),
+            ],
+            outcome,
+            figures: [
+                ("net_ns", net),
+                ("units", units),
+                ("total_ns", total),
+                ("floor_ns", floor),
+                ("unit_ns", unit),
+                ("median_total_ns", times.median[2]),
+            ]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
+        };
+        eprintln!("{} {:?}", row.cells.join(" | "), row.outcome);
+        self.section.rows.push(row);
+    }
+}
+
+/// Between the two readings `expected` packets were counted, all but a share of
+/// `strays` for `reason`.
+fn proved(
+    before: &[(Reason, u64)],
+    after: &[(Reason, u64)],
+    reason: Reason,
+    expected: u64,
+    strays: f64,
+) -> Result<()> {
+    let count = |counts: &[(Reason, u64)], reason: Reason| {
+        let counts = counts.iter().filter(|(of, _)| *of == reason);
+        counts.map(|(_, packets)| packets).sum::<u64>()
+    };
+    let gone = |of: &Reason| count(after, *of) - count(before, *of);
+    let all: u64 = Reason::ALL.iter().map(gone).sum();
+    let other = all - gone(&reason);
+    let ways = Reason::ALL.iter().filter(|of| gone(of) > 0);
+    let ways: Vec<String> = ways
+        .map(|of| format!("{} {}", gone(of), of.name()))
+        .collect();
+    ensure!(
+        all == expected && other as f64 <= expected as f64 * strays,
+        "{expected} packets should have been counted as {}, but: {}",
+        reason.name(),
+        ways.join(", ")
+    );
+    if other > 0 {
+        eprintln!("  {}", ways.join(", "));
+    }
+    Ok(())
+}

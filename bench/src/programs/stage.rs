@@ -1,0 +1,112 @@
+//! Where the programs run: a namespace with an uplink, routes and neighbours,
+//! and tables large enough for every row.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use anyhow::{Context as _, Result};
+use terrace_abi::{Limits, Maps, Reason, consts, hash, sys, types};
+use terrace_mesh::Tables;
+use terrace_tc::{Direction, Options, Role, TcPrograms};
+use terrace_testkit::{PinRoot, Topology, link};
+use terrace_xdp::XdpPrograms;
+
+use crate::apply::apply;
+
+/// 1 million connections take 2 million slots: half of this table.
+const FLOWS: u32 = 4 << 20;
+
+#[derive(Debug)]
+pub struct Stage {
+    pub xdp: XdpPrograms,
+    pub tc: TcPrograms,
+    pub maps: Maps,
+    pub tables: Tables,
+    pub ifindex: u32,
+    pub slot: u32,
+    pub net: Topology,
+    _pins: PinRoot,
+}
+
+pub fn limits() -> Limits {
+    Limits {
+        flows: FLOWS,
+        services: 256,
+        backends: 4096,
+        endpoints: 262_144,
+        service_cells: 256,
+        address_cells: 262_144,
+        // At half load some of a million keys find no room within CELL_PROBES.
+        deny_cells: 2 << 20,
+        policy_cells: 1 << 20,
+        ..Limits::small()
+    }
+}
+
+impl Stage {
+    pub fn new() -> Result<Self> {
+        let net = Topology::new("bench").client("client").backend("backend");
+        let net = net.workload("web").build()?;
+        let uplink = &net.uplinks[0];
+        let (iface, mac) = (&uplink.iface, link::mac_text(uplink.router_mac));
+        let line = format!("neigh replace 10.10.0.1 lladdr {mac} dev {iface} nud permanent");
+        net.host.ip([line])?;
+        let interfaces = net.host.enter(sys::interfaces)??;
+        let index = |name: &str| {
+            let found = interfaces.iter().find(|(_, found)| found == name);
+            found.map(|(index, _)| *index).context("no such interface")
+        };
+        let pins = PinRoot::new()?;
+        let maps = Maps::open(pins.path(), &limits())?;
+        let ifindex = index(&uplink.iface)?;
+        let slot = maps.set_iface(&types::iface {
+            ifindex,
+            role: consts::ROLE_UPLINK as u8,
+            prefilter_hook: consts::HOOK_XDP as u8,
+            mac: uplink.mac,
+            mtu: net.mtu,
+            addr4: hash::address_words(&hash::address_bytes(uplink.v4.into())),
+            addr6: hash::address_words(&hash::address_bytes(uplink.v6.into())),
+            ..Default::default()
+        })?;
+        Ok(Self {
+            xdp: XdpPrograms::load(&maps)?,
+            tc: TcPrograms::load(&maps, &Options::default())?,
+            tables: Tables::new(&limits()),
+            maps,
+            ifindex,
+            slot,
+            net,
+            _pins: pins,
+        })
+    }
+
+    pub fn xdp_program(&self) -> BorrowedFd<'_> {
+        self.xdp.program().as_fd()
+    }
+
+    /// The tc program of packets that the uplink receives.
+    pub fn tc_program(&self) -> BorrowedFd<'_> {
+        self.tc.program(Role::Uplink, Direction::Ingress).as_fd()
+    }
+
+    /// Brings the kernel's tables from those it has to `tables`.
+    pub fn install(&mut self, tables: Tables) -> Result<()> {
+        apply(&self.maps, &terrace_mesh::diff(&self.tables, &tables))?;
+        self.tables = tables;
+        Ok(())
+    }
+
+    /// Switches the deny list on or off.
+    pub fn deny_list(&self, on: bool) -> Result<()> {
+        let mut config = self.maps.config()?;
+        config.flags &= !consts::CONFIG_DENY_LIST;
+        config.flags |= if on { consts::CONFIG_DENY_LIST } else { 0 };
+        Ok(self.maps.set_config(&config)?)
+    }
+
+    /// All counters of the uplink, by reason.
+    pub fn reasons(&self) -> Result<Vec<(Reason, u64)>> {
+        let counts = self.maps.reasons_of(self.slot)?;
+        Ok(counts.iter().map(|c| (c.reason, c.packets)).collect())
+    }
+}

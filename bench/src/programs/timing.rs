@@ -1,0 +1,88 @@
+//! Times programs in short interleaved slices.
+
+use anyhow::{Result, ensure};
+
+use super::harness::{Driver, Hook, context, run};
+
+/// How long and how often.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Runs of one slice: a few milliseconds, so that most slices see neither
+    /// the scheduler nor an interrupt.
+    pub slice: u32,
+    /// Slices of one round; `slice * slices` is 1 million or more.
+    pub slices: u32,
+    pub rounds: u32,
+}
+
+impl Effort {
+    pub const FULL: Self = Self {
+        slice: 100_000,
+        slices: 10,
+        rounds: 9,
+    };
+    pub const QUICK: Self = Self {
+        slice: 100_000,
+        slices: 1,
+        rounds: 3,
+    };
+
+    pub fn runs(&self) -> u64 {
+        u64::from(self.slice) * u64::from(self.slices) * u64::from(self.rounds)
+    }
+}
+
+/// One thing that is timed.
+#[derive(Debug)]
+pub struct Arm<'a> {
+    pub driver: &'a Driver,
+    pub hook: Hook,
+    pub ifindex: u32,
+    /// The verdict of every slice's last run, where all must have the same.
+    pub verdict: Option<u32>,
+}
+
+/// Nanoseconds of a run, by arm.
+#[derive(Debug, Clone)]
+pub struct Times {
+    /// The fastest slice: what is left when nobody disturbs.
+    pub best: Vec<f64>,
+    /// Medians of the slices, to see how much disturbance there was.
+    pub median: Vec<f64>,
+}
+
+/// Times the arms in turns; `between` runs before each slice of an arm.
+///
+/// The time is the kernel's own, in whole nanoseconds: around the system call
+/// stands the change of the XDP dispatcher, which waits for a grace period.
+pub fn time(
+    arms: &[Arm<'_>],
+    effort: &Effort,
+    mut between: impl FnMut(usize) -> Result<()>,
+) -> Result<Times> {
+    let contexts: Vec<_> = arms
+        .iter()
+        .map(|arm| context(arm.hook, arm.ifindex))
+        .collect();
+    let mut slices = vec![Vec::new(); arms.len()];
+    for _ in 0..effort.rounds * effort.slices {
+        for (at, arm) in arms.iter().enumerate() {
+            between(at)?;
+            let output = run(arm.driver, &contexts[at], effort.slice)?;
+            ensure!(
+                arm.verdict.is_none_or(|verdict| output.action == verdict),
+                "arm {at}: last verdict {}, expected {:?}",
+                output.action,
+                arm.verdict
+            );
+            slices[at].push(f64::from(output.nanoseconds));
+        }
+    }
+    for times in &mut slices {
+        times.sort_by(f64::total_cmp);
+    }
+    Ok(Times {
+        best: slices.iter().map(|times| times[0]).collect(),
+        median: slices.iter().map(|times| times[times.len() / 2]).collect(),
+    })
+}

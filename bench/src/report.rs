@@ -1,0 +1,86 @@
+//! What was measured, for people and for programs.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Whether a figure reaches its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    Pass,
+    Short,
+    /// For comparison; there is no target.
+    Info,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pass => "pass",
+            Self::Short => "SHORT",
+            Self::Info => "-",
+        })
+    }
+}
+
+/// A table of figures.
+#[derive(Debug, Clone, Serialize)]
+pub struct Section {
+    pub title: String,
+    pub columns: Vec<String>,
+    pub rows: Vec<Row>,
+    /// What a reader must know to read the figures right.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    pub cells: Vec<String>,
+    pub outcome: Outcome,
+    /// The figures behind the cells, under stable names.
+    pub figures: std::collections::BTreeMap<String, f64>,
+}
+
+impl Section {
+    pub fn new(title: &str, columns: &[&str]) -> Self {
+        Self {
+            title: title.to_owned(),
+            columns: columns.iter().map(|&column| column.to_owned()).collect(),
+            rows: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = |column: usize| {
+            let cells = self.rows.iter().map(|row| row.cells[column].len());
+            cells
+                .chain([self.columns[column].len()])
+                .max()
+                .unwrap_or_default()
+        };
+        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        writeln!(f, "{}", self.title)?;
+        line(f, &self.columns, &widths, "")?;
+        for row in &self.rows {
+            line(f, &row.cells, &widths, &row.outcome.to_string())?;
+        }
+        self.notes
+            .iter()
+            .try_for_each(|note| writeln!(f, "  {note}"))
+    }
+}
+
+fn line(f: &mut fmt::Formatter<'_>, cells: &[String], widths: &[usize], end: &str) -> fmt::Result {
+    for (at, (cell, &width)) in cells.iter().zip(widths).enumerate() {
+        if at == 0 {
+            write!(f, "  {cell:<width$}")?;
+        } else {
+            write!(f, "  {cell:>width$}")?;
+        }
+    }
+    writeln!(f, "  {end}")
+}

@@ -151,7 +151,7 @@ impl Services {
                 pool,
                 wanted.service.maglev_size.unwrap_or(host.facts.maglev_size),
                 specs,
-            );
+            )?;
             record::describe_pool(pool, key, wanted, host, tables);
         }
         for (front, key) in &wanted.fronts {
@@ -274,7 +274,7 @@ impl Services {
     }
 
     /// Notes that a pool's ring must be built, if its members changed.
-    fn ring(&mut self, pool: &mut Pool, size: u32, specs: &BackendSpecs) {
+    fn ring(&mut self, pool: &mut Pool, size: u32, specs: &BackendSpecs) -> Result<(), Error> {
         let members: Vec<Member> = pool
             .backends
             .iter()
@@ -286,7 +286,14 @@ impl Services {
             })
             .collect();
         if members == pool.members && size == pool.size {
-            return;
+            return Ok(());
+        }
+        if members.len() > maglev::MAX_MEMBERS {
+            let message = format!(
+                "a Service can have at most {} ready backends",
+                maglev::MAX_MEMBERS
+            );
+            return Err(Error::of_host("", message));
         }
         pool.members = members;
         pool.size = size;
@@ -295,6 +302,7 @@ impl Services {
             size,
             members: pool.members.clone(),
         });
+        Ok(())
     }
 
     fn set_ring(&mut self, index: u32, ring: Option<Arc<Ring>>, tables: &mut Tables) {

@@ -15,16 +15,18 @@ pub fn repair(previous: &Ring, members: &[Member]) -> Ring {
     }
     let mut repair = Repair::new(previous, members);
     repair.run();
-    Ring {
-        slots: repair.slots,
-    }
+    let backends = repair.members.iter().map(|member| member.backend).collect();
+    Ring::pack(&repair.slots, backends)
 }
+
+/// A slot whose backend is gone.
+const NOBODY: u16 = u16::MAX;
 
 struct Repair {
     size: u32,
-    slots: Vec<u32>,
+    /// Indexes in `members`, or `NOBODY`.
+    slots: Vec<u16>,
     members: Vec<Member>,
-    place: FxHashMap<u32, usize>,
     counts: Vec<u32>,
     quotas: Vec<u32>,
 }
@@ -33,37 +35,25 @@ impl Repair {
     fn new(previous: &Ring, members: &[Member]) -> Self {
         let mut members = members.to_vec();
         members.sort_by_key(|m| (m.seed, m.backend));
-        let place: FxHashMap<u32, usize> = members
+        let place: FxHashMap<u32, u16> = members.iter().map(|m| m.backend).zip(0..).collect();
+        let owners: Vec<u16> = previous
+            .backends()
             .iter()
-            .enumerate()
-            .map(|(i, m)| (m.backend, i))
+            .map(|backend| place.get(backend).copied().unwrap_or(NOBODY))
             .collect();
         let mut counts = vec![0u32; members.len()];
-        for slot in &previous.slots {
-            if let Some(&i) = place.get(slot) {
-                counts[i] += 1;
+        let mut slots = previous.indexes();
+        for slot in &mut slots {
+            *slot = owners[usize::from(*slot)];
+            if *slot != NOBODY {
+                counts[usize::from(*slot)] += 1;
             }
         }
-        let size = previous.size();
-        // The odd slots go first to those that hold more than their share.
-        let total: u64 = members.iter().map(|m| u64::from(m.weight)).sum();
-        let holds_more = |i: usize| {
-            let share = u64::from(size) * u64::from(members[i].weight) / total;
-            u64::from(counts[i]) > share
-        };
-        let prefer = |i: usize, rest: u64| {
-            if rest == 0 {
-                0
-            } else {
-                1 + rest + total * u64::from(holds_more(i))
-            }
-        };
         Self {
-            size,
-            slots: previous.slots.clone(),
-            quotas: quotas(&members, size, prefer),
+            size: previous.size(),
+            quotas: quotas_for(&members, &counts, previous.size()),
+            slots,
             members,
-            place,
             counts,
         }
     }
@@ -84,15 +74,30 @@ impl Repair {
     /// A slot once passed over never becomes free again, so every walk ends.
     fn take_next(&mut self, i: usize, walk: &mut Walk) {
         for _ in 0..self.size {
-            let slot = walk.step(self.size) as usize;
-            match self.place.get(&self.slots[slot]) {
-                Some(&owner) if self.counts[owner] <= self.quotas[owner] => continue,
-                Some(&owner) => self.counts[owner] -= 1,
-                None => {}
+            let slot = &mut self.slots[walk.step(self.size) as usize];
+            let owner = usize::from(*slot);
+            if *slot != NOBODY {
+                if self.counts[owner] <= self.quotas[owner] {
+                    continue;
+                }
+                self.counts[owner] -= 1;
             }
-            self.slots[slot] = self.members[i].backend;
+            *slot = u16::try_from(i).expect("at most MAX_MEMBERS");
             self.counts[i] += 1;
             return;
         }
     }
+}
+
+/// Shares, with the odd slots first for those that hold more than theirs.
+fn quotas_for(members: &[Member], counts: &[u32], size: u32) -> Vec<u32> {
+    let total: u64 = members.iter().map(|m| u64::from(m.weight)).sum();
+    let holds_more = |i: usize| {
+        let share = u64::from(size) * u64::from(members[i].weight) / total;
+        u64::from(counts[i]) > share
+    };
+    quotas(members, size, |i, rest| match rest {
+        0 => 0,
+        rest => rest + total * u64::from(holds_more(i)),
+    })
 }

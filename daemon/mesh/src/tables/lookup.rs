@@ -102,9 +102,7 @@ impl Tables {
         }
         let slot = hash % service.maglev_size;
         let ring = self.rings.get(&service.maglev);
-        ring.and_then(|ring| ring.slots.get(slot as usize))
-            .copied()
-            .unwrap_or(0)
+        ring.and_then(|ring| ring.get(slot)).unwrap_or(0)
     }
 
     /// The class of a port, 0 when no rule names it.

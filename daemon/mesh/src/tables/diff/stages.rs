@@ -247,7 +247,7 @@ fn turn_of(table: Table, old: &cell, new: &cell) -> Turn {
 fn ring_op(index: u32, old: Option<&Ring>, new: &Ring) -> Op {
     if let Some(old) = old.filter(|old| old.size() == new.size()) {
         let entries = new.changed_entries(old);
-        if entries.len() * SWAP_RING_SHARE <= new.slots.len() / 2 {
+        if entries.len() * SWAP_RING_SHARE <= new.size() as usize / 2 {
             return Op::PatchRing { index, entries };
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::table::{Cell, Table, cell, toned};
 use super::units::{bytes, count, duration_ms, percent, plural};
 use super::{Style, Tone};
-use crate::api::{Event, Interface, Phase, Reload, Role, Status, TableUse};
+use crate::api::{Event, FlowTable, Interface, Phase, Reload, Role, Status, TableUse};
 
 pub fn status(status: &Status, style: &Style) -> String {
     let mut text = head(status, style);
@@ -31,68 +31,31 @@ fn head(status: &Status, style: &Style) -> String {
         Phase::Ready => (Tone::Good, "ready"),
         Phase::Stopping => (Tone::Warn, "stopping"),
     };
-    let now = status.started_unix_ms + status.uptime_ms;
-    let m = &status.manifests;
-    let applied = duration_ms(now.saturating_sub(m.applied_unix_ms));
+    let daemon = format!(
+        "{}: {}, version {}, pid {}, up {}",
+        status.node_name,
+        style.paint(tone, phase),
+        status.version.version,
+        status.pid,
+        duration_ms(status.uptime_ms)
+    );
     let taken = if status.taken_over {
         ", taken over from an earlier daemon"
     } else {
         ""
     };
-    let by_state = status.flows.by_state.iter().filter(|(_, n)| **n > 0);
-    let by_state: Vec<String> = by_state
-        .map(|(state, n)| format!("{} {state}", count(*n)))
-        .collect();
+    let [manifests, objects] = manifests(status);
     let lines = [
-        (
-            "daemon",
-            format!(
-                "{}: {}, version {}, pid {}, up {}",
-                status.node_name,
-                style.paint(tone, phase),
-                status.version.version,
-                status.pid,
-                duration_ms(status.uptime_ms)
-            ),
-        ),
+        ("daemon", daemon),
         ("config", status.config.clone()),
-        (
-            "manifests",
-            format!(
-                "{}: {}, revision {}, applied {applied} ago",
-                m.folder,
-                plural(m.files, "file"),
-                m.revision
-            ),
-        ),
-        (
-            "",
-            format!(
-                "{}, {} ({} ready), {}, {}, {}",
-                plural(m.services, "service"),
-                plural(m.backends, "backend"),
-                count(m.ready_backends as u64),
-                plural(m.policies, "policy"),
-                plural(m.identities, "identity"),
-                plural(m.denied_prefixes, "denied prefix")
-            ),
-        ),
+        ("manifests", manifests),
+        ("", objects),
         ("tables", format!("{}{taken}", status.pin_root)),
         (
             "heartbeat",
             format!("{} ago", duration_ms(status.heartbeat_age_ms)),
         ),
-        (
-            "flows",
-            format!(
-                "{} of {} slots ({}){}{}",
-                count(status.flows.used),
-                count(status.flows.capacity),
-                percent(status.flows.used, status.flows.capacity),
-                if by_state.is_empty() { "" } else { ": " },
-                by_state.join(", ")
-            ),
-        ),
+        ("flows", flows(&status.flows)),
     ];
     lines.iter().fold(String::new(), |mut text, (name, value)| {
         let _ = writeln!(
@@ -102,6 +65,44 @@ fn head(status: &Status, style: &Style) -> String {
         );
         text
     })
+}
+
+/// What was applied and when, and what is in it.
+fn manifests(status: &Status) -> [String; 2] {
+    let m = &status.manifests;
+    let now = status.started_unix_ms + status.uptime_ms;
+    let applied = format!(
+        "{}: {}, revision {}, applied {} ago",
+        m.folder,
+        plural(m.files, "file"),
+        m.revision,
+        duration_ms(now.saturating_sub(m.applied_unix_ms))
+    );
+    let objects = format!(
+        "{}, {} ({} ready), {}, {}, {}",
+        plural(m.services, "service"),
+        plural(m.backends, "backend"),
+        count(m.ready_backends as u64),
+        plural(m.policies, "policy"),
+        plural(m.identities, "identity"),
+        plural(m.denied_prefixes, "denied prefix")
+    );
+    [applied, objects]
+}
+
+fn flows(flows: &FlowTable) -> String {
+    let states = flows.by_state.iter().filter(|(_, n)| **n > 0);
+    let states: Vec<String> = states
+        .map(|(state, n)| format!("{} {state}", count(*n)))
+        .collect();
+    format!(
+        "{} of {} slots ({}){}{}",
+        count(flows.used),
+        count(flows.capacity),
+        percent(flows.used, flows.capacity),
+        if states.is_empty() { "" } else { ": " },
+        states.join(", ")
+    )
 }
 
 fn interfaces(interfaces: &[Interface], style: &Style) -> String {

@@ -73,10 +73,10 @@ int establish(struct xdp_md *ctx)
 	if (!bucket)
 		return XDP_ABORTED;
 	for (int i = 0; i < FLOW_SLOTS; i++) {
-		if (!bucket->tag[i])
+		if (bucket->slots[i].kind == FLOW_FREE)
 			continue;
-		bucket->state[i] = FLOW_ESTABLISHED;
-		bucket->flags[i] |= FLOW_ANSWERED;
+		bucket->slots[i].state = FLOW_ESTABLISHED;
+		bucket->slots[i].flags |= FLOW_ANSWERED;
 	}
 	return XDP_PASS;
 }
@@ -89,7 +89,11 @@ int empty_bucket(struct xdp_md *ctx)
 
 	if (!bucket)
 		return XDP_ABORTED;
-	__builtin_memset(bucket, 0, __builtin_offsetof(struct flow_bucket, slots));
+	for (int i = 0; i < FLOW_SLOTS; i++) {
+		bucket->slots[i].kind = FLOW_FREE;
+		bucket->slots[i].flags = 0;
+		bucket->slots[i].spilled = 0;
+	}
 	return XDP_PASS;
 }
 

@@ -50,7 +50,7 @@ mod tests {
             ("backend", size_of::<types::backend>(), 32),
             ("backend_stats", size_of::<types::backend_stats>(), 40),
             ("flow_key", size_of::<types::flow_key>(), 40),
-            ("flow", size_of::<types::flow>(), 112),
+            ("flow", size_of::<types::flow>(), 128),
             ("flow_bucket", size_of::<types::flow_bucket>(), 512),
             ("iface", size_of::<types::iface>(), 56),
             ("config", size_of::<types::config>(), 96),

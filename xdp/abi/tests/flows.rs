@@ -7,14 +7,16 @@ use terrace_abi::{Limits, Maps, Plain as _, consts, types};
 use terrace_testkit::PinRoot;
 
 /// A bucket with one flow in slot `i`, last seen at `last_seen`.
-fn bucket(i: usize, tag: u16, last_seen: u32) -> types::flow_bucket {
+fn bucket(i: usize, packets: u64, last_seen: u32) -> types::flow_bucket {
     let mut bucket = types::flow_bucket::default();
-    bucket.tag[i] = tag;
-    bucket.kind[i] = consts::FLOW_ORIG as u8;
-    bucket.state[i] = consts::FLOW_UDP as u8;
-    bucket.last_seen[i] = last_seen;
-    bucket.slots[i].service = 4;
-    bucket.slots[i].packets = u64::from(tag);
+    bucket.slots[i] = types::flow {
+        kind: consts::FLOW_ORIG as u8,
+        state: consts::FLOW_UDP as u8,
+        last_seen,
+        service: 4,
+        packets,
+        ..Default::default()
+    };
     bucket
 }
 
@@ -34,7 +36,7 @@ fn root_flows_are_listed_with_their_slots_and_half_written_ones_are_not() {
     put(&maps, 500, &bucket(3, 12, 0));
     put(&maps, 1023, &bucket(2, 13, 0));
     let mut writing = bucket(1, 14, 0);
-    writing.seq[1] = 7;
+    writing.slots[1].seq = 7;
     put(&maps, 600, &writing);
     let flows: Vec<_> = maps.flows().map(Result::unwrap).collect();
     let slots: Vec<_> = flows

@@ -304,38 +304,36 @@ struct flow_key {
 	__u8 pad[3];
 };
 
+/*
+ * 128 bytes. The first cache line is all that a lookup reads: key, sequence,
+ * state. `seq` is odd while a slot is written; a reader that sees it change
+ * has read nothing. A slot number is bucket * FLOW_SLOTS + slot.
+ */
 struct flow {
+	__u32 seq;
+	__u32 last_seen;
 	struct flow_key key;
+	__u16 flags;
+	__u8 kind;
+	__u8 state;
+	__u32 peer; /* slot number of the other direction */
+	__u32 policy_rev;
+	/* Of slot 0: keys that have this bucket first and sit in their second. */
+	__u32 spilled;
 	__be32 new_saddr[4];
 	__be32 new_daddr[4];
 	__be16 new_sport;
 	__be16 new_dport;
 	__u32 service; /* index, 0 = none */
 	__u32 backend; /* index, 0 = none */
-	__u32 peer;    /* slot number of the other direction */
-	__u32 policy_rev;
 	__u32 created;
 	__u64 packets; /* of this direction */
 	__u64 bytes;
 };
 
-/*
- * 512 bytes: one line of header, then four flows. A slot number is bucket * 4
- * + slot. `seq` is odd while a slot is written; a reader that sees it change
- * has read nothing. tag 0 = free. `spilled` counts keys whose first bucket is
- * this one and that sit in their second.
- */
 #define FLOW_SLOTS 4
 
 struct flow_bucket {
-	__u32 seq[FLOW_SLOTS];
-	__u32 last_seen[FLOW_SLOTS];
-	__u16 tag[FLOW_SLOTS];
-	__u16 flags[FLOW_SLOTS];
-	__u8 kind[FLOW_SLOTS];
-	__u8 state[FLOW_SLOTS];
-	__u32 spilled;
-	__u32 pad;
 	struct flow slots[FLOW_SLOTS];
 };
 

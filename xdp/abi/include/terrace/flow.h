@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The connection table: open addressing in one BPF array, four flows and one
- * line of tags to a bucket, two buckets to a key.
+ * The connection table: open addressing in one BPF array, two cache lines a
+ * flow, four flows a bucket, two buckets a key. A key starts at its own slot
+ * of the bucket, so that a flow is mostly found with the first line read.
  *
  * Who may write what, and when:
- * - Readers take no lock. They match tag and key, copy what they need, and
- *   then look whether `seq` is even and unchanged; if not they have read
- *   nothing.
+ * - Readers take no lock. They match the key, copy what they need, and then
+ *   look whether `seq` is even and unchanged; if not they have read nothing.
  * - A writer owns a slot by a compare-and-swap of `seq` from even to odd. It
- *   clears the tag first, and gives `seq` back (even, +2) after everything
+ *   clears `kind` first, and gives `seq` back (even, +2) after everything
  *   else is written. So two writers never share a slot.
  * - The same key is inserted once: whoever inserts holds the lock of the key's
  *   hash while it looks for the key and claims a slot.
@@ -36,8 +36,7 @@ enum flow_claim {
 
 /* Where a flow sits. */
 struct flow_ref {
-	struct flow_bucket *bucket;
-	__u32 index;
+	struct flow *flow;
 	__u32 slot;
 };
 
@@ -51,7 +50,8 @@ static __always_inline void memory_fence(__u32 *word)
 /*
  * A sum of products with odd constants that depend on the seed: the
  * multiplications run side by side, and no set of keys collides for every
- * seed. Low 32 bits choose the bucket, bits 32-47 the ring slot, 48-63 tag.
+ * seed. The low 30 bits choose the bucket, 30-31 its first slot, the high
+ * half the ring slot and the second bucket.
  */
 static __always_inline __u64 flow_hash(const struct flow_key *key, __u32 seed)
 {
@@ -69,14 +69,15 @@ static __always_inline __u64 flow_hash(const struct flow_key *key, __u32 seed)
 	return h ^ (h >> 29);
 }
 
-static __always_inline __u16 flow_tag(__u64 hash)
+/* Its own inverse: from either bucket of a key to the other one. */
+static __always_inline __u32 other_bucket(__u32 bucket, __u64 hash)
 {
-	return (hash >> 48) | 1;
+	return (bucket ^ (((__u32)(hash >> 48) * 0x5bd1e995u) | 1)) & flow_mask;
 }
 
-static __always_inline __u32 second_bucket(__u32 first, __u16 tag)
+static __always_inline __u32 first_slot(__u64 hash)
 {
-	return (first ^ ((tag * 0x5bd1e995u) | 1)) & flow_mask;
+	return (hash >> 30) & (FLOW_SLOTS - 1);
 }
 
 static __always_inline bool flow_key_is(const struct flow_key *a,
@@ -106,19 +107,20 @@ static __always_inline void flow_key_reverse(struct flow_key *to,
 	to->proto = from->proto;
 }
 
-static __always_inline int flow_find_in(struct flow_bucket *bucket, __u32 slot,
-					const struct flow_key *key, __u16 tag,
+static __always_inline int flow_find_in(struct flow_bucket *bucket, __u32 index,
+					__u64 hash, const struct flow_key *key,
 					struct flow_ref *ref)
 {
 	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
-		if (bucket->tag[i] != tag ||
-		    !flow_key_is(&bucket->slots[i].key, key))
+		__u32 at = (first_slot(hash) + i) & (FLOW_SLOTS - 1);
+		struct flow *flow = &bucket->slots[at];
+
+		if (!flow_key_is(&flow->key, key) || flow->kind == FLOW_FREE)
 			continue;
-		if (bucket->seq[i] & 1)
+		if (flow->seq & 1)
 			return 0;
-		ref->bucket = bucket;
-		ref->index = i;
-		ref->slot = slot + i;
+		ref->flow = flow;
+		ref->slot = index * FLOW_SLOTS + at;
 		return 1;
 	}
 	return 0;
@@ -128,34 +130,31 @@ static __always_inline int flow_find_in(struct flow_bucket *bucket, __u32 slot,
 static __always_inline int flow_find(const struct flow_key *key, __u64 hash,
 				     struct flow_ref *ref)
 {
-	__u16 tag = flow_tag(hash);
-	__u32 first = hash & flow_mask;
-	struct flow_bucket *bucket = flow_bucket_at(first);
+	__u32 index = hash & flow_mask;
+	struct flow_bucket *bucket = flow_bucket_at(index);
 
 	if (!bucket)
 		return 0;
-	if (flow_find_in(bucket, first * FLOW_SLOTS, key, tag, ref))
+	if (flow_find_in(bucket, index, hash, key, ref))
 		return 1;
-	if (!bucket->spilled)
+	if (!bucket->slots[0].spilled)
 		return 0;
-	first = second_bucket(first, tag);
-	bucket = flow_bucket_at(first);
+	index = other_bucket(index, hash);
+	bucket = flow_bucket_at(index);
 	if (!bucket)
 		return 0;
-	return flow_find_in(bucket, first * FLOW_SLOTS, key, tag, ref);
+	return flow_find_in(bucket, index, hash, key, ref);
 }
 
 /*
  * Signed: another CPU may have stamped the slot a tick after `now` was read.
  */
-static __always_inline bool flow_expired(const struct flow_bucket *bucket,
-					 __u32 i, const struct config *cfg,
-					 __u32 now)
+static __always_inline bool flow_expired(const struct flow *flow,
+					 const struct config *cfg, __u32 now)
 {
-	__u32 state = bucket->state[i] & (FLOW_STATES - 1);
+	__u32 state = flow->state & (FLOW_STATES - 1);
 
-	return (__s32)(now - bucket->last_seen[i]) >
-	       (__s32)cfg->timeouts[state];
+	return (__s32)(now - flow->last_seen) > (__s32)cfg->timeouts[state];
 }
 
 /*
@@ -168,22 +167,25 @@ static __always_inline bool flow_expired(const struct flow_bucket *bucket,
 #define WORTH_NEVER 255
 
 /*
- * worth << 2 | slot. Without branches: the verifier would follow every
- * combination of eight slots (6.18: over a million instructions).
+ * worth << 2 | steps from the key's first slot. Without branches: the verifier
+ * would follow every combination of eight slots (6.18: over a million
+ * instructions).
  */
 static __always_inline __u32 slot_worth(const struct flow_bucket *bucket,
-					__u32 i, const struct config *cfg,
-					__u32 now)
+					__u32 start, __u32 steps,
+					const struct config *cfg, __u32 now)
 {
-	__u32 state = bucket->state[i] & (FLOW_STATES - 1);
+	const struct flow *flow =
+		&bucket->slots[(start + steps) & (FLOW_SLOTS - 1)];
+	__u32 state = flow->state & (FLOW_STATES - 1);
 	__u32 worth = (STATE_WORTH >> (state * 8)) & 0xff;
-	__s32 left = cfg->timeouts[state] - (now - bucket->last_seen[i]);
+	__s32 left = cfg->timeouts[state] - (now - flow->last_seen);
 	__u32 expired = (__u32)left >> 31;
-	__u32 used = bucket->tag[i], busy = -(bucket->seq[i] & 1);
+	__u32 used = flow->kind, busy = -(flow->seq & 1);
 
 	worth = (worth & (expired - 1)) | expired;
 	worth &= -((used | -used) >> 31);
-	return ((worth | busy) & 0xff) << 2 | i;
+	return ((worth | busy) & 0xff) << 2 | steps;
 }
 
 static __always_inline __u32 lesser(__u32 a, __u32 b)
@@ -194,177 +196,193 @@ static __always_inline __u32 lesser(__u32 a, __u32 b)
 }
 
 static __always_inline __u32 cheapest(const struct flow_bucket *bucket,
-				      const struct config *cfg, __u32 now)
+				      __u32 start, const struct config *cfg,
+				      __u32 now)
 {
-	return lesser(lesser(slot_worth(bucket, 0, cfg, now),
-			     slot_worth(bucket, 1, cfg, now)),
-		      lesser(slot_worth(bucket, 2, cfg, now),
-			     slot_worth(bucket, 3, cfg, now)));
+	return lesser(lesser(slot_worth(bucket, start, 0, cfg, now),
+			     slot_worth(bucket, start, 1, cfg, now)),
+		      lesser(slot_worth(bucket, start, 2, cfg, now),
+			     slot_worth(bucket, start, 3, cfg, now)));
 }
 
-static __always_inline int slot_lock(struct flow_bucket *bucket, __u32 i)
+static __always_inline int slot_lock(struct flow *flow)
 {
-	__u32 seq = bucket->seq[i];
+	__u32 seq = flow->seq;
 
 	if (seq & 1)
 		return 0;
-	return __sync_val_compare_and_swap(&bucket->seq[i], seq, seq + 1) ==
-	       seq;
+	return __sync_val_compare_and_swap(&flow->seq, seq, seq + 1) == seq;
 }
 
-static __always_inline void slot_unlock(struct flow_bucket *bucket, __u32 i)
+static __always_inline void slot_unlock(struct flow *flow)
 {
-	memory_fence(&bucket->seq[i]);
-	*(volatile __u32 *)&bucket->seq[i] += 1;
+	memory_fence(&flow->seq);
+	*(volatile __u32 *)&flow->seq += 1;
+}
+
+static __always_inline __u32 flow_seed(void)
+{
+	__u32 zero = 0;
+	struct config *cfg = bpf_map_lookup_elem(&config, &zero);
+
+	return cfg ? cfg->hash_seed : 0;
+}
+
+/* A key that sat in its second bucket is gone: its first one counts less. */
+static __always_inline void unspill(__u32 bucket, __u64 hash)
+{
+	struct flow_bucket *first = flow_bucket_at(other_bucket(bucket, hash));
+
+	if (first)
+		__sync_fetch_and_add(&first->slots[0].spilled, (__u32)-1);
 }
 
 /* Empties a slot that the caller has locked. */
-static __always_inline void slot_clear(struct flow_bucket *bucket, __u32 i,
-				       __u32 index)
+static __always_inline void slot_clear(struct flow *flow, __u32 slot)
 {
-	__u16 tag = bucket->tag[i];
-
-	bucket->tag[i] = 0;
-	bucket->kind[i] = FLOW_FREE;
+	flow->kind = FLOW_FREE;
 	barrier();
-	if (bucket->flags[i] & FLOW_SPILLED) {
-		struct flow_bucket *first =
-			flow_bucket_at(second_bucket(index, tag));
-
-		if (first)
-			__sync_fetch_and_add(&first->spilled, (__u32)-1);
-	}
-	bucket->flags[i] = 0;
-}
-
-/* Frees a slot if it still is the other direction of `peer`. */
-__noinline int flow_free(__u32 slot, __u32 peer)
-{
-	__u32 index = slot / FLOW_SLOTS, i = slot % FLOW_SLOTS;
-	struct flow_bucket *bucket = flow_bucket_at(index);
-
-	if (!bucket || !bucket->tag[i] || bucket->slots[i].peer != peer)
-		return 0;
-	if (!slot_lock(bucket, i))
-		return 0;
-	slot_clear(bucket, i, index);
-	slot_unlock(bucket, i);
-	return 1;
-}
-
-/* What was claimed, and what was there: to clean up after the lock. */
-struct claim {
-	__u32 index;
-	__u32 in_second;
-	__u32 victim_peer;
-	__u16 victim_tag;
-	__u16 victim_flags;
-};
-
-static __always_inline int claim_scan(struct flow_bucket *bucket,
-				      const struct flow_key *key, __u16 tag)
-{
-	for (__u32 i = 0; i < FLOW_SLOTS; i++)
-		if (bucket->tag[i] == tag &&
-		    flow_key_is(&bucket->slots[i].key, key))
-			return 1;
-	return 0;
-}
-
-/* Under the key's lock: finds the key or takes the cheapest slot. */
-static __always_inline int claim_locked(struct flow_bucket *first,
-					struct flow_bucket *second,
-					const struct flow_key *key, __u16 tag,
-					const struct config *cfg, __u32 now,
-					struct claim *claim)
-{
-	struct flow_bucket *bucket = first;
-	__u32 i, worth, other;
-
-	if (claim_scan(first, key, tag))
-		return CLAIM_EXISTS;
-	if (first->spilled && claim_scan(second, key, tag))
-		return CLAIM_EXISTS;
-	worth = cheapest(first, cfg, now);
-	if (worth >> 2 > 1) {
-		other = cheapest(second, cfg, now);
-		if (other >> 2 < worth >> 2) {
-			bucket = second;
-			worth = other;
-		}
-	}
-	if (worth >> 2 == WORTH_NEVER)
-		return CLAIM_FULL;
-	i = worth & (FLOW_SLOTS - 1);
-	if (!slot_lock(bucket, i))
-		return CLAIM_FULL;
-	claim->victim_tag = bucket->tag[i];
-	claim->victim_flags = bucket->flags[i];
-	claim->victim_peer = bucket->slots[i].peer;
-	bucket->tag[i] = 0;
-	bucket->flags[i] = 0;
-	barrier();
-	bucket->slots[i].key = *key;
-	bucket->tag[i] = tag;
-	if (bucket == second) {
-		bucket->flags[i] = FLOW_SPILLED;
-		__sync_fetch_and_add(&first->spilled, 1);
-		claim->in_second = 1;
-	}
-	claim->index = i;
-	return CLAIM_NEW;
-}
-
-/* A slot that was taken had a counted first bucket and another direction. */
-static __always_inline void claim_cleanup(const struct claim *claim, __u32 slot)
-{
-	if (claim->victim_flags & FLOW_SPILLED) {
-		struct flow_bucket *first = flow_bucket_at(
-			second_bucket(slot / FLOW_SLOTS, claim->victim_tag));
-
-		if (first)
-			__sync_fetch_and_add(&first->spilled, (__u32)-1);
-	}
-	if (claim->victim_tag)
-		flow_free(claim->victim_peer, slot);
-}
-
-/*
- * Claims a slot for `key`: its number, or -CLAIM_EXISTS or -CLAIM_FULL. The
- * slot is locked (seq odd) with key and tag in place: the caller fills in the
- * rest and calls slot_unlock().
- */
-__noinline int flow_claim(const struct flow_key *key, __u64 hash, __u32 now)
-{
-	__u16 tag = flow_tag(hash);
-	__u32 index = hash & flow_mask, other = second_bucket(index, tag);
-	__u32 lock_index = hash & (FLOW_LOCKS - 1), zero = 0;
-	struct flow_bucket *first = flow_bucket_at(index);
-	struct flow_bucket *second = flow_bucket_at(other);
-	struct flow_lock *lock = bpf_map_lookup_elem(&flow_locks, &lock_index);
-	struct config *cfg = bpf_map_lookup_elem(&config, &zero);
-	struct claim claim = {};
-	int result;
-
-	if (!key || !first || !second || !lock || !cfg)
-		return -CLAIM_FULL;
-	bpf_spin_lock(&lock->lock);
-	result = claim_locked(first, second, key, tag, cfg, now, &claim);
-	bpf_spin_unlock(&lock->lock);
-	if (result != CLAIM_NEW)
-		return -result;
-	index = (claim.in_second ? other : index) * FLOW_SLOTS + claim.index;
-	claim_cleanup(&claim, index);
-	return index & 0x7fffffff;
+	if (flow->flags & FLOW_SPILLED)
+		unspill(slot / FLOW_SLOTS, flow_hash(&flow->key, flow_seed()));
+	flow->flags = 0;
 }
 
 /* The place of a slot number. */
 static __always_inline int flow_at(__u32 slot, struct flow_ref *ref)
 {
-	ref->bucket = flow_bucket_at(slot / FLOW_SLOTS);
-	ref->index = slot % FLOW_SLOTS;
+	struct flow_bucket *bucket = flow_bucket_at(slot / FLOW_SLOTS);
+
 	ref->slot = slot;
-	return ref->bucket != NULL;
+	if (!bucket)
+		return 0;
+	/* Keeps clang from computing the address before the check. */
+	asm volatile("" : "+r"(slot));
+	ref->flow = &bucket->slots[slot % FLOW_SLOTS];
+	return 1;
+}
+
+/* Frees a slot if it still is the other direction of `peer`. */
+__noinline int flow_free(__u32 slot, __u32 peer)
+{
+	struct flow_ref ref;
+
+	if (!flow_at(slot, &ref) || !ref.flow || ref.flow->peer != peer ||
+	    ref.flow->kind == FLOW_FREE || !slot_lock(ref.flow))
+		return 0;
+	slot_clear(ref.flow, slot);
+	slot_unlock(ref.flow);
+	return 1;
+}
+
+/* What was claimed, and what was there: to clean up after the lock. */
+struct claim {
+	__u32 slot;
+	__u32 victim_peer;
+	__u64 victim_hash;
+	__u16 victim_flags;
+	__u8 victim_kind;
+};
+
+static __always_inline int claim_scan(const struct flow_bucket *bucket,
+				      const struct flow_key *key)
+{
+	for (__u32 i = 0; i < FLOW_SLOTS; i++)
+		if (flow_key_is(&bucket->slots[i].key, key) &&
+		    bucket->slots[i].kind != FLOW_FREE)
+			return 1;
+	return 0;
+}
+
+/* The buckets of a key, looked up before its lock is taken. */
+struct places {
+	struct flow_bucket *first;
+	struct flow_bucket *second;
+	__u32 first_index;
+	__u32 second_index;
+};
+
+/* Under the key's lock: finds the key or takes the cheapest slot. */
+static __always_inline int claim_locked(const struct places *in,
+					const struct flow_key *key, __u64 hash,
+					const struct config *cfg, __u32 now,
+					struct claim *claim)
+{
+	__u32 start = first_slot(hash), worth, other, spill = 0;
+	struct flow_bucket *bucket = in->first;
+	struct flow *flow;
+
+	if (claim_scan(in->first, key))
+		return CLAIM_EXISTS;
+	if (in->first->slots[0].spilled && claim_scan(in->second, key))
+		return CLAIM_EXISTS;
+	worth = cheapest(in->first, start, cfg, now);
+	if (worth >> 2 > 1) {
+		other = cheapest(in->second, start, cfg, now);
+		if (other >> 2 < worth >> 2) {
+			bucket = in->second;
+			worth = other;
+			spill = FLOW_SPILLED;
+		}
+	}
+	start = (start + worth) & (FLOW_SLOTS - 1);
+	flow = &bucket->slots[start];
+	if (worth >> 2 == WORTH_NEVER || !slot_lock(flow))
+		return CLAIM_FULL;
+	claim->victim_kind = flow->kind;
+	claim->victim_flags = flow->flags;
+	claim->victim_peer = flow->peer;
+	if (flow->flags & FLOW_SPILLED)
+		claim->victim_hash = flow_hash(&flow->key, cfg->hash_seed);
+	flow->kind = FLOW_FREE;
+	barrier();
+	flow->key = *key;
+	flow->flags = spill;
+	/* Any kind: seq is odd, so only other claims of this key see it. */
+	flow->kind = FLOW_ORIG;
+	if (spill)
+		__sync_fetch_and_add(&in->first->slots[0].spilled, 1);
+	claim->slot =
+		(spill ? in->second_index : in->first_index) * FLOW_SLOTS +
+		start;
+	return CLAIM_NEW;
+}
+
+/* A slot that was taken had a counted first bucket and another direction. */
+static __always_inline void claim_cleanup(const struct claim *claim)
+{
+	if (claim->victim_flags & FLOW_SPILLED)
+		unspill(claim->slot / FLOW_SLOTS, claim->victim_hash);
+	if (claim->victim_kind != FLOW_FREE)
+		flow_free(claim->victim_peer, claim->slot);
+}
+
+/*
+ * Claims a slot for `key`: its number, or -CLAIM_EXISTS or -CLAIM_FULL. The
+ * slot is locked (seq odd) with the key in place: the caller fills in the
+ * rest and calls slot_unlock().
+ */
+__noinline int flow_claim(const struct flow_key *key, __u64 hash, __u32 now)
+{
+	__u32 lock_index = hash & (FLOW_LOCKS - 1), zero = 0;
+	struct flow_lock *lock = bpf_map_lookup_elem(&flow_locks, &lock_index);
+	struct config *cfg = bpf_map_lookup_elem(&config, &zero);
+	struct claim claim = {};
+	struct places in = {};
+	int result;
+
+	in.first_index = hash & flow_mask;
+	in.second_index = other_bucket(in.first_index, hash);
+	in.first = flow_bucket_at(in.first_index);
+	in.second = flow_bucket_at(in.second_index);
+	if (!key || !in.first || !in.second || !lock || !cfg)
+		return -CLAIM_FULL;
+	bpf_spin_lock(&lock->lock);
+	result = claim_locked(&in, key, hash, cfg, now, &claim);
+	bpf_spin_unlock(&lock->lock);
+	if (result != CLAIM_NEW)
+		return -result;
+	claim_cleanup(&claim);
+	return claim.slot & 0x7fffffff;
 }
 
 /* One bucket of the clock hand's round: frees what has timed out. */
@@ -377,19 +395,19 @@ static __always_inline void flow_sweep_bucket(__u32 index,
 	if (!bucket)
 		return;
 	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
-		__u32 state = bucket->state[i] & (FLOW_STATES - 1);
+		struct flow *flow = &bucket->slots[i];
 
-		if (!bucket->tag[i] || (bucket->seq[i] & 1))
+		if (flow->kind == FLOW_FREE || (flow->seq & 1))
 			continue;
-		if (flow_expired(bucket, i, cfg, now) && slot_lock(bucket, i)) {
-			slot_clear(bucket, i, index);
-			slot_unlock(bucket, i);
+		if (flow_expired(flow, cfg, now) && slot_lock(flow)) {
+			slot_clear(flow, index * FLOW_SLOTS + i);
+			slot_unlock(flow);
 			sweep->expired++;
 			continue;
 		}
 		sweep->live++;
-		if (bucket->kind[i] == FLOW_ORIG)
-			sweep->by_state[state]++;
+		if (flow->kind == FLOW_ORIG)
+			sweep->by_state[flow->state & (FLOW_STATES - 1)]++;
 	}
 }
 

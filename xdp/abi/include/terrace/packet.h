@@ -99,9 +99,10 @@ struct packet {
 	/* What the pipeline decided; finish() acts on it. */
 	int action;
 	__u32 out_ifindex;
-	/* Room to build a new flow and its other direction's key; not zeroed. */
+	/* Room to build a new flow and its other direction; not zeroed. */
 	struct flow_key reply;
 	struct opening open;
+	struct tuple back;
 };
 
 /* What is zeroed for every packet. */

@@ -105,13 +105,13 @@ static __always_inline int pipeline(context_t *ctx, struct packet *pkt,
 		return reason;
 	if (flow_find(&pkt->key, flow_hash(&pkt->key, view->cfg->hash_seed),
 		      &ref) &&
-	    ref.bucket) {
+	    ref.flow) {
 		reason = serve_flow(ctx, pkt, view, &ref);
 		if (reason)
 			return reason;
 	}
 	reason = open_flow(ctx, pkt, view, &ref);
-	if (reason || !ref.bucket)
+	if (reason || !ref.flow)
 		return reason ? reason : REASON_FLOWS_FULL;
 	reason = serve_flow(ctx, pkt, view, &ref);
 	return reason ? reason : REASON_FLOWS_FULL;

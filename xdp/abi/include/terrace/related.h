@@ -181,22 +181,19 @@ static __always_inline int rewrite_quoted(context_t *ctx,
 }
 
 /* The flow's translation, if the slot did not change while it was read. */
-static __always_inline int copy_tuple(const struct flow_ref *ref, __u32 i,
-				      struct tuple *to)
+static __always_inline int copy_tuple(struct flow *flow, struct tuple *to)
 {
-	struct flow_bucket *bucket = ref->bucket;
-	const struct flow *flow = &bucket->slots[i];
-	__u32 seq = *(volatile __u32 *)&bucket->seq[i];
+	__u32 seq = *(volatile __u32 *)&flow->seq;
 
-	memory_fence(&bucket->seq[i]);
+	memory_fence(&flow->seq);
 	for (int w = 0; w < 4; w++) {
 		to->saddr[w] = flow->new_saddr[w];
 		to->daddr[w] = flow->new_daddr[w];
 	}
 	to->sport = flow->new_sport;
 	to->dport = flow->new_dport;
-	memory_fence(&bucket->seq[i]);
-	return (seq & 1) || *(volatile __u32 *)&bucket->seq[i] != seq;
+	memory_fence(&flow->seq);
+	return (seq & 1) || *(volatile __u32 *)&flow->seq != seq;
 }
 
 static __always_inline int send_related(context_t *ctx, struct packet *pkt,
@@ -234,24 +231,22 @@ static __noinline int serve_related(context_t *ctx, struct packet *pkt,
 	struct quoted quoted = {};
 	struct flow_ref ref = {};
 	struct tuple to = {};
-	__u32 i;
 
 	if (!find_quoted(ctx, pkt, view->cfg->hash_seed, &quoted, &ref) ||
-	    !ref.bucket)
+	    !ref.flow)
 		return 0;
-	i = ref.index & (FLOW_SLOTS - 1);
-	if (IS_XDP && (ref.bucket->flags[i] & FLOW_LOCAL))
+	if (IS_XDP && (ref.flow->flags & FLOW_LOCAL))
 		return REASON_TO_TC;
-	if (copy_tuple(&ref, i, &to))
+	if (copy_tuple(ref.flow, &to))
 		return 0;
 	/*
 	 * Translated flows hide the router, as netfilter does: the error may go
 	 * back through that same router, which drops its own source address.
 	 */
-	if (ref.bucket->flags[i] & FLOW_NAT)
+	if (ref.flow->flags & FLOW_NAT)
 		quoted.keep_source = 0;
 	return send_related(ctx, pkt, view, &quoted, &to,
-			    ref.bucket->flags[i] & FLOW_LOCAL);
+			    ref.flow->flags & FLOW_LOCAL);
 }
 
 #endif

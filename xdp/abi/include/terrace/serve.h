@@ -42,8 +42,7 @@ static __noinline int recheck(const struct packet *pkt, const struct view *view,
 			      const struct flow_ref *ref,
 			      const struct tuple *to)
 {
-	__u32 i = ref->index & (FLOW_SLOTS - 1);
-	bool orig = ref->bucket->kind[i] == FLOW_ORIG;
+	bool orig = ref->flow->kind == FLOW_ORIG;
 	const struct endpoint *src, *dst;
 	int reason;
 
@@ -52,20 +51,20 @@ static __noinline int recheck(const struct packet *pkt, const struct view *view,
 	reason = judge(view, src, dst, pkt->key.proto,
 		       policy_port(pkt, orig ? to->dport : pkt->key.sport));
 	if (!reason && !dry_run)
-		ref->bucket->slots[i].policy_rev = view->cfg->policy_rev;
+		ref->flow->policy_rev = view->cfg->policy_rev;
 	return reason;
 }
 
-static __always_inline void trace_flow(const struct flow_ref *ref, __u32 i)
+static __always_inline void trace_flow(const struct flow_ref *ref)
 {
 	struct trace *trace = dry_trace();
 
 	if (!trace)
 		return;
-	trace->flow_kind = ref->bucket->kind[i];
-	trace->flow_state = ref->bucket->state[i];
-	trace->service = ref->bucket->slots[i].service;
-	trace->backend = ref->bucket->slots[i].backend;
+	trace->flow_kind = ref->flow->kind;
+	trace->flow_state = ref->flow->state;
+	trace->service = ref->flow->service;
+	trace->backend = ref->flow->backend;
 }
 
 /* 0 = not a flow of ours (any more): goes on as a new one. */
@@ -73,9 +72,8 @@ static __noinline int serve_flow(context_t *ctx, struct packet *pkt,
 				 const struct view *view,
 				 const struct flow_ref *ref)
 {
-	struct flow_bucket *bucket = ref->bucket;
-	__u32 i = ref->index & (FLOW_SLOTS - 1);
-	__u32 flags = bucket->flags[i], backend;
+	struct flow *flow = ref->flow;
+	__u32 flags = flow->flags, backend;
 	struct tuple to;
 	bool reply;
 	int reason;
@@ -84,23 +82,23 @@ static __noinline int serve_flow(context_t *ctx, struct packet *pkt,
 		return REASON_TO_TC;
 	/* The ports of a closed connection may be used again. */
 	if ((pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
-	    bucket->state[i] == FLOW_CLOSED) {
+	    flow->state == FLOW_CLOSED) {
 		if (!dry_run)
 			flow_drop(ref->slot);
 		return 0;
 	}
-	reply = bucket->kind[i] == FLOW_REPLY;
-	backend = bucket->slots[i].backend;
-	if (copy_tuple(ref, i, &to))
+	reply = flow->kind == FLOW_REPLY;
+	backend = flow->backend;
+	if (copy_tuple(flow, &to))
 		return 0;
-	trace_flow(ref, i);
+	trace_flow(ref);
 	if (flags & (FLOW_FAIL_OPEN | FLOW_FAIL_CLOSED)) {
 		reason = fail_mode(view, flags);
 		if (reason)
 			return reason;
 	}
 	if ((flags & FLOW_POLICY) &&
-	    bucket->slots[i].policy_rev != view->cfg->policy_rev) {
+	    flow->policy_rev != view->cfg->policy_rev) {
 		reason = recheck(pkt, view, ref, &to);
 		if (reason)
 			return reason;
@@ -109,7 +107,7 @@ static __noinline int serve_flow(context_t *ctx, struct packet *pkt,
 				    forward(ctx, pkt, view, &to, flags);
 	if (!dry_run &&
 	    (reason >= REASON_TO_WORKLOAD || reason == REASON_HOST_ALLOWED)) {
-		follow(ref, i, pkt, view);
+		follow(ref, pkt, view);
 		count_backend(backend, reply, pkt);
 	}
 	return reason;

@@ -48,14 +48,10 @@ static __always_inline __u8 first_state(const struct packet *pkt)
 
 /* Fills a claimed slot; the caller unlocks it. */
 static __always_inline void
-fill_slot(const struct flow_ref *ref, const struct opening *open,
+fill_slot(struct flow *flow, const struct opening *open,
 	  const struct packet *pkt, const struct view *view,
 	  const struct tuple *to, __u32 peer, __u8 kind)
 {
-	struct flow_bucket *bucket = ref->bucket;
-	__u32 i = ref->index & (FLOW_SLOTS - 1);
-	struct flow *flow = &bucket->slots[i];
-
 	for (int w = 0; w < 4; w++) {
 		flow->new_saddr[w] = to->saddr[w];
 		flow->new_daddr[w] = to->daddr[w];
@@ -69,10 +65,10 @@ fill_slot(const struct flow_ref *ref, const struct opening *open,
 	flow->created = view->now;
 	flow->packets = 0;
 	flow->bytes = 0;
-	bucket->last_seen[i] = view->now;
-	bucket->kind[i] = kind;
-	bucket->state[i] = first_state(pkt);
-	bucket->flags[i] |= open->flags;
+	flow->last_seen = view->now;
+	flow->state = first_state(pkt);
+	flow->flags |= open->flags;
+	flow->kind = kind;
 }
 
 static __always_inline __be16 pool_port(const struct config *cfg, __u32 hash,
@@ -133,31 +129,30 @@ static __noinline int track(struct packet *pkt, const struct view *view,
 {
 	__u64 hash = flow_hash(&pkt->key, view->cfg->hash_seed);
 	struct flow_ref reply = {};
-	struct tuple back;
+	struct tuple *back = &pkt->back;
 	int result, reason = claim_reply(pkt, view, open, hash, &reply);
 
 	if (reason)
 		return reason;
-	if (!reply.bucket)
+	if (!reply.flow)
 		return REASON_FLOWS_FULL;
 	result = flow_claim(&pkt->key, hash, view->now);
-	if (result < 0 || !flow_at(result, orig)) {
-		__u32 i = reply.index & (FLOW_SLOTS - 1);
-
-		slot_clear(reply.bucket, i, reply.slot / FLOW_SLOTS);
-		slot_unlock(reply.bucket, i);
+	if (result < 0 || !flow_at(result, orig) || !orig->flow) {
+		slot_clear(reply.flow, reply.slot);
+		slot_unlock(reply.flow);
 		return result == -CLAIM_EXISTS ? -1 : REASON_FLOWS_FULL;
 	}
 	for (int w = 0; w < 4; w++) {
-		back.saddr[w] = pkt->key.daddr[w];
-		back.daddr[w] = pkt->key.saddr[w];
+		back->saddr[w] = pkt->key.daddr[w];
+		back->daddr[w] = pkt->key.saddr[w];
 	}
-	back.sport = pkt->key.dport;
-	back.dport = pkt->key.sport;
-	fill_slot(orig, open, pkt, view, &open->to, reply.slot, FLOW_ORIG);
-	fill_slot(&reply, open, pkt, view, &back, orig->slot, FLOW_REPLY);
-	slot_unlock(reply.bucket, reply.index & (FLOW_SLOTS - 1));
-	slot_unlock(orig->bucket, orig->index & (FLOW_SLOTS - 1));
+	back->sport = pkt->key.dport;
+	back->dport = pkt->key.sport;
+	fill_slot(orig->flow, open, pkt, view, &open->to, reply.slot,
+		  FLOW_ORIG);
+	fill_slot(reply.flow, open, pkt, view, back, orig->slot, FLOW_REPLY);
+	slot_unlock(reply.flow);
+	slot_unlock(orig->flow);
 	if (open->backend)
 		count_connection(open->backend);
 	return 0;
@@ -167,20 +162,18 @@ static __noinline int track(struct packet *pkt, const struct view *view,
 __noinline int flow_set(__u32 slot, __u32 state, __u32 flags, __u32 now)
 {
 	struct flow_ref ref = {};
-	__u32 peer;
 
-	if (!flow_at(slot, &ref) || !ref.bucket)
+	if (!flow_at(slot, &ref) || !ref.flow)
 		return 0;
-	ref.bucket->state[ref.index] = state;
-	ref.bucket->flags[ref.index] |= flags;
-	ref.bucket->last_seen[ref.index] = now;
-	peer = ref.bucket->slots[ref.index].peer;
-	if (!flow_at(peer, &ref) || !ref.bucket ||
-	    ref.bucket->slots[ref.index].peer != slot)
+	ref.flow->state = state;
+	ref.flow->flags |= flags;
+	ref.flow->last_seen = now;
+	if (!flow_at(ref.flow->peer, &ref) || !ref.flow ||
+	    ref.flow->peer != slot)
 		return 0;
-	ref.bucket->state[ref.index] = state;
-	ref.bucket->flags[ref.index] |= flags;
-	ref.bucket->last_seen[ref.index] = now;
+	ref.flow->state = state;
+	ref.flow->flags |= flags;
+	ref.flow->last_seen = now;
 	return 0;
 }
 
@@ -190,27 +183,25 @@ __noinline int flow_drop(__u32 slot)
 	struct flow_ref ref = {};
 	__u32 peer;
 
-	if (!flow_at(slot, &ref) || !ref.bucket)
+	if (!flow_at(slot, &ref) || !ref.flow)
 		return 0;
-	peer = ref.bucket->slots[ref.index].peer;
+	peer = ref.flow->peer;
 	flow_free(peer, slot);
 	flow_free(slot, peer);
 	return 0;
 }
 
-static __always_inline void track_tcp(const struct flow_ref *ref, __u32 i,
-				      __u8 flags, __u32 now)
+static __always_inline void track_tcp(const struct flow_ref *ref, __u8 flags,
+				      __u32 now)
 {
-	struct flow_bucket *bucket = ref->bucket;
-	__u32 old = bucket->flags[i], state = bucket->state[i];
-	bool orig = bucket->kind[i] == FLOW_ORIG;
-	__u32 add = 0, next = state;
+	__u32 old = ref->flow->flags, state = ref->flow->state;
+	bool orig = ref->flow->kind == FLOW_ORIG;
+	__u32 add = old, next = state;
 
 	if (!orig)
-		add = FLOW_ANSWERED;
+		add |= FLOW_ANSWERED;
 	if (flags & TCP_FIN)
 		add |= orig ? FLOW_FIN_ORIG : FLOW_FIN_REPLY;
-	add |= old;
 	if (flags & TCP_RST)
 		next = FLOW_CLOSED;
 	else if ((add & FLOW_FIN_ORIG) && (add & FLOW_FIN_REPLY))
@@ -230,28 +221,27 @@ static __always_inline void track_tcp(const struct flow_ref *ref, __u32 i,
  * Per packet of a tracked flow: state, time stamps (the other direction's
  * once a second, so that one-way traffic keeps both alive), counters.
  */
-static __always_inline void follow(const struct flow_ref *ref, __u32 i,
+static __always_inline void follow(const struct flow_ref *ref,
 				   const struct packet *pkt,
 				   const struct view *view)
 {
-	struct flow_bucket *bucket = ref->bucket;
-	struct flow *flow = &bucket->slots[i];
-	__u32 state = bucket->state[i];
+	struct flow *flow = ref->flow;
+	__u32 state = flow->state, idle = view->now - flow->last_seen;
 
 	if (pkt->key.proto == IPPROTO_TCP) {
 		if (state != FLOW_ESTABLISHED ||
 		    (pkt->tcp_flags & (TCP_FIN | TCP_RST)))
-			track_tcp(ref, i, pkt->tcp_flags, view->now);
-	} else if (state == FLOW_UDP && bucket->kind[i] == FLOW_REPLY) {
+			track_tcp(ref, pkt->tcp_flags, view->now);
+	} else if (state == FLOW_UDP && flow->kind == FLOW_REPLY) {
 		flow_set(ref->slot, FLOW_UDP_STREAM, FLOW_ANSWERED, view->now);
 	}
-	if (bucket->last_seen[i] != view->now) {
-		if (view->now - bucket->last_seen[i] >= view->cfg->hz)
-			flow_set(ref->slot, bucket->state[i], 0, view->now);
-		bucket->last_seen[i] = view->now;
+	if (idle) {
+		if (idle >= view->cfg->hz)
+			flow_set(ref->slot, flow->state, 0, view->now);
+		flow->last_seen = view->now;
 	}
-	if (!!(bucket->flags[i] & FLOW_BY_XDP) != IS_XDP)
-		bucket->flags[i] ^= FLOW_BY_XDP;
+	if (!!(flow->flags & FLOW_BY_XDP) != IS_XDP)
+		flow->flags ^= FLOW_BY_XDP;
 	flow->packets++;
 	flow->bytes += pkt->len;
 }

@@ -65,7 +65,7 @@ impl Maps {
     fn chunk(&self, first: u32) -> Result<Vec<FlowEntry>, Error> {
         let n = CHUNK.min(self.limits.flow_buckets() - first);
         let before = self.buckets(first, n)?;
-        if before.iter().all(|bucket| bucket.tag == [0; 4]) {
+        if before.iter().all(is_empty) {
             return Ok(Vec::new());
         }
         let after = self.buckets(first, n)?;
@@ -103,21 +103,28 @@ impl Maps {
     }
 }
 
+fn is_live(flow: &types::flow) -> bool {
+    u32::from(flow.kind) != consts::FLOW_FREE
+}
+
+fn is_empty(bucket: &types::flow_bucket) -> bool {
+    !bucket.slots.iter().any(is_live)
+}
+
 fn is_stable(before: &types::flow_bucket, after: &types::flow_bucket, i: usize) -> bool {
-    before.seq[i].is_multiple_of(2)
-        && before.seq[i] == after.seq[i]
-        && before.tag[i] == after.tag[i]
+    let (before, after) = (&before.slots[i], &after.slots[i]);
+    before.seq.is_multiple_of(2) && before.seq == after.seq && before.kind == after.kind
 }
 
 fn entry(bucket: &types::flow_bucket, index: u32, i: usize) -> Option<FlowEntry> {
-    let live = bucket.tag[i] != 0 && u32::from(bucket.kind[i]) != consts::FLOW_FREE;
-    live.then(|| FlowEntry {
+    let flow = bucket.slots[i];
+    is_live(&flow).then(|| FlowEntry {
         slot: index * consts::FLOW_SLOTS + i as u32,
-        kind: bucket.kind[i],
-        state: bucket.state[i],
-        flags: bucket.flags[i],
-        last_seen: bucket.last_seen[i],
-        flow: bucket.slots[i],
+        kind: flow.kind,
+        state: flow.state,
+        flags: flow.flags,
+        last_seen: flow.last_seen,
+        flow,
     })
 }
 
@@ -151,16 +158,18 @@ mod tests {
 
     #[test]
     fn a_slot_that_changes_between_two_reads_is_not_stable() {
-        let at = |seq, tag| types::flow_bucket {
-            seq: [seq, 0, 0, 0],
-            tag: [tag, 0, 0, 0],
-            ..Default::default()
+        let at = |seq, kind: u32| {
+            let mut bucket = types::flow_bucket::default();
+            bucket.slots[0].seq = seq;
+            bucket.slots[0].kind = kind as u8;
+            bucket
         };
+        let (orig, free) = (consts::FLOW_ORIG, consts::FLOW_FREE);
         let rows = [
-            ("unchanged", at(2, 9), at(2, 9), true),
-            ("being written", at(3, 9), at(3, 9), false),
-            ("written meanwhile", at(2, 9), at(4, 9), false),
-            ("freed meanwhile", at(2, 9), at(2, 0), false),
+            ("unchanged", at(2, orig), at(2, orig), true),
+            ("being written", at(3, orig), at(3, orig), false),
+            ("written meanwhile", at(2, orig), at(4, orig), false),
+            ("freed meanwhile", at(2, orig), at(2, free), false),
         ];
         for (name, before, after, expected) in rows {
             assert_eq!(is_stable(&before, &after, 0), expected, "{name}");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::Serialize;
+use terrace_abi::Reason;
 
 use super::args::{FlowArgs, Global, IdentityArgs, NameArgs, ReasonArgs};
 use super::daemon;
@@ -86,12 +87,35 @@ pub(super) fn reasons(
     if args.watch {
         return watch(global, args, output, first);
     }
+    if args.all && output.is_json() {
+        return output.print(&with_zero(first), |_, _| String::new());
+    }
     let render = if args.all {
         render::reasons_with_zero
     } else {
         render::reasons
     };
     output.print(&first, |reasons, style| render(reasons, style))
+}
+
+/// Each reason that nothing was counted under, once, of no interface.
+fn with_zero(mut counts: Vec<ReasonCount>) -> Vec<ReasonCount> {
+    let missing = Reason::ALL
+        .iter()
+        .filter(|reason| !counts.iter().any(|count| count.number == reason.number()));
+    let zero = missing.map(|reason| ReasonCount {
+        iface: String::new(),
+        hook: String::new(),
+        number: reason.number(),
+        reason: reason.name().to_owned(),
+        class: reason.class().name().to_owned(),
+        text: reason.text().to_owned(),
+        packets: 0,
+        bytes: 0,
+    });
+    let zero: Vec<_> = zero.collect();
+    counts.extend(zero);
+    counts
 }
 
 /// What was counted between two looks.

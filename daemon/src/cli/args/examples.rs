@@ -44,7 +44,7 @@ Examples:
   terrace status
   terrace status --json | jq .manifests.refused
 
-Exit codes: 0 ready, 4 no daemon.";
+Exit codes: 0 the daemon answers, 4 it does not.";
 
 pub const SERVICES: &str = "\
 Examples:

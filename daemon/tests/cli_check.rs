@@ -174,14 +174,22 @@ fn the_examples_are_right() {
 fn root_a_plan_that_cannot_be_met_is_refused_with_its_reason() {
     let ns = Netns::new("cliplan").unwrap();
     ns.ip(["link add up0 type bridge"]).unwrap();
-    let required = format!("{UPLINK}tiers.steer.xdp-native = \"require\"\n");
+    let required = format!(
+        "{UPLINK}tiers.steer.xdp-native = \"require\"\n\
+                            tiers.prefilter.xdp-native = \"forbid\"\n"
+    );
     let rows = [
-        ("auto", UPLINK, OK, "driver bridge has no native XDP"),
+        (
+            "auto",
+            UPLINK,
+            OK,
+            "driver bridge is not known to run XDP natively",
+        ),
         (
             "required",
             &required,
             REFUSED,
-            "steer on up0 can't run as required",
+            "steer on up0 can't run as required: the configuration forbids xdp-native",
         ),
         (
             "nothing",

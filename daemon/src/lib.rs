@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod apply;
+pub mod capabilities;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -111,10 +111,10 @@ fn shares(tables: &Tables, pool: u32) -> BTreeMap<u32, u32> {
         return BTreeMap::new();
     };
     let mut slots: BTreeMap<u32, u64> = BTreeMap::new();
-    for backend in &ring.slots {
-        *slots.entry(*backend).or_default() += 1;
+    for backend in ring.iter() {
+        *slots.entry(backend).or_default() += 1;
     }
-    let all = (ring.slots.len() as u64).max(1);
+    let all = u64::from(ring.size()).max(1);
     let permille = |n: u64| ((n * 1000 + all / 2) / all) as u32;
     slots.into_iter().map(|(b, n)| (b, permille(n))).collect()
 }

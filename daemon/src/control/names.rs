@@ -44,18 +44,6 @@ fn unknown(index: u32, what: &str) -> String {
     }
 }
 
-pub fn identity(directory: &Directory, number: u32) -> String {
-    match directory.identities.get(&number) {
-        Some(identity) if !identity.name.is_empty() => identity.name.clone(),
-        Some(identity) => {
-            let labels = identity.labels.iter();
-            let labels: Vec<_> = labels.map(|(k, v)| format!("{k}={v}")).collect();
-            format!("{number} ({})", labels.join(","))
-        }
-        None => number.to_string(),
-    }
-}
-
 pub fn source(source: &terrace_mesh::directory::Source) -> Source {
     Source {
         file: source.file.display().to_string(),

@@ -99,9 +99,14 @@ fn remove_stale(path: &Path) -> Result<()> {
 }
 
 fn restrict(path: &Path) -> Result<()> {
-    if let Some(group) = group_id() {
-        std::os::unix::fs::chown(path, None, Some(group))
-            .with_context(|| format!("give it to the group {GROUP}"))?;
+    if let Some(group) = group_id()
+        && let Err(error) = std::os::unix::fs::chown(path, None, Some(group))
+    {
+        // Root still gets in; to keep everybody out would be no better.
+        tracing::warn!(
+            "the control socket is for root alone: give it to the group {GROUP}: {error}; \
+             put the daemon into the group (SupplementaryGroups={GROUP})"
+        );
     }
     fs::set_permissions(path, fs::Permissions::from_mode(MODE)).context("set its mode")
 }

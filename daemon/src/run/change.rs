@@ -1,21 +1,17 @@
 //! Changes of manifests, deny lists and facts: compiled all or nothing, then
 //! carried out.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
-use terrace_abi::{Plain, Table, types};
-use terrace_mesh::directory::{BackendState, Directory};
 use terrace_mesh::{Change, Compiler, HostFacts, Manifests, Op, SourceFile, Tables, diff};
 
-use super::events::{Kind, unix_ms};
+use super::owners::Owners;
 use super::shared::{Mesh, Shared};
 use super::watch::Stamps;
-use crate::api;
 use crate::apply::{apply, recover};
 use crate::config::{Config, deny, manifests};
 
@@ -284,140 +280,4 @@ fn refused(error: anyhow::Error) -> Faults {
 
 fn micros(time: Duration) -> u64 {
     time.as_micros() as u64
-}
-
-/// Who has each backend index, so that a new one does not inherit counters.
-#[derive(Debug, Default)]
-struct Owners(HashMap<u32, Owner>);
-
-type Owner = ([u32; 4], u16, u8, u32);
-
-impl Owners {
-    fn of(tables: &Tables) -> Self {
-        let mut owners = Self::default();
-        let image = tables.image(Table::Backends);
-        for (index, bytes) in (0..).zip(image.bytes().chunks_exact(size_of::<types::backend>())) {
-            if let Some(owner) = owner(bytes) {
-                owners.0.insert(index, owner);
-            }
-        }
-        owners
-    }
-
-    /// Notes the backends that `ops` write; those that are new to their index.
-    fn new_of(&mut self, ops: &[Op]) -> Vec<u32> {
-        let mut new = Vec::new();
-        for op in ops {
-            let Op::Write {
-                table: Table::Backends,
-                entries,
-            } = op
-            else {
-                continue;
-            };
-            for (index, bytes) in entries {
-                if let Some(owner) = owner(bytes)
-                    && self.0.insert(*index, owner) != Some(owner)
-                {
-                    new.push(*index);
-                }
-            }
-        }
-        new
-    }
-}
-
-/// None for an empty entry.
-fn owner(bytes: &[u8]) -> Option<Owner> {
-    let backend = types::backend::from_bytes(bytes)?;
-    let owner = (backend.addr, backend.port, backend.proto, backend.group);
-    (backend.addr != [0; 4]).then_some(owner)
-}
-
-/// What `terrace status` says of the manifests, and the event that goes with it.
-pub fn report(shared: &Shared, files: usize, denied: usize, result: &Result<Done, Faults>) {
-    let counts = counts(shared.mesh().directory());
-    match result {
-        Ok(done) if done.changes == 0 => {}
-        Ok(done) => {
-            let what = format!("{} table entries in {:?}", done.changes, done.took);
-            shared.events.tell(Kind::ManifestsApplied, what);
-        }
-        Err(faults) => {
-            shared.totals.refusals.fetch_add(1, Ordering::Relaxed);
-            shared
-                .events
-                .tell(Kind::ManifestsRefused, faults.join("\n"));
-        }
-    }
-    shared.change_view(|view| {
-        let manifests = &mut view.manifests;
-        manifests.refused = result.as_ref().err().cloned().unwrap_or_default();
-        if result.is_ok() {
-            let revision = manifests.revision + 1;
-            *manifests = api::Manifests {
-                folder: shared.config.manifests.display().to_string(),
-                files,
-                revision,
-                applied_unix_ms: unix_ms(),
-                denied_prefixes: denied,
-                ..counts
-            };
-        }
-    });
-}
-
-fn counts(directory: &Directory) -> api::Manifests {
-    let backends = directory.backends.values();
-    let ready = backends.filter(|backend| backend.state == BackendState::Ready);
-    let services: BTreeMap<_, ()> = directory
-        .pools
-        .values()
-        .map(|pool| (&pool.service, ()))
-        .collect();
-    api::Manifests {
-        services: services.len(),
-        backends: directory.backends.len(),
-        ready_backends: ready.count(),
-        policies: directory.policies.len(),
-        identities: directory.identities.len(),
-        ..api::Manifests::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn write(index: u32, port: u16) -> Op {
-        let backend = types::backend {
-            addr: [0, 0, 0, 1],
-            port,
-            ..Default::default()
-        };
-        let backend = match port {
-            0 => types::backend::default(),
-            _ => backend,
-        };
-        Op::Write {
-            table: Table::Backends,
-            entries: vec![(index, backend.as_bytes().to_vec())],
-        }
-    }
-
-    #[test]
-    fn counters_start_again_only_for_a_new_owner() {
-        let mut owners = Owners::default();
-        let rows = [
-            ("first", write(7, 80), vec![7]),
-            ("same, other flags", write(7, 80), vec![]),
-            ("another port", write(7, 81), vec![7]),
-            ("freed", write(7, 0), vec![]),
-            ("the last one again", write(7, 81), vec![]),
-            ("no backend at all", Op::Grace, vec![]),
-        ];
-        for (name, op, expected) in rows {
-            assert_eq!(owners.new_of(&[op]), expected, "{name}");
-        }
-    }
 }

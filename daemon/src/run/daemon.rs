@@ -9,23 +9,23 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use terrace_abi::{consts, types};
 use terrace_mesh::HostFacts;
-use terrace_mesh::directory::{BackendState, Directory};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::block_in_place;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::change::{Changer, Done, Faults, report};
+use super::change::{Changer, Done, Faults};
 use super::events::Kind;
+use super::host::{destinations, set_kernel_config, tend_sysctls};
 use super::interfaces::{Host, Interfaces};
 use super::neighbours::Destinations;
+use super::report::report;
 use super::shared::{Command, Shared};
 use super::watch::FolderWatch;
 use super::{facts, health_targets};
 use crate::api;
 use crate::control::names;
 use crate::health::{Checker, Verdict};
-use crate::lifecycle::{state_folder, sysctls};
 use crate::netlink::{Changes, Effects, Netlink, Network, NextHop};
 
 /// Changes of the network come in bursts.
@@ -351,54 +351,6 @@ impl Daemon {
         self.shared
             .events
             .tell(Kind::KernelRefused, format!("{error:#}"));
-    }
-}
-
-/// Writes what the configuration, the host's addresses and the deny list make
-/// of the programs' configuration.
-pub fn set_kernel_config(shared: &Shared, network: &Network, deny: &[IpNet]) -> Result<()> {
-    let current = shared.maps.config()?;
-    let config = facts::kernel_config(&shared.config, network, !deny.is_empty(), &current);
-    Ok(shared.maps.set_config(&config)?)
-}
-
-/// Changes the sysctls that the interfaces need, or says what to change.
-pub fn tend_sysctls(shared: &Shared, network: &Network, interfaces: &Interfaces) {
-    let names = interfaces.names();
-    let ipv6 = network
-        .addresses
-        .keys()
-        .any(|(_, address)| matches!(address, std::net::IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local()));
-    let needs = sysctls::needs(&names, ipv6);
-    let told = |why: &str| {
-        for need in &needs {
-            shared.events.tell(Kind::Sysctl, format!("{need}{why}"));
-        }
-    };
-    if !shared.config.manage_sysctls {
-        return told("; set it, or set manage_sysctls = true");
-    }
-    let state = state_folder(&shared.config.control_socket);
-    match sysctls::satisfy(state, &needs) {
-        Ok(()) => told("; changed until `terrace detach`"),
-        Err(error) => shared.events.tell(Kind::Sysctl, format!("{error:#}")),
-    }
-}
-
-fn destinations(directory: &Directory, network: &Network, routes_rev: u32) -> Destinations {
-    let backends = directory.backends.values();
-    let remote = backends.filter(|b| !b.local && b.state != BackendState::Unready);
-    let local = directory.addresses.iter().filter_map(|(prefix, address)| {
-        let link = network.by_name(address.interface.as_deref()?)?;
-        Some(NextHop {
-            ifindex: link.ifindex,
-            address: prefix.addr(),
-        })
-    });
-    Destinations {
-        remote: remote.map(|backend| backend.address).collect(),
-        local: local.collect(),
-        routes_rev,
     }
 }
 

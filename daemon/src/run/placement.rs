@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use terrace_offload::{
-    Capabilities, Interface, Placement, Plan, Role, Task, Tier, Wish, Wishes, probe,
+    Capabilities, Interface, Placement, Plan, Refusal, Role, Task, Tier, Wish, Wishes, probe,
 };
 
 use crate::config::Config;
@@ -75,17 +75,12 @@ pub fn plan(
             }
         }
     }
-    let mut plan = terrace_offload::plan(capabilities, &wishes);
-    unmet.extend(plan.refusals.iter().map(|refusal| {
-        format!(
-            "{}: {} can't run on {}: {}; {}",
-            refusal.iface, refusal.task, refusal.tier, refusal.why, refusal.fix
-        )
-    }));
     if !unmet.is_empty() {
-        unmet.sort();
-        unmet.dedup();
         return Err(unmet);
+    }
+    let mut plan = terrace_offload::plan(capabilities, &wishes);
+    if !plan.refusals.is_empty() {
+        return Err(plan.refusals.iter().map(unmet_wish).collect());
     }
     for placement in &mut plan.placements {
         for blocker in &mut placement.blockers {
@@ -97,6 +92,13 @@ pub fn plan(
         }
     }
     Ok(plan)
+}
+
+fn unmet_wish(refusal: &Refusal) -> String {
+    format!(
+        "{}: {} can't run on {}: {}; {}",
+        refusal.iface, refusal.task, refusal.tier, refusal.why, refusal.fix
+    )
 }
 
 /// What keeps a task from a better tier, in one line; None when nothing that

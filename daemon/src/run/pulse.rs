@@ -9,9 +9,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::events::Kind;
 use super::shared::Shared;
 
-/// The programs give up on a daemon after `services.heartbeat_timeout`, which
-/// is a second at least.
-const BEAT: Duration = Duration::from_millis(250);
+/// Beats within `services.heartbeat_timeout`, after which the programs give up
+/// on the daemon; a busy host delays some.
+const BEATS: u32 = 4;
+const BEAT: Duration = Duration::from_secs(1);
 const SLICE: Duration = Duration::from_millis(100);
 /// The clock hand goes round in this time.
 const ROUND: Duration = Duration::from_secs(10);
@@ -31,7 +32,8 @@ pub struct Census {
 
 /// Beats for as long as the main loop makes progress.
 pub async fn beat(shared: Arc<Shared>) {
-    let mut ticks = interval(BEAT);
+    let timeout = shared.config.services.heartbeat_timeout;
+    let mut ticks = interval((timeout / BEATS).min(BEAT));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;

@@ -14,14 +14,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::change::{
-    Changer, Done, Faults, Refused, Sources as Files, errors_of, read_sources, report,
-};
-use super::daemon::{Daemon, Sinks, Sources, set_kernel_config, tend_sysctls};
+use super::change::{Changer, Done, Faults, Refused, Sources as Files, errors_of, read_sources};
+use super::daemon::{Daemon, Sinks, Sources};
 use super::events::Kind;
 use super::hooks::Hooks;
+use super::host::{set_kernel_config, tend_sysctls};
 use super::interfaces::{Host, Interfaces, disarm_unwanted};
 use super::neighbours::{self, Destinations};
+use super::report::report;
 use super::shared::{Command, Mesh, Shared, View};
 use super::watch::{FolderWatch, Stamps};
 use super::{facts, placement, pulse, ring};
@@ -29,7 +29,7 @@ use crate::api::{self, Phase};
 use crate::config::Config;
 use crate::health::{Checker, Thresholds};
 use crate::netlink::{Changes, Effects, Netlink, Network};
-use crate::{apply, control, lifecycle, metrics};
+use crate::{apply, capabilities, control, lifecycle, metrics};
 
 /// The control socket, compiling, and one for what blocks.
 const WORKERS: usize = 2;
@@ -67,6 +67,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 async fn serve(config: Config) -> Result<()> {
+    capabilities::check()?;
     let listener = control::Listener::bind(&config.control_socket)?;
     let scrapes = match config.metrics_listen {
         Some(address) => Some(metrics::bind(address).await?),
@@ -117,7 +118,7 @@ struct Start {
 impl Start {
     fn new(config: Config, network: Network) -> Result<Self> {
         refuse_impossible(&config, &network)?;
-        let folder = FolderWatch::new(&config.manifests, &config.deny_lists);
+        let folder = FolderWatch::start(&config.manifests, &config.deny_lists);
         let stamps = Stamps::take(&config.manifests, &config.deny_lists);
         let files = read_sources(&config);
         let taken_over = is_pinned(&config.pin_root);
@@ -150,6 +151,9 @@ impl Start {
         };
         let view = first_view(&self.network);
         let (shared, commands) = Shared::new(self.config, maps, mesh, self.taken_over, view);
+        let shared = Arc::new(shared);
+        // Loading the programs takes longer than they wait for a heartbeat.
+        let pulse = tokio::spawn(pulse::beat(shared.clone())).abort_handle();
         let mut changer = Changer::new(self.stamps, deny, &held);
         let done = match refused {
             Some(faults) => Err(faults),
@@ -159,7 +163,8 @@ impl Start {
         let interfaces = arm_interfaces(&shared, &self.network)?;
         tell(&shared, &changer, &done);
         Ok(Armed {
-            shared: Arc::new(shared),
+            shared,
+            pulse: Pulse(pulse),
             network: self.network,
             folder: self.folder,
             interfaces,
@@ -234,9 +239,19 @@ fn first_view(network: &Network) -> View {
     }
 }
 
+/// The heartbeat; it ends with its owner.
+struct Pulse(AbortHandle);
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Serving packets already; the daemon's own life begins.
 struct Armed {
     shared: Arc<Shared>,
+    pulse: Pulse,
     network: Network,
     folder: FolderWatch,
     interfaces: Interfaces,
@@ -260,7 +275,6 @@ impl Armed {
         let (destinations, wanted) = watch::channel(Destinations::default());
         let (urgent, hops) = mpsc::channel(1024);
         let helpers = [
-            spawn(&mut tasks, pulse::beat(shared.clone())),
             spawn(&mut tasks, pulse::sweep(shared.clone())),
             spawn(&mut tasks, ping(shared.clone())),
             spawn(
@@ -301,6 +315,7 @@ impl Armed {
         };
         stopping(&shared);
         helpers.iter().for_each(AbortHandle::abort);
+        drop(self.pulse);
         ended
     }
 }

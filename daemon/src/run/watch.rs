@@ -87,20 +87,16 @@ impl Stamps {
     }
 }
 
-/// Watches a folder of manifests and single files.
+/// Watches a folder of manifests and single files, in a task of its own.
+/// Dropping it ends the task.
 #[derive(Debug)]
 pub struct FolderWatch {
-    folder: PathBuf,
-    files: Vec<PathBuf>,
-    seen: Stamps,
-    events: mpsc::Receiver<()>,
-    /// None when the kernel gives no watches; looking is left.
-    _watcher: Option<RecommendedWatcher>,
+    changes: mpsc::Receiver<()>,
 }
 
 impl FolderWatch {
     /// Changes count from here on: call it before reading the files.
-    pub fn new(folder: &Path, files: &[PathBuf]) -> Self {
+    pub fn start(folder: &Path, files: &[PathBuf]) -> Self {
         let (send, events) = mpsc::channel(1);
         let watcher = watcher(folder, files, send)
             .inspect_err(|error| {
@@ -111,33 +107,51 @@ impl FolderWatch {
                 );
             })
             .ok();
-        Self {
+        let task = Task {
             folder: folder.to_owned(),
             files: files.to_owned(),
             seen: Stamps::take(folder, files),
             events,
             _watcher: watcher,
-        }
+        };
+        let (send, changes) = mpsc::channel(1);
+        tokio::spawn(task.run(send));
+        Self { changes }
     }
 
     /// Returns when the files differ from when they were last looked at.
-    /// Cancel-safe: a change that is not returned is found by the next call.
     pub async fn changed(&mut self) {
+        if self.changes.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Task {
+    folder: PathBuf,
+    files: Vec<PathBuf>,
+    seen: Stamps,
+    events: mpsc::Receiver<()>,
+    /// None when the kernel gives no watches; looking is left.
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Task {
+    async fn run(mut self, changes: mpsc::Sender<()>) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        looks.tick().await;
         loop {
             tokio::select! {
+                () = changes.closed() => return,
                 _ = looks.tick() => {}
-                event = self.events.recv() => match event {
-                    Some(()) => self.settle().await,
-                    None => { looks.tick().await; }
-                },
+                Some(()) = self.events.recv() => self.settle().await,
             }
             let now = block_in_place(|| Stamps::take(&self.folder, &self.files));
             if now != self.seen {
                 self.seen = now;
-                return;
+                // A full channel: whoever reads it has not looked yet.
+                let _ = changes.try_send(());
             }
         }
     }
@@ -195,7 +209,7 @@ mod tests {
         let deny = tmp.path().join("deny.txt");
         fs::create_dir(&folder).unwrap();
         fs::write(&deny, "").unwrap();
-        let mut watch = FolderWatch::new(&folder, std::slice::from_ref(&deny));
+        let mut watch = FolderWatch::start(&folder, std::slice::from_ref(&deny));
         type Step<'a> = (&'a str, &'a dyn Fn());
         let steps: [Step<'_>; 7] = [
             ("new", &|| fs::write(folder.join("a.yaml"), "a").unwrap()),

@@ -1,0 +1,8 @@
+//! The daemon's own life: start, change, takeover, stop, and what it tells.
+//! The data path has its tests in `traffic`.
+
+mod change;
+mod confined;
+mod life;
+mod stage;
+mod tells;

@@ -111,7 +111,8 @@ pub enum Command {
     ///
     /// Shows hook by hook: the reason, the service and backend, the flow, the
     /// identities, the policy rule with its file, and the header fields that
-    /// change. Nothing is sent, counted or remembered.
+    /// change. Nothing is sent, counted or remembered. A packet whose source is
+    /// an address of the host is taken for one that the host sends.
     #[command(after_long_help = examples::EXPLAIN, override_usage = EXPLAIN_USAGE)]
     Explain(ExplainArgs),
     /// Have the daemon read the manifests again

@@ -27,10 +27,12 @@ pub fn fault() -> Result<Option<String>> {
     Ok(compare(&recorded, &now))
 }
 
-/// Records the layout; a changed one only under a new version.
-pub fn record() -> Result<()> {
+/// Records the layout; a changed one only under a new version, unless nobody
+/// has the recorded one.
+pub fn record(unreleased: bool) -> Result<()> {
     let now = current()?;
     if let Some(recorded) = recorded()?
+        && !unreleased
         && recorded.version == now.version
         && recorded.layout != now.layout
     {

@@ -41,7 +41,11 @@ enum Task {
     /// Benchmarks, with the arguments of terrace-bench
     Bench(bench::Options),
     /// Record the layout of abi.h in ci/abi.toml; a change needs a new ABI_VERSION
-    RecordAbi,
+    RecordAbi {
+        /// Under the same ABI_VERSION: only when no release had it
+        #[arg(long)]
+        unreleased: bool,
+    },
     /// Write man pages and shell completions to target/docs
     Docs,
 }
@@ -65,7 +69,7 @@ fn run(task: Task) -> Result<()> {
         Task::Ci => ci(),
         Task::Budget(options) => budget::run(&options),
         Task::Bench(options) => bench::run(&options),
-        Task::RecordAbi => abi::record(),
+        Task::RecordAbi { unreleased } => abi::record(unreleased),
         Task::Docs => docs::run(),
     }
 }

@@ -71,7 +71,8 @@ impl Pass<'_> {
         if src.is_local() || dst.is_local() {
             opening.flags |= consts::FLOW_LOCAL;
         }
-        if src.has(consts::ENDPOINT_EGRESS) || dst.has(consts::ENDPOINT_INGRESS) {
+        // A policy may select either of them only later.
+        if (src.flags | dst.flags) & consts::ENDPOINT_WORKLOAD != 0 {
             opening.flags |= consts::FLOW_POLICY;
         }
         if self.hook != Hook::Xdp {

@@ -61,8 +61,7 @@ fn verdict(
 
 impl Rule {
     fn names(&self, proto: u8, port: u16) -> bool {
-        self.ports.is_none_or(|(of, first, last)| {
-            of == proto && (first..=last).contains(&port)
-        })
+        self.ports
+            .is_none_or(|(of, first, last)| of == proto && (first..=last).contains(&port))
     }
 }

@@ -44,9 +44,7 @@ impl Pass<'_> {
     fn send_related(&mut self, quoted: &Quoted, to: &Tuple, local: bool, hides: bool) -> Reason {
         let way = match self.find_way(to, local) {
             Ok(way) => way,
-            // An error is never answered with an error.
-            Err((Reason::TooBig, _)) => return Reason::ToFragment,
-            Err((reason, _)) => return reason,
+            Err(blocked) => return self.blocked(blocked),
         };
         let facts = self.facts;
         let mut change = rewrite_quoted(&mut self.frame, &facts, quoted, to);

@@ -114,6 +114,10 @@ impl Pass<'_> {
         if reason != Reason::TooBig {
             return reason;
         }
+        // An error is never answered with an error.
+        if self.facts.icmp == Icmp::Error {
+            return Reason::ToFragment;
+        }
         let frame = answer::too_big(&self.frame, &self.facts, mtu);
         self.answer(reason, frame)
     }

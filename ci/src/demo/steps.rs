@@ -155,18 +155,7 @@ fn load(stage: &mut Stage) -> Result<()> {
         let mut wrk = Wrk::start(stage.client(), url, 32, 4)?;
         if url == WEB[0] {
             wait_for_live(stage, 32)?;
-            stage.terrace.show(
-                stage.host(),
-                &[
-                    "flows",
-                    "--service",
-                    "shop/web",
-                    "--state",
-                    "established",
-                    "--limit",
-                    "8",
-                ],
-            )?;
+            show_flows(stage)?;
             check_tiers(stage)?;
         }
         ensure!(wrk.runs(), "wrk ended early");
@@ -201,6 +190,22 @@ fn load(stage: &mut Stage) -> Result<()> {
         "all {} backends have packets, bytes and connections",
         backends.len()
     ));
+    Ok(())
+}
+
+fn show_flows(stage: &Stage) -> Result<()> {
+    for tier in ["xdp-native", "tc"] {
+        let args = [
+            "flows",
+            "--service",
+            "shop/web",
+            "--tier",
+            tier,
+            "--limit",
+            "4",
+        ];
+        stage.terrace.show(stage.host(), &args)?;
+    }
     Ok(())
 }
 

@@ -42,7 +42,11 @@ pub struct Fabric {
 impl Fabric {
     pub fn new(label: &str) -> Self {
         let ns = Netns::new(label).unwrap();
-        for name in ["ipv4.ip_forward", "ipv6.conf.all.forwarding", "ipv6.conf.default.forwarding"] {
+        for name in [
+            "ipv4.ip_forward",
+            "ipv6.conf.all.forwarding",
+            "ipv6.conf.default.forwarding",
+        ] {
             ns.sysctl(&format!("net.{name}"), "1").unwrap();
         }
         ns.ip(links()).unwrap();
@@ -117,5 +121,8 @@ fn network(family: Family) -> Vec<String> {
     let nowhere = crate::world::net(family, "10.30.4.0/24");
     lines.push(format!("{six} route add unreachable {nowhere}"));
     // `ip -batch` takes the family of a line only from the command line.
-    lines.into_iter().map(|line| line.replace("-4 ", "").replace("-6 ", "")).collect()
+    lines
+        .into_iter()
+        .map(|line| line.replace("-4 ", "").replace("-6 ", ""))
+        .collect()
 }

@@ -26,7 +26,12 @@ pub fn limits() -> Limits {
 pub fn image(world: &World) -> Image {
     let mut image = Image::new();
     for (index, service) in world.services.iter().enumerate() {
-        set(&mut image, Table::Services, index, &service_entry(index, service));
+        set(
+            &mut image,
+            Table::Services,
+            index,
+            &service_entry(index, service),
+        );
     }
     for (index, backend) in world.backends.iter().enumerate() {
         if let Some(backend) = backend {
@@ -34,7 +39,12 @@ pub fn image(world: &World) -> Image {
         }
     }
     for (index, endpoint) in world.endpoints.iter().enumerate() {
-        set(&mut image, Table::Endpoints, index, &endpoint_entry(endpoint));
+        set(
+            &mut image,
+            Table::Endpoints,
+            index,
+            &endpoint_entry(endpoint),
+        );
     }
     for at in &world.frontends {
         let [a, b, c, d] = words(at.address);
@@ -58,7 +68,9 @@ fn set<T: Plain>(image: &mut Image, table: Table, index: usize, value: &T) {
 
 fn get<T: Plain>(image: &Image, table: Table, index: u32) -> T {
     let bytes = image.get(&(table, index));
-    bytes.and_then(|bytes| T::from_bytes(bytes)).unwrap_or_default()
+    bytes
+        .and_then(|bytes| T::from_bytes(bytes))
+        .unwrap_or_default()
 }
 
 fn words(address: IpAddr) -> [u32; 4] {

@@ -35,10 +35,7 @@ fn root_every_row_ends_the_same_at_xdp_at_tc_and_in_the_model() {
     let fabric = fabric::Fabric::new("rows");
     let (rows, faults) = fabric.run(|lab| {
         let rows: Vec<row::Row> = Family::ALL.into_iter().flat_map(rows::all).collect();
-        let faults: Vec<String> = rows
-            .iter()
-            .filter_map(|row| row.check(lab).err())
-            .collect();
+        let faults: Vec<String> = rows.iter().filter_map(|row| row.check(lab).err()).collect();
         lab.assert_conserved();
         (tally(&rows), faults)
     });

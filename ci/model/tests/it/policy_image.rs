@@ -38,13 +38,27 @@ pub fn policy(image: &mut Image, world: &World) {
                 .map(|(number, class)| (number, verdict(&rules, remote, Some(*class))))
                 .filter(|(_, value)| *value != base)
                 .collect();
-            let has_cells = if cells.is_empty() { 0 } else { POLICY_HAS_CELLS };
+            let has_cells = if cells.is_empty() {
+                0
+            } else {
+                POLICY_HAS_CELLS
+            };
             let row = base | has_cells;
             if row != 0 {
-                insert(image, Table::PolicyCells, [subject, remote, POLICY_ROW, way, 0], row);
+                insert(
+                    image,
+                    Table::PolicyCells,
+                    [subject, remote, POLICY_ROW, way, 0],
+                    row,
+                );
             }
             for (number, value) in cells {
-                insert(image, Table::PolicyCells, [subject, remote, number, way, 0], value);
+                insert(
+                    image,
+                    Table::PolicyCells,
+                    [subject, remote, number, way, 0],
+                    value,
+                );
             }
         }
     }

@@ -11,7 +11,6 @@ use crate::fabric::{UPLINKS, mac, router_mac};
 
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
-pub const SCTP: u8 = 132;
 
 /// Indexes into `World::endpoints`.
 pub const HOST: usize = 1;
@@ -184,45 +183,120 @@ const LISTED: [Listed; 20] = [
         SERVICE_REJECT,
         FAIL_LAST,
     ),
-    listed(&[("10.96.0.1", 53, UDP)], &[("10.30.0.5", 5353)], 0, FAIL_LAST),
+    listed(
+        &[("10.96.0.1", 53, UDP)],
+        &[("10.30.0.5", 5353)],
+        0,
+        FAIL_LAST,
+    ),
     listed(
         &[("10.96.0.2", 80, TCP)],
         &[("10.30.1.5", 8080)],
         0,
         FAIL_LAST,
     ),
-    listed(&[("10.96.0.3", 80, TCP)], &[("10.30.2.5", 8080)], 0, FAIL_LAST),
-    listed(&[("10.96.0.4", 80, TCP)], &[("10.40.1.2", 8080)], 0, FAIL_LAST),
-    listed(&[("10.96.0.5", 80, TCP)], &[("10.40.2.2", 8080)], 0, FAIL_LAST),
-    listed(&[("10.96.0.5", 53, UDP)], &[("10.40.2.2", 5353)], 0, FAIL_LAST),
+    listed(
+        &[("10.96.0.3", 80, TCP)],
+        &[("10.30.2.5", 8080)],
+        0,
+        FAIL_LAST,
+    ),
+    listed(
+        &[("10.96.0.4", 80, TCP)],
+        &[("10.40.1.2", 8080)],
+        0,
+        FAIL_LAST,
+    ),
+    listed(
+        &[("10.96.0.5", 80, TCP)],
+        &[("10.40.2.2", 8080)],
+        0,
+        FAIL_LAST,
+    ),
+    listed(
+        &[("10.96.0.5", 53, UDP)],
+        &[("10.40.2.2", 5353)],
+        0,
+        FAIL_LAST,
+    ),
     listed(
         &[("10.96.0.6", 80, TCP), ("10.96.0.6", 53, UDP)],
         &[],
         SERVICE_REJECT,
         FAIL_LAST,
     ),
-    listed(&[("10.96.0.7", 80, TCP), ("10.96.0.7", 53, UDP)], &[], 0, FAIL_LAST),
-    listed(&[("10.96.0.8", 80, TCP)], &[("10.30.0.6", 80)], SERVICE_DSR, FAIL_LAST),
-    listed(&[("10.96.0.9", 80, TCP)], &[("10.30.3.5", 8080)], 0, FAIL_LAST),
-    listed(&[("10.96.0.10", 80, TCP)], &[("10.30.4.5", 8080)], 0, FAIL_LAST),
+    listed(
+        &[("10.96.0.7", 80, TCP), ("10.96.0.7", 53, UDP)],
+        &[],
+        0,
+        FAIL_LAST,
+    ),
+    listed(
+        &[("10.96.0.8", 80, TCP)],
+        &[("10.30.0.6", 80)],
+        SERVICE_DSR,
+        FAIL_LAST,
+    ),
+    listed(
+        &[("10.96.0.9", 80, TCP)],
+        &[("10.30.3.5", 8080)],
+        0,
+        FAIL_LAST,
+    ),
+    listed(
+        &[("10.96.0.10", 80, TCP)],
+        &[("10.30.4.5", 8080)],
+        0,
+        FAIL_LAST,
+    ),
     listed(
         &[("10.96.0.11", 80, TCP), ("10.96.0.11", 53, UDP)],
         &[("10.30.5.5", 8080)],
         0,
         FAIL_LAST,
     ),
-    listed(&[("10.96.0.12", 80, TCP)], &[("10.96.0.1", 80)], 0, FAIL_LAST),
-    listed(&[("10.96.0.13", 80, TCP)], &[("10.30.0.5", 8080)], 0, FAIL_OPEN),
-    listed(&[("10.96.0.14", 80, TCP)], &[("10.30.0.5", 8080)], 0, FAIL_CLOSED),
+    listed(
+        &[("10.96.0.12", 80, TCP)],
+        &[("10.96.0.1", 80)],
+        0,
+        FAIL_LAST,
+    ),
+    listed(
+        &[("10.96.0.13", 80, TCP)],
+        &[("10.30.0.5", 8080)],
+        0,
+        FAIL_OPEN,
+    ),
+    listed(
+        &[("10.96.0.14", 80, TCP)],
+        &[("10.30.0.5", 8080)],
+        0,
+        FAIL_CLOSED,
+    ),
     listed(
         &[("10.96.0.15", 80, TCP)],
         &[("10.30.0.21", 8080), ("10.30.0.22", 8080)],
         SERVICE_AFFINITY,
         FAIL_LAST,
     ),
-    listed(&[("10.96.0.16", 53, UDP)], &[("10.30.0.6", 53)], SERVICE_DSR, FAIL_LAST),
-    listed(&[("10.96.0.20", 80, TCP)], &[("10.40.3.2", 8080)], 0, FAIL_LAST),
-    listed(&[("10.96.0.21", 80, TCP)], &[("10.10.0.1", 8080)], 0, FAIL_LAST),
+    listed(
+        &[("10.96.0.16", 53, UDP)],
+        &[("10.30.0.6", 53)],
+        SERVICE_DSR,
+        FAIL_LAST,
+    ),
+    listed(
+        &[("10.96.0.20", 80, TCP)],
+        &[("10.40.3.2", 8080)],
+        0,
+        FAIL_LAST,
+    ),
+    listed(
+        &[("10.96.0.21", 80, TCP)],
+        &[("10.10.0.1", 8080)],
+        0,
+        FAIL_LAST,
+    ),
 ];
 
 /// The index of the service that listens at `address` and `port`.

@@ -1,0 +1,265 @@
+//! The real programs on tables of their own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use libbpf_rs::{MapCore as _, MapFlags};
+use terrace_abi::consts::*;
+use terrace_abi::hash::{address_bytes, address_words};
+use terrace_abi::{Maps, Plain as _, Reason, Table, types};
+use terrace_model::{Hook, Iface, Outcome, World};
+use terrace_tc::{Direction, Options, Role, TcPrograms};
+use terrace_xdp::XdpPrograms;
+
+use crate::image::{Image, image, limits};
+use crate::world::world;
+
+pub struct Lab {
+    pub maps: Maps,
+    pub xdp: XdpPrograms,
+    pub tc: TcPrograms,
+    pub ifaces: [u32; 8],
+    /// What the tables hold.
+    installed: Image,
+    rings: BTreeMap<u32, Vec<u64>>,
+    /// Packets given to the programs, by interface slot and hook.
+    given: BTreeMap<(u32, u32), u64>,
+    /// Their counters.
+    counted: BTreeMap<u32, BTreeMap<(u32, Reason), u64>>,
+}
+
+impl Lab {
+    /// Call inside the namespace of these interfaces.
+    pub fn new(root: &Path, ifaces: [u32; 8]) -> Self {
+        let maps = Maps::open(root, &limits()).unwrap();
+        let xdp = XdpPrograms::load(&maps).unwrap();
+        let tc = TcPrograms::load(&maps, &Options::default()).unwrap();
+        Self {
+            maps,
+            xdp,
+            tc,
+            ifaces,
+            installed: Image::new(),
+            rings: BTreeMap::new(),
+            given: BTreeMap::new(),
+            counted: BTreeMap::new(),
+        }
+    }
+
+    /// The world of the rows on this lab's interfaces.
+    pub fn world(&self) -> World {
+        world(&self.ifaces)
+    }
+
+    /// The index of an interface.
+    pub fn ifindex(&self, name: &str) -> u32 {
+        let mut names = crate::fabric::IFACES.iter().zip(self.ifaces);
+        names.find(|(of, _)| **of == name).unwrap().1
+    }
+
+    /// Makes the tables say what `world` says.
+    pub fn install(&mut self, world: &World) {
+        self.write(image(world));
+        for (index, service) in (0u32..).zip(&world.services) {
+            self.install_ring(index, &service.ring);
+        }
+        for ifindex in self.ifaces {
+            if world.iface(ifindex).is_none() {
+                self.maps.remove_iface(ifindex).unwrap();
+            }
+        }
+        for iface in &world.ifaces {
+            self.maps.set_iface(&iface_entry(iface)).unwrap();
+        }
+        self.maps.set_config(&config(world)).unwrap();
+        let now = self.maps.beat().unwrap();
+        if world.silent {
+            let beat = types::heartbeat {
+                last: now.wrapping_sub(1 << 30),
+                pad: 0,
+            };
+            self.update("heartbeat", &[0; 4], beat.as_bytes());
+        }
+    }
+
+    fn write(&mut self, new: Image) {
+        let mut by_table: BTreeMap<Table, Vec<(u32, Vec<u8>)>> = BTreeMap::new();
+        for (table, index) in self.installed.keys().filter(|key| !new.contains_key(key)) {
+            let zeroes = vec![0; table.value_size()];
+            by_table.entry(*table).or_default().push((*index, zeroes));
+        }
+        for ((table, index), value) in &new {
+            if self.installed.get(&(*table, *index)) != Some(value) {
+                by_table
+                    .entry(*table)
+                    .or_default()
+                    .push((*index, value.clone()));
+            }
+        }
+        for (table, entries) in by_table {
+            self.maps.write_table(table, &entries).unwrap();
+        }
+        self.installed = new;
+    }
+
+    fn install_ring(&mut self, index: u32, ring: &[u32]) {
+        let at = |slot: usize| u64::from(ring.get(slot).copied().unwrap_or(0));
+        let entries: Vec<u64> = (0..ring.len())
+            .step_by(2)
+            .map(|slot| at(slot) | at(slot + 1) << 32)
+            .collect();
+        if entries.is_empty() || self.rings.get(&index) == Some(&entries) {
+            return;
+        }
+        self.maps.set_ring(index, &entries).unwrap();
+        self.rings.insert(index, entries);
+    }
+
+    fn update(&self, map: &str, key: &[u8], value: &[u8]) {
+        let map = self.maps.handle(map).unwrap();
+        map.update(key, value, MapFlags::ANY).unwrap();
+    }
+
+    /// Forgets flows, clients and fragments.
+    pub fn forget(&self) {
+        let flows = self.maps.handle("flows").unwrap();
+        let buckets = limits().flow_buckets();
+        let keys: Vec<u8> = (0..buckets).flat_map(u32::to_ne_bytes).collect();
+        let values = vec![0; buckets as usize * size_of::<types::flow_bucket>()];
+        flows
+            .update_batch(&keys, &values, buckets, MapFlags::ANY, MapFlags::ANY)
+            .unwrap();
+        for name in ["affinities", "fragments"] {
+            let map = self.maps.handle(name).unwrap();
+            for key in map.keys().collect::<Vec<_>>() {
+                map.delete(&key).unwrap();
+            }
+        }
+    }
+
+    /// Runs a program on a packet; `None` = the kernel takes no such packet.
+    pub fn run(&mut self, hook: Hook, iface: &str, packet: &[u8]) -> Option<Outcome> {
+        let ifindex = self.ifindex(iface);
+        let (maps, tc) = (&self.maps, &self.tc);
+        let run = match hook {
+            Hook::Xdp => self
+                .xdp
+                .run(maps, packet, ifindex)
+                .map_err(|error| error.to_string()),
+            _ => {
+                let (role, direction) = place(hook);
+                let run = tc.run(maps, role, direction, packet, ifindex);
+                run.map_err(|error| error.to_string())
+            }
+        };
+        let run = match run {
+            Ok(run) => run,
+            // An skb has at least an IP header if its type says IP.
+            Err(_) if hook != Hook::Xdp && packet.len() < 54 => return None,
+            Err(error) => panic!("{hook:?} on {iface}: {error}: {packet:02x?}"),
+        };
+        Some(Outcome {
+            reason: self.reason(hook, ifindex),
+            action: run.action,
+            bytes: run.packet,
+        })
+    }
+
+    /// The one counter that the last run has raised.
+    pub fn reason(&mut self, hook: Hook, ifindex: u32) -> Reason {
+        let slot = self
+            .maps
+            .iface(ifindex)
+            .unwrap()
+            .map_or(0, |(slot, _)| slot);
+        *self.given.entry((slot, hook.number())).or_default() += 1;
+        let counts: BTreeMap<(u32, Reason), u64> = self
+            .maps
+            .reasons_of(slot)
+            .unwrap()
+            .into_iter()
+            .map(|count| ((count.hook, count.reason), count.packets))
+            .collect();
+        let before = self.counted.entry(slot).or_default();
+        let raised: Vec<Reason> = counts
+            .iter()
+            .filter(|(key, packets)| before.get(key).copied().unwrap_or(0) != **packets)
+            .map(|((_, reason), _)| *reason)
+            .collect();
+        *before = counts;
+        match raised[..] {
+            [reason] => reason,
+            _ => panic!("{hook:?} has counted {raised:?} for one packet"),
+        }
+    }
+
+    /// Packets in = sum of reasons, by interface and hook (invariant 5).
+    pub fn assert_conserved(&self) {
+        let mut total = 0;
+        for ((slot, hook), given) in &self.given {
+            let counts = self.maps.reasons_of(*slot).unwrap();
+            let of_hook = counts.iter().filter(|count| count.hook == *hook);
+            let counted: u64 = of_hook.map(|count| count.packets).sum();
+            assert_eq!(counted, *given, "interface slot {slot}, hook {hook}");
+            total += given;
+        }
+        println!("{total} packets in, {total} reasons counted");
+    }
+}
+
+/// Where a tc program sits.
+pub fn place(hook: Hook) -> (Role, Direction) {
+    match hook {
+        Hook::UplinkEgress => (Role::Uplink, Direction::Egress),
+        Hook::WorkloadIngress => (Role::Workload, Direction::Ingress),
+        Hook::WorkloadEgress => (Role::Workload, Direction::Egress),
+        Hook::Xdp | Hook::UplinkIngress => (Role::Uplink, Direction::Ingress),
+    }
+}
+
+fn iface_entry(iface: &Iface) -> types::iface {
+    let words = |at: usize| {
+        let address = iface.addresses[at];
+        if address.is_unspecified() {
+            return [0; 4];
+        }
+        address_words(&address_bytes(address))
+    };
+    types::iface {
+        ifindex: iface.ifindex,
+        role: ROLE_UPLINK as u8,
+        prefilter_hook: if iface.xdp { HOOK_XDP } else { HOOK_TC_INGRESS } as u8,
+        mtu: 1500,
+        addr4: words(0),
+        addr6: words(1),
+        ..Default::default()
+    }
+}
+
+fn config(world: &World) -> types::config {
+    const HZ: u32 = 100;
+    let mut timeouts = [0; FLOW_STATES as usize];
+    for (jiffies, seconds) in timeouts.iter_mut().zip(&world.timeouts) {
+        *jiffies = seconds * HZ;
+    }
+    let host = |at: usize| {
+        let host = world
+            .host
+            .map(|host| address_words(&address_bytes(host[at])));
+        host.unwrap_or_default()
+    };
+    types::config {
+        hash_seed: world.seed,
+        policy_rev: world.policy_rev,
+        nexthop_rev: 1,
+        hz: HZ,
+        heartbeat_timeout: 1 << 20,
+        flags: world.flags,
+        snat_port_min: world.snat_ports.0,
+        snat_port_max: world.snat_ports.1,
+        timeouts,
+        host_addr4: host(0),
+        host_addr6: host(1),
+        ..Default::default()
+    }
+}

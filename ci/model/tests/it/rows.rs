@@ -1,0 +1,37 @@
+//! The rows, by subject; each is there for both families.
+
+mod addresses;
+mod answers;
+mod errors;
+mod extensions;
+mod fragments;
+mod headers;
+mod policy;
+mod services;
+mod state;
+mod ways;
+
+use terrace_model::Family;
+
+use crate::row::Row;
+
+/// Someone in the network.
+pub const CLIENT: &str = "192.0.2.7:1000";
+/// A service with a remote backend on the same link.
+pub const VIP: &str = "10.96.0.1:80";
+
+pub fn all(family: Family) -> Vec<Row> {
+    let parts = [
+        addresses::rows,
+        answers::rows,
+        errors::rows,
+        extensions::rows,
+        fragments::rows,
+        headers::rows,
+        policy::rows,
+        services::rows,
+        state::rows,
+        ways::rows,
+    ];
+    parts.into_iter().flat_map(|rows| rows(family)).collect()
+}

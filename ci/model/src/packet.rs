@@ -135,7 +135,7 @@ impl Packet {
         let mut flags = u16::from(self.dont_fragment) << 14;
         if let Some((offset, more, id)) = self.fragment {
             put_u16(&mut ip, 4, id as u16);
-            flags = u16::from(more) << 13 | offset / 8;
+            flags = (u16::from(more) << 13) | (offset / 8);
         }
         put_u16(&mut ip, 6, flags);
         ip[8] = self.ttl;

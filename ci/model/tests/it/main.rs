@@ -1,5 +1,7 @@
 //! The programs against the model, packet by packet (BPF_PROG_TEST_RUN).
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on panics")]
+
 mod fabric;
 mod image;
 mod lab;

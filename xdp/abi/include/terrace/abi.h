@@ -64,7 +64,7 @@
 	X(55, EXTENSION_HEADERS,   DROP,    "too many IPv6 extension headers") \
 	X(56, ROUTING_HEADER,      DROP,    "IPv6 routing header type 0 (RFC 5095)") \
 	X(57, SPOOFED_SOURCE,      DROP,    "workload sends from an address that is not its own") \
-	X(58, BAD_SOURCE,          DROP,    "source address is multicast, loopback or unspecified") \
+	X(58, BAD_SOURCE,          DROP,    "source address is multicast, loopback, unspecified, the destination itself or, from the network, one of this host") \
 	X(59, FAIL_CLOSED,         DROP,    "daemon silent and the service's fail mode is closed") \
 	X(60, HELPER_FAILED,       DROP,    "the kernel refused to change the packet (no head or tail room)") \
 	X(61, LOOP,                DROP,    "a backend address leads back to a service address")

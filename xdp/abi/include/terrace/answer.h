@@ -252,6 +252,28 @@ static __always_inline int answer_too_big(context_t *ctx, struct packet *pkt,
 	return answer_icmp(ctx, pkt, &error);
 }
 
+/* The hops of the request are the client's; the answer has its own. */
+static __always_inline int set_answer_ttl(context_t *ctx,
+					  const struct packet *pkt)
+{
+	if (pkt->is_v4) {
+		struct iphdr *ip = ctx_at(ctx, pkt->l3, sizeof(*ip));
+
+		if (!ip)
+			return -1;
+		ip->check = csum_apply(ip->check,
+				       csum_change16(ip->ttl, ANSWER_TTL));
+		ip->ttl = ANSWER_TTL;
+		return 0;
+	}
+	struct ipv6hdr *ip6 = ctx_at(ctx, pkt->l3, sizeof(*ip6));
+
+	if (!ip6)
+		return -1;
+	ip6->hop_limit = ANSWER_TTL;
+	return 0;
+}
+
 __noinline int answer_echo(context_t *ctx, struct packet *pkt)
 {
 	struct tuple to = {};
@@ -271,7 +293,8 @@ __noinline int answer_echo(context_t *ctx, struct packet *pkt)
 		to.saddr[i] = pkt->key.daddr[i];
 		to.daddr[i] = pkt->key.saddr[i];
 	}
-	if (rewrite(ctx, pkt, &to, 0) || swap_macs(ctx))
+	if (rewrite(ctx, pkt, &to, 0) || set_answer_ttl(ctx, pkt) ||
+	    swap_macs(ctx))
 		return -1;
 	pkt->action = ctx_send_back(ctx, pkt->hook, pkt->iface_flags);
 	return 0;

@@ -49,8 +49,15 @@ static __always_inline int write_outer(context_t *ctx, const struct packet *pkt,
 static __always_inline int make_room(context_t *ctx, const struct packet *pkt,
 				     __u32 room)
 {
-	int moved = ctx_encap_room(ctx, room, !pkt->is_v4);
+	int moved;
 
+	/* bpf_skb_adjust_room knows no tags in the frame (6.18: -ENOTSUPP). */
+	if (pkt->tags && ctx_gso_size(ctx))
+		return -1;
+	if (pkt->tags)
+		moved = ctx_head(ctx, room) ? -1 : 1;
+	else
+		moved = ctx_encap_room(ctx, room, !pkt->is_v4);
 	return moved > 0 ? move_l2(ctx, pkt, room) : moved;
 }
 
@@ -70,7 +77,7 @@ static __noinline int encapsulate(context_t *ctx, struct packet *pkt,
 		pkt->out_ifindex = way.mtu;
 	if (reason)
 		return reason;
-	if (way.kind == WAY_STACK) /* needs fragments: the inner may not */
+	if (way.kind == WAY_FRAGMENTS) /* the outer header forbids them */
 		return REASON_TO_FRAGMENT;
 	if ((way.hops && take_hop(ctx, pkt)) || make_room(ctx, pkt, room) ||
 	    write_outer(ctx, pkt, outer->saddr, outer->daddr))

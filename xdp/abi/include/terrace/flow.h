@@ -5,8 +5,9 @@
  * of the bucket, so that a flow is mostly found with the first line read.
  *
  * Who may write what, and when:
- * - Readers take no lock. They match the key, copy what they need, and then
- *   look whether `seq` is even and unchanged; if not they have read nothing.
+ * - Readers take no lock. They read `seq`, match the key, copy what they need,
+ *   and then look whether `seq` was even and is unchanged; if not they have
+ *   read nothing.
  * - A writer owns a slot by a compare-and-swap of `seq` from even to odd. It
  *   clears `kind` first, and gives `seq` back (even, +2) after everything
  *   else is written. So two writers never share a slot.
@@ -38,6 +39,7 @@ enum flow_claim {
 struct flow_ref {
 	struct flow *flow;
 	__u32 slot;
+	__u32 seq; /* when the key was compared; even */
 };
 
 static __always_inline void memory_fence(__u32 *word)
@@ -114,12 +116,15 @@ static __always_inline int flow_find_in(struct flow_bucket *bucket, __u32 index,
 	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
 		__u32 at = (first_slot(hash) + i) & (FLOW_SLOTS - 1);
 		struct flow *flow = &bucket->slots[at];
+		__u32 seq = *(volatile __u32 *)&flow->seq;
 
+		memory_fence(&flow->seq);
 		if (!flow_key_is(&flow->key, key) || flow->kind == FLOW_FREE)
 			continue;
-		if (flow->seq & 1)
+		if (seq & 1)
 			return 0;
 		ref->flow = flow;
+		ref->seq = seq;
 		ref->slot = index * FLOW_SLOTS + at;
 		return 1;
 	}
@@ -269,7 +274,9 @@ __noinline int flow_free(__u32 slot, __u32 peer)
 	if (!flow_at(slot, &ref) || !ref.flow || ref.flow->peer != peer ||
 	    ref.flow->kind == FLOW_FREE || !slot_lock(ref.flow))
 		return 0;
-	slot_clear(ref.flow, slot);
+	/* Another flow may have come in before the lock. */
+	if (ref.flow->peer == peer && ref.flow->kind != FLOW_FREE)
+		slot_clear(ref.flow, slot);
 	slot_unlock(ref.flow);
 	return 1;
 }

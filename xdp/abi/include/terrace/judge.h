@@ -68,8 +68,8 @@ static __always_inline __u32 policy_port(const struct packet *pkt, __be16 dport)
 {
 	if (pkt->key.proto != IPPROTO_ICMP && pkt->key.proto != IPPROTO_ICMPV6)
 		return bpf_ntohs(dport);
-	/* The answer to an echo is judged as the echo that asked for it. */
-	if (pkt->icmp_kind == ICMP_IS_REPLY)
+	/* An answer, and fragments, are judged as the echo that asked. */
+	if (pkt->icmp_kind == ICMP_IS_REPLY || pkt->fragment == FRAGMENT_LATER)
 		return pkt->is_v4 ? ICMP_ECHO : ICMPV6_ECHO_REQUEST;
 	return pkt->icmp_type;
 }

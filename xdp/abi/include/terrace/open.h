@@ -10,7 +10,8 @@
 
 __noinline int no_flow(context_t *ctx, struct packet *pkt, __u32 answer)
 {
-	if (!pkt || !answer || (pkt->tcp_flags & TCP_RST))
+	if (!pkt || !answer || (pkt->tcp_flags & TCP_RST) ||
+	    pkt->fragment == FRAGMENT_LATER)
 		return REASON_NO_FLOW;
 	if (dry_run)
 		return REASON_NO_FLOW_RESET;
@@ -239,6 +240,10 @@ static __noinline int open_flow(context_t *ctx, struct packet *pkt,
 		view->src = endpoint_of(pkt->key.saddr);
 	if (!view->src)
 		return REASON_NOT_OURS;
+	/* Nobody in the network has an address of this host or its workloads. */
+	if (view->role == ROLE_UPLINK && view->hook != HOOK_TC_EGRESS &&
+	    (view->cfg->flags & CONFIG_CHECK_SOURCE) && is_local(view->src))
+		return REASON_BAD_SOURCE;
 	__builtin_memset(open, 0, sizeof(*open));
 	__builtin_memset(&pkt->reply, 0, sizeof(pkt->reply));
 	for (int w = 0; w < 4; w++) {

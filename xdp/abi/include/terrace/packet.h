@@ -208,6 +208,22 @@ static __always_inline int parse_ipv4(context_t *ctx, struct packet *pkt)
 	return 0;
 }
 
+/* `len` bytes at `off` that the IP packet really has: no padding. */
+static __always_inline void *ip_pull(context_t *ctx, const struct packet *pkt,
+				     __u32 off, __u32 len)
+{
+	if (off - pkt->l3 + len > pkt->len)
+		return NULL;
+	return ctx_pull(ctx, off, len);
+}
+
+/* `len` bytes of the header that comes next. */
+static __always_inline void *l4_at(context_t *ctx, const struct packet *pkt,
+				   __u32 len)
+{
+	return ip_pull(ctx, pkt, pkt->l4, len);
+}
+
 /* Steps over one extension header; 1 = another one may follow. */
 static __always_inline int parse_extension(context_t *ctx, struct packet *pkt,
 					   __u8 *next)
@@ -224,7 +240,7 @@ static __always_inline int parse_extension(context_t *ctx, struct packet *pkt,
 	default:
 		return 0;
 	}
-	ext = ctx_pull(ctx, pkt->l4, sizeof(*ext));
+	ext = l4_at(ctx, pkt, sizeof(*ext));
 	if (!ext)
 		return -REASON_TRUNCATED;
 	if (*next == IPPROTO_ROUTING && (ext->pad & 0xff) == 0)
@@ -285,18 +301,24 @@ static __always_inline int parse_ipv6(context_t *ctx, struct packet *pkt)
 static __always_inline bool addr_is_multicast(const struct packet *pkt,
 					      const __be32 addr[4])
 {
-	__u8 first = pkt->is_v4 ? addr[3] & 0xff : addr[0] & 0xff;
-
-	/* IPv4: 224/4, and 240/4 with the limited broadcast. */
-	return pkt->is_v4 ? first >= 224 : first == 0xff;
+	if (!pkt->is_v4)
+		return (addr[0] & 0xff) == 0xff;
+	/* 240/4 is unicast to Linux, but for the limited broadcast. */
+	return (addr[3] & 0xf0) == 0xe0 || addr[3] == 0xffffffff;
 }
 
-/* Multicast, loopback, unspecified; IPv6: a mapped IPv4 address too. */
+/*
+ * Multicast, loopback, unspecified, the destination itself; IPv6: a mapped
+ * IPv4 address too.
+ */
 static __always_inline bool is_bad_source(const struct packet *pkt)
 {
 	const __be32 *src = pkt->key.saddr, *dst = pkt->key.daddr;
 	__u8 first = src[3] & 0xff;
 
+	if (src[3] == dst[3] && src[2] == dst[2] && src[1] == dst[1] &&
+	    src[0] == dst[0])
+		return true;
 	if (pkt->is_v4)
 		return first == 0 || first == 127 || first >= 224;
 	if ((src[0] & 0xff) == 0xff)
@@ -306,15 +328,6 @@ static __always_inline bool is_bad_source(const struct packet *pkt)
 	     (src[2] == 0 && (src[3] == 0 || src[3] == bpf_htonl(1)))))
 		return true;
 	return addr_is_v4(dst);
-}
-
-/* `len` bytes of transport header that the IP packet really has. */
-static __always_inline void *l4_at(context_t *ctx, struct packet *pkt,
-				   __u32 len)
-{
-	if (pkt->l4 - pkt->l3 + len > pkt->len)
-		return NULL;
-	return ctx_pull(ctx, pkt->l4, len);
 }
 
 static __always_inline int truncated(const struct packet *pkt)
@@ -380,10 +393,20 @@ static __always_inline __u8 icmp6_kind(__u8 type)
 		       ICMP_NONE;
 }
 
-/* Router and neighbour discovery, and multicast listener reports. */
-static __always_inline bool is_neighbour_discovery(__u8 type)
+/*
+ * Router and neighbour discovery (RFC 4861: hop limit 255) and multicast
+ * listener reports (RFC 2710, 3810: hop limit 1). With another hop limit they
+ * may have been forwarded, or may be: then they are under policy like the rest.
+ */
+static __always_inline bool is_neighbour_discovery(const struct packet *pkt)
 {
-	return (type >= 130 && type <= 137) || type == 143;
+	__u8 type = pkt->icmp_type;
+
+	if (pkt->is_v4 || pkt->key.proto != IPPROTO_ICMPV6)
+		return false;
+	if ((type >= 130 && type <= 132) || type == 143)
+		return pkt->ttl == 1;
+	return type >= 133 && type <= 137 && pkt->ttl == 255;
 }
 
 static __always_inline int parse_icmp(context_t *ctx, struct packet *pkt)
@@ -393,8 +416,7 @@ static __always_inline int parse_icmp(context_t *ctx, struct packet *pkt)
 	if (!icmp)
 		return truncated(pkt);
 	pkt->icmp_type = icmp->type;
-	if (pkt->key.proto == IPPROTO_ICMPV6 &&
-	    is_neighbour_discovery(icmp->type))
+	if (is_neighbour_discovery(pkt))
 		return REASON_NEIGHBOUR_DISCOVERY;
 	pkt->icmp_kind = pkt->key.proto == IPPROTO_ICMP ?
 				 icmp4_kind(icmp->type) :

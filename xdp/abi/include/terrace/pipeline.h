@@ -123,9 +123,14 @@ static __always_inline int answer_size(context_t *ctx, struct packet *pkt,
 {
 	__u32 mtu = pkt->out_ifindex;
 
-	if (reason != REASON_TOO_BIG || dry_run)
+	if (reason != REASON_TOO_BIG)
 		return reason;
 	pkt->out_ifindex = 0;
+	/* An error is never answered with an error (RFC 1122, 4443). */
+	if (pkt->icmp_kind == ICMP_IS_ERROR)
+		return REASON_TO_FRAGMENT;
+	if (dry_run)
+		return reason;
 	return answer_too_big(ctx, pkt, mtu) ? REASON_HELPER_FAILED :
 					       REASON_TOO_BIG;
 }

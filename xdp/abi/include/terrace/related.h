@@ -8,6 +8,7 @@
 #ifndef TERRACE_RELATED_H
 #define TERRACE_RELATED_H
 
+#include "encap.h"
 #include "track.h"
 
 /* Where the quoted packet's headers are, and what they say. */
@@ -18,10 +19,12 @@ struct quoted {
 	__u8 keep_source; /* a router's own address stays in the outer header */
 };
 
-static __always_inline int
-quoted_ports(context_t *ctx, const struct quoted *quoted, struct flow_key *key)
+static __always_inline int quoted_ports(context_t *ctx,
+					const struct packet *pkt,
+					const struct quoted *quoted,
+					struct flow_key *key)
 {
-	struct udphdr *ports = ctx_pull(ctx, quoted->l4, 8);
+	struct udphdr *ports = ip_pull(ctx, pkt, quoted->l4, 8);
 	struct icmphdr *icmp = (void *)ports;
 
 	if (!ports)
@@ -53,7 +56,7 @@ static __always_inline int parse_quoted(context_t *ctx,
 {
 	quoted->l3 = pkt->l4 + sizeof(struct icmphdr);
 	if (pkt->is_v4) {
-		struct iphdr *ip = ctx_pull(ctx, quoted->l3, sizeof(*ip));
+		struct iphdr *ip = ip_pull(ctx, pkt, quoted->l3, sizeof(*ip));
 
 		if (!ip || ip->version != 4 || ip->ihl < 5 ||
 		    (ip->frag_off & bpf_htons(IP_FRAGMENT_OFFSET)))
@@ -63,7 +66,8 @@ static __always_inline int parse_quoted(context_t *ctx,
 		addr_from_v4(key->saddr, ip->saddr);
 		addr_from_v4(key->daddr, ip->daddr);
 	} else {
-		struct ipv6hdr *ip6 = ctx_pull(ctx, quoted->l3, sizeof(*ip6));
+		struct ipv6hdr *ip6 =
+			ip_pull(ctx, pkt, quoted->l3, sizeof(*ip6));
 
 		if (!ip6 || ip6->version != 6)
 			return -1;
@@ -73,7 +77,7 @@ static __always_inline int parse_quoted(context_t *ctx,
 		__builtin_memcpy(key->daddr, &ip6->daddr, 16);
 	}
 	key->proto = quoted->proto;
-	return quoted_ports(ctx, quoted, key);
+	return quoted_ports(ctx, pkt, quoted, key);
 }
 
 /* The flow in whose direction the error travels. */
@@ -138,12 +142,13 @@ static __always_inline int rewrite_quoted_ip(context_t *ctx,
 
 /* The quoted transport checksum, where the quote reaches that far. */
 static __always_inline void rewrite_quoted_check(context_t *ctx,
+						 const struct packet *pkt,
 						 const struct quoted *quoted,
 						 __u64 change, __u64 *sum)
 {
 	bool is_udp = quoted->proto == IPPROTO_UDP;
-	__u16 *check =
-		ctx_at(ctx, quoted->l4 + (is_udp ? 6 : 16), sizeof(*check));
+	__u16 *check = ip_pull(ctx, pkt, quoted->l4 + (is_udp ? 6 : 16),
+			       sizeof(*check));
 	__u16 old, new;
 
 	if (!check || (is_udp && *check == 0))
@@ -176,16 +181,16 @@ static __always_inline int rewrite_quoted(context_t *ctx,
 	header->source = to->dport;
 	header->dest = to->sport;
 	*sum += ports;
-	rewrite_quoted_check(ctx, quoted, csum_fold(change) + ports, sum);
+	rewrite_quoted_check(ctx, pkt, quoted, csum_fold(change) + ports, sum);
 	return 0;
 }
 
-/* The flow's translation, if the slot did not change while it was read. */
-static __always_inline int copy_tuple(struct flow *flow, struct tuple *to)
+/* The flow's translation; not 0 when the slot has changed since the lookup. */
+static __always_inline int copy_tuple(const struct flow_ref *ref,
+				      struct tuple *to)
 {
-	__u32 seq = *(volatile __u32 *)&flow->seq;
+	struct flow *flow = ref->flow;
 
-	memory_fence(&flow->seq);
 	for (int w = 0; w < 4; w++) {
 		to->saddr[w] = flow->new_saddr[w];
 		to->daddr[w] = flow->new_daddr[w];
@@ -193,7 +198,7 @@ static __always_inline int copy_tuple(struct flow *flow, struct tuple *to)
 	to->sport = flow->new_sport;
 	to->dport = flow->new_dport;
 	memory_fence(&flow->seq);
-	return (seq & 1) || *(volatile __u32 *)&flow->seq != seq;
+	return *(volatile __u32 *)&flow->seq != ref->seq;
 }
 
 static __always_inline int send_related(context_t *ctx, struct packet *pkt,
@@ -230,22 +235,25 @@ static __noinline int serve_related(context_t *ctx, struct packet *pkt,
 {
 	struct quoted quoted = {};
 	struct flow_ref ref = {};
-	struct tuple to = {};
+	struct tuple *to = &pkt->back;
 
 	if (!find_quoted(ctx, pkt, view->cfg->hash_seed, &quoted, &ref) ||
 	    !ref.flow)
 		return 0;
 	if (IS_XDP && (ref.flow->flags & FLOW_LOCAL))
 		return REASON_TO_TC;
-	if (copy_tuple(ref.flow, &to))
+	if (copy_tuple(&ref, to))
 		return 0;
+	/* What is quoted is the backend's own packet: it gets it as it is. */
+	if ((ref.flow->flags & FLOW_DSR) && ref.flow->kind == FLOW_ORIG)
+		return encapsulate(ctx, pkt, view, to);
 	/*
 	 * Translated flows hide the router, as netfilter does: the error may go
 	 * back through that same router, which drops its own source address.
 	 */
 	if (ref.flow->flags & FLOW_NAT)
 		quoted.keep_source = 0;
-	return send_related(ctx, pkt, view, &quoted, &to,
+	return send_related(ctx, pkt, view, &quoted, to,
 			    ref.flow->flags & FLOW_LOCAL);
 }
 

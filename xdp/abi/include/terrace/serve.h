@@ -89,7 +89,7 @@ static __noinline int serve_flow(context_t *ctx, struct packet *pkt,
 	}
 	reply = flow->kind == FLOW_REPLY;
 	backend = flow->backend;
-	if (copy_tuple(flow, &to))
+	if (copy_tuple(ref, &to))
 		return 0;
 	trace_flow(ref);
 	if (flags & (FLOW_FAIL_OPEN | FLOW_FAIL_CLOSED)) {
@@ -103,10 +103,13 @@ static __noinline int serve_flow(context_t *ctx, struct packet *pkt,
 		if (reason)
 			return reason;
 	}
-	reason = flags & FLOW_DSR ? encapsulate(ctx, pkt, view, &to) :
-				    forward(ctx, pkt, view, &to, flags);
+	/* The direct answer to a workload of this host needs no wrapping. */
+	reason = (flags & FLOW_DSR) && !reply ?
+			 encapsulate(ctx, pkt, view, &to) :
+			 forward(ctx, pkt, view, &to, flags);
 	if (!dry_run &&
-	    (reason >= REASON_TO_WORKLOAD || reason == REASON_HOST_ALLOWED)) {
+	    (reason >= REASON_TO_WORKLOAD || reason == REASON_HOST_ALLOWED ||
+	     reason == REASON_TO_FRAGMENT)) {
 		follow(ref, pkt, view);
 		count_backend(backend, reply, pkt);
 	}

@@ -152,6 +152,7 @@ static __noinline int track(struct packet *pkt, const struct view *view,
 		  FLOW_ORIG);
 	fill_slot(reply.flow, open, pkt, view, back, orig->slot, FLOW_REPLY);
 	slot_unlock(reply.flow);
+	orig->seq = orig->flow->seq + 1;
 	slot_unlock(orig->flow);
 	if (open->backend)
 		count_connection(open->backend);
@@ -191,6 +192,7 @@ __noinline int flow_drop(__u32 slot)
 	return 0;
 }
 
+/* With direct server return the answer does not come by here. */
 static __always_inline void track_tcp(const struct flow_ref *ref, __u8 flags,
 				      __u32 now)
 {
@@ -208,8 +210,8 @@ static __always_inline void track_tcp(const struct flow_ref *ref, __u8 flags,
 		next = FLOW_CLOSED;
 	else if (add & (FLOW_FIN_ORIG | FLOW_FIN_REPLY))
 		next = FLOW_CLOSING;
-	else if (state == FLOW_NEW && orig && (add & FLOW_ANSWERED) &&
-		 (flags & TCP_ACK))
+	else if (state == FLOW_NEW && orig && (flags & TCP_ACK) &&
+		 (add & (FLOW_ANSWERED | FLOW_DSR)))
 		next = FLOW_ESTABLISHED;
 	if (state == FLOW_CLOSED)
 		next = FLOW_CLOSED;
@@ -217,16 +219,19 @@ static __always_inline void track_tcp(const struct flow_ref *ref, __u8 flags,
 		flow_set(ref->slot, next, add & ~FLOW_SPILLED, now);
 }
 
+/* Jiffies that a direction may be younger than the other: 2^8. */
+#define REFRESH_SHIFT 8
+
 /*
  * Per packet of a tracked flow: state, time stamps (the other direction's
- * once a second, so that one-way traffic keeps both alive), counters.
+ * now and then, so that one-way traffic keeps both alive), counters.
  */
 static __always_inline void follow(const struct flow_ref *ref,
 				   const struct packet *pkt,
 				   const struct view *view)
 {
 	struct flow *flow = ref->flow;
-	__u32 state = flow->state, idle = view->now - flow->last_seen;
+	__u32 state = flow->state, passed = view->now ^ flow->last_seen;
 
 	if (pkt->key.proto == IPPROTO_TCP) {
 		if (state != FLOW_ESTABLISHED ||
@@ -235,8 +240,8 @@ static __always_inline void follow(const struct flow_ref *ref,
 	} else if (state == FLOW_UDP && flow->kind == FLOW_REPLY) {
 		flow_set(ref->slot, FLOW_UDP_STREAM, FLOW_ANSWERED, view->now);
 	}
-	if (idle) {
-		if (idle >= view->cfg->hz)
+	if (passed) {
+		if (passed >> REFRESH_SHIFT)
 			flow_set(ref->slot, flow->state, 0, view->now);
 		flow->last_seen = view->now;
 	}

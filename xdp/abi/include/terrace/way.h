@@ -27,6 +27,7 @@ enum way_kind {
 	WAY_PEER,      /* into a local workload's namespace */
 	WAY_WORKLOAD,  /* out of a local workload's interface */
 	WAY_STACK,     /* to this host's stack */
+	WAY_FRAGMENTS, /* to this host's stack, which cuts it up */
 	WAY_NEIGHBOUR, /* the kernel resolves the next hop */
 	WAY_OUT,       /* out of an interface, next hop known */
 };
@@ -169,7 +170,8 @@ static __always_inline int way_out(context_t *ctx, const struct packet *pkt,
 		return REASON_TOO_BIG;
 	if (IS_XDP)
 		return REASON_TO_TC;
-	way->kind = WAY_STACK;
+	way->kind = WAY_FRAGMENTS;
+	way->hops = 0; /* the stack takes its own */
 	return 0;
 }
 
@@ -225,10 +227,11 @@ static __always_inline int take_way(context_t *ctx, struct packet *pkt,
 				    const struct way *way)
 {
 	pkt->out_ifindex = way->ifindex;
-	if (way->kind == WAY_STACK) {
+	if (way->kind == WAY_STACK || way->kind == WAY_FRAGMENTS) {
 		ctx_mark(ctx);
 		pkt->action = ACTION_PASS;
-		return REASON_TO_HOST;
+		return way->kind == WAY_STACK ? REASON_TO_HOST :
+						REASON_TO_FRAGMENT;
 	}
 	if (way->kind == WAY_NEIGHBOUR) {
 		ctx_mark(ctx);

@@ -200,7 +200,8 @@ fn discovery(f: Family) -> Vec<Row> {
 }
 
 fn deny_list(f: Family) -> Vec<Row> {
-    let rows: [(&str, &str, fn(&mut terrace_model::World)); 5] = [
+    type Listed = (&'static str, &'static str, fn(&mut terrace_model::World));
+    let rows: [Listed; 5] = [
         ("one address", "203.0.113.66:9", |world| {
             world.deny = Family::ALL.map(|f| net(f, "203.0.113.66/32")).to_vec();
         }),

@@ -64,6 +64,12 @@ impl Walk {
     }
 }
 
+/// A member's first slot and the step to its next ones.
+pub fn order(member: &Member, size: u32) -> (u32, u32) {
+    let walk = Walk::new(member.seed, size);
+    (walk.offset, walk.skip)
+}
+
 /// SplitMix64's finalizer: a fixed, well mixed hash.
 pub(crate) fn mix(seed: u64) -> u64 {
     let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -1,9 +1,13 @@
 //! Tests of the compiler through its public face.
 
+#[path = "mesh/cells.rs"]
+mod cells;
 #[path = "mesh/kernel.rs"]
 mod kernel;
 #[path = "mesh/policy.rs"]
 mod policy;
+#[path = "mesh/rings.rs"]
+mod rings;
 #[path = "mesh/services.rs"]
 mod services;
 #[path = "mesh/support.rs"]

@@ -99,11 +99,15 @@ impl Changes<'_> {
         if stages.leaves_something() {
             stages.push(Op::Grace);
         }
+        for table in [Table::ServiceCells, Table::AddressCells, Table::DenyCells] {
+            stages.cells_late(table);
+        }
         for table in [Table::Services, Table::Backends, Table::Endpoints] {
             stages.records_cleared(table);
         }
         stages.rings_dropped();
         stages.policy_cleared(true);
+        stages.cells_late(Table::PolicyCells);
         if stages.clears_late() {
             stages.push(Op::Grace);
         }

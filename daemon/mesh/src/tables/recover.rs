@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use terrace_abi::{Limits, Table};
 
-use super::{Cells, Image, Prefixes, Tables};
+use super::{Cells, Image, Op, Prefixes, Tables};
 use crate::directory::Directory;
 use crate::maglev::Ring;
 
@@ -56,6 +56,59 @@ impl Tables {
             policy_rev: recovered.policy_rev,
             directory: Directory::default(),
             limits,
+        }
+    }
+
+    /// Carries out one step, as the kernel's maps do. Lookups see it; to
+    /// compile on the result, take it through [`Tables::recover`].
+    pub fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Write { table, entries } => {
+                for (index, bytes) in entries {
+                    self.image_mut(*table).set(*index, bytes);
+                }
+            }
+            Op::NewRing {
+                index,
+                size,
+                entries,
+            } => {
+                self.rings
+                    .insert(*index, Arc::new(Ring::from_entries(*size, entries)));
+            }
+            Op::PatchRing { index, entries } => {
+                if let Some(ring) = self.rings.get(index) {
+                    let mut patched = ring.entries();
+                    entries
+                        .iter()
+                        .for_each(|(at, entry)| patched[*at as usize] = *entry);
+                    self.rings
+                        .insert(*index, Arc::new(Ring::from_entries(ring.size(), &patched)));
+                }
+            }
+            Op::DropRing { index } => {
+                self.rings.remove(index);
+            }
+            Op::Grace => {}
+            Op::SetPolicyRev(rev) => self.policy_rev = *rev,
+        }
+    }
+
+    /// What a daemon would read back from maps that hold these tables.
+    pub fn read_back(&self) -> Recovered {
+        let ring = |ring: &Arc<Ring>| (ring.size(), ring.entries());
+        Recovered {
+            limits: self.limits,
+            images: Table::ALL
+                .iter()
+                .map(|table| (*table, self.image(*table).bytes().to_vec()))
+                .collect(),
+            rings: self
+                .rings
+                .iter()
+                .map(|(index, held)| (*index, ring(held)))
+                .collect(),
+            policy_rev: self.policy_rev,
         }
     }
 }

@@ -21,6 +21,8 @@ enum Turn {
     Remove,
     /// Cells of classes, after their row.
     Last,
+    /// Cells in a place that another key had: after a grace period.
+    Late,
 }
 
 pub struct Stages<'c, 'o> {
@@ -113,6 +115,11 @@ impl<'c, 'o> Stages<'c, 'o> {
         self.cells(table, Turn::Last);
     }
 
+    /// Cells that wait for the grace period.
+    pub fn cells_late(&mut self, table: Table) {
+        self.cells(table, Turn::Late);
+    }
+
     /// Longer prefixes come before the bit that leads to them, and go after it.
     pub fn prefixes(&mut self, cells: Table, roots: Table) {
         self.cells_set(cells);
@@ -171,7 +178,7 @@ impl<'c, 'o> Stages<'c, 'o> {
             let old: cell_bucket = Plain::from_bytes(old).expect("a bucket");
             let new: cell_bucket = self.new.image(table).read(*index);
             let mut cells = old.cells.iter().zip(&new.cells);
-            cells.any(|(old, new)| old.value != 0 && new.value == 0)
+            cells.any(|(old, new)| old.value != 0 && (new.value == 0 || old.key != new.key))
         })
     }
 
@@ -211,6 +218,7 @@ fn before(turn: Turn) -> Option<Turn> {
         Turn::AddRow => Some(Turn::Add),
         Turn::Remove => Some(Turn::AddRow),
         Turn::Last => Some(Turn::Remove),
+        Turn::Late => Some(Turn::Last),
     }
 }
 
@@ -218,7 +226,10 @@ fn before(turn: Turn) -> Option<Turn> {
 fn between(table: Table, old: &cell_bucket, new: &cell_bucket, turn: Option<Turn>) -> cell_bucket {
     let mut bucket = *new;
     for (slot, (old, new)) in old.cells.iter().zip(&new.cells).enumerate() {
-        if Some(turn_of(table, old, new)) > turn {
+        let own = turn_of(table, old, new);
+        if own == Turn::Late && (Some(Turn::Remove)..Some(Turn::Late)).contains(&turn) {
+            bucket.cells[slot] = cell::default();
+        } else if Some(own) > turn {
             bucket.cells[slot] = *old;
         }
     }
@@ -226,7 +237,7 @@ fn between(table: Table, old: &cell_bucket, new: &cell_bucket, turn: Option<Turn
         None => old.overflow,
         // A lookup goes on past a bucket while any state needs it to.
         Some(Turn::Add | Turn::AddRow) => old.overflow.max(new.overflow),
-        Some(Turn::Remove | Turn::Last) => new.overflow,
+        Some(Turn::Remove | Turn::Last | Turn::Late) => new.overflow,
     };
     bucket
 }
@@ -240,6 +251,7 @@ fn turn_of(table: Table, old: &cell, new: &cell) -> Turn {
         (0, _) => Turn::Add,
         (_, 0) if policy && !is_row(old) => Turn::Last,
         (_, 0) => Turn::Remove,
+        _ if old.key != new.key => Turn::Late,
         _ => Turn::AddRow,
     }
 }

@@ -38,8 +38,17 @@ role = "workload"
 
 /// A Service with TCP on port 80 and UDP on 81, in both families.
 pub fn service(name: &str, vips: [&str; 2], annotations: &str, spec: &str) -> String {
-    let udp = SERVICE + 1;
-    let [v4, v6] = vips;
+    service_at(name, vips, [SERVICE, SERVICE + 1], annotations, spec)
+}
+
+/// The same on other ports: TCP's and UDP's.
+pub fn service_at(
+    name: &str,
+    [v4, v6]: [&str; 2],
+    [tcp, udp]: [u16; 2],
+    annotations: &str,
+    spec: &str,
+) -> String {
     format!(
         r#"
 apiVersion: v1
@@ -54,7 +63,7 @@ spec:
   ipFamilies: [IPv4, IPv6]
   ipFamilyPolicy: RequireDualStack
   ports:
-    - {{ name: tcp, port: {SERVICE}, targetPort: {TCP}, protocol: TCP }}
+    - {{ name: tcp, port: {tcp}, targetPort: {TCP}, protocol: TCP }}
     - {{ name: udp, port: {udp}, targetPort: {UDP}, protocol: UDP }}
 {spec}
 "#

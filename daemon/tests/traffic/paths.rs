@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use terrace_testkit::{Netns, tcp, udp};
+use terrace_testkit::{DsrReceiver, Netns, tcp, udp};
 
 use crate::manifests;
 use crate::stage::{SERVICE, Shape, Stage, TCP, UDP, VIP, vips};
@@ -176,4 +176,65 @@ fn root_affinity_keeps_a_client_with_its_backend() {
             .collect();
         assert_eq!(servers.len(), 1, "{to}: {servers:?}");
     }
+}
+
+#[test]
+fn root_direct_server_return_answers_past_the_host() {
+    let stage = Stage::start("dsr", &Shape::default());
+    let remote = stage.net.backend("remote");
+    let vips = ["10.96.0.30", "fd00:96::30"];
+    let addresses = vips.map(|vip| vip.parse().expect("an address"));
+    let receiver = DsrReceiver::start(remote, &addresses).expect("a receiver");
+    let ports = [TCP, UDP];
+    let dsr = "terrace.io/forwarding: dsr";
+    stage.write(
+        "dsr.yaml",
+        &manifests::service_at("dsr", vips, ports, dsr, ""),
+    );
+    stage.change("dsr-slices.yaml", &manifests::slices("dsr", &[remote]));
+    for address in addresses {
+        let to = SocketAddr::new(address, TCP);
+        // A program on raw sockets takes the tunnel apart: it is no fast one.
+        transfer(&stage, &stage.net.client("client").ns, to, 200_000);
+    }
+    assert!(receiver.packets() > 200, "{}", stage.report());
+    assert!(stage.count("encapsulated") > 200, "{}", stage.report());
+    assert!(stage.count("too_big") > 0, "the tunnel's MTU is learnt");
+}
+
+#[test]
+fn root_a_node_port_is_served_on_the_hosts_address() {
+    let stage = Stage::start("nodeport", &Shape::default());
+    let yaml = manifests::service("echo", VIP, "", "  type: NodePort")
+        .replace("targetPort: 9000,", "targetPort: 9000, nodePort: 30080,")
+        .replace("targetPort: 9001,", "targetPort: 9001, nodePort: 30081,");
+    stage.change("echo.yaml", &yaml);
+    let uplink = &stage.net.uplinks[0];
+    for address in [uplink.v4.into(), uplink.v6.into()] {
+        let client = &stage.net.client("client").ns;
+        reach_all(&stage, client, SocketAddr::new(address, 30080));
+        exchange_datagrams(&stage, client, SocketAddr::new(address, 30081));
+    }
+}
+
+#[test]
+fn root_flows_say_which_tier_served_them() {
+    let stage = Stage::start("tiers", &Shape::default());
+    let client = &stage.net.client("client").ns;
+    for to in vips(SERVICE) {
+        reach_all(&stage, client, to);
+    }
+    let flows = stage.json(&["flows"]);
+    let rows = flows["flows"].as_array().expect("flows");
+    let remote = stage.net.backend("remote").addresses();
+    for row in rows.iter().filter(|row| row["direction"] == "orig") {
+        let backend: SocketAddr = row["backend"]
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .expect("a backend");
+        let far = remote.contains(&backend.ip());
+        let expected = if far { "xdp-native" } else { "tc" };
+        assert_eq!(row["tier"], expected, "{row}");
+    }
+    assert!(rows.len() >= 2 * stage.n_servers(), "{flows}");
 }

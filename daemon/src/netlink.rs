@@ -8,5 +8,5 @@ mod messages;
 mod model;
 mod socket;
 
-pub use model::{Change, Effects, Link, Neighbour, Network};
+pub use model::{Change, Effects, Link, Mac, Network};
 pub use socket::{Changes, Netlink, NextHop};

@@ -9,7 +9,7 @@ use netlink_packet_route::neighbour::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::{Change, Link, Neighbour};
+use super::{Change, Link, Mac};
 
 /// None for what says nothing about this host's network.
 pub(super) fn change(message: RouteNetlinkMessage) -> Option<Change> {
@@ -31,10 +31,10 @@ pub(super) fn change(message: RouteNetlinkMessage) -> Option<Change> {
             address(&message).map(|(ifindex, address, _)| Change::AddressGone { ifindex, address })
         }
         RouteNetlinkMessage::NewNeighbour(message) => {
-            neighbour(&message).map(|(ifindex, address, neighbour)| Change::Neighbour {
+            neighbour(&message).map(|(ifindex, address, mac)| Change::Neighbour {
                 ifindex,
                 address,
-                neighbour,
+                mac,
             })
         }
         RouteNetlinkMessage::DelNeighbour(message) => neighbour(&message)
@@ -111,7 +111,7 @@ fn address(message: &AddressMessage) -> Option<(u32, IpAddr, u8)> {
     Some((message.header.index, address, message.header.prefix_len))
 }
 
-fn neighbour(message: &NeighbourMessage) -> Option<(u32, IpAddr, Neighbour)> {
+fn neighbour(message: &NeighbourMessage) -> Option<(u32, IpAddr, Option<Mac>)> {
     let mut address = None;
     let mut mac = None;
     for attribute in &message.attributes {
@@ -131,12 +131,5 @@ fn neighbour(message: &NeighbourMessage) -> Option<(u32, IpAddr, Neighbour)> {
         state,
         NeighbourState::Incomplete | NeighbourState::Failed | NeighbourState::None
     );
-    let neighbour = Neighbour {
-        mac: mac.filter(|_| usable),
-        fresh: matches!(
-            state,
-            NeighbourState::Reachable | NeighbourState::Permanent | NeighbourState::Noarp
-        ),
-    };
-    Some((message.header.ifindex, address?, neighbour))
+    Some((message.header.ifindex, address?, mac.filter(|_| usable)))
 }

@@ -23,21 +23,14 @@ pub struct Link {
     pub controller: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Neighbour {
-    /// None while it is not resolved.
-    pub mac: Option<Mac>,
-    /// Confirmed, or configured: needs no probe.
-    pub fresh: bool,
-}
-
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
     /// By ifindex.
     pub links: BTreeMap<u32, Link>,
     /// (ifindex, address) -> prefix length.
     pub addresses: BTreeMap<(u32, IpAddr), u8>,
-    pub neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
+    /// None while the neighbour is not resolved.
+    pub neighbours: BTreeMap<(u32, IpAddr), Option<Mac>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +49,7 @@ pub enum Change {
     Neighbour {
         ifindex: u32,
         address: IpAddr,
-        neighbour: Neighbour,
+        mac: Option<Mac>,
     },
     NeighbourGone {
         ifindex: u32,
@@ -124,15 +117,14 @@ impl Network {
             Change::Neighbour {
                 ifindex,
                 address,
-                neighbour,
+                mac,
             } => {
-                let mac = neighbour.mac;
-                let before = self.neighbours.insert((ifindex, address), neighbour);
-                mac_effects(before.and_then(|n| n.mac), mac)
+                let before = self.neighbours.insert((ifindex, address), mac);
+                mac_effects(before.flatten(), mac)
             }
             Change::NeighbourGone { ifindex, address } => {
                 let before = self.neighbours.remove(&(ifindex, address));
-                mac_effects(before.and_then(|n| n.mac), None)
+                mac_effects(before.flatten(), None)
             }
             Change::Route => Effects {
                 next_hops: true,
@@ -162,7 +154,7 @@ impl Network {
         self.neighbours
             .range((ifindex, IpAddr::from([0; 4]))..)
             .take_while(move |((of, _), _)| *of == ifindex)
-            .filter_map(|((_, address), neighbour)| Some((*address, neighbour.mac?)))
+            .filter_map(|((_, address), mac)| Some((*address, (*mac)?)))
     }
 
     fn link(&mut self, link: Link) -> Effects {
@@ -198,8 +190,7 @@ fn address_effects(changed: bool) -> Effects {
     }
 }
 
-/// An unresolved neighbour that stays so means nothing; a state that changes
-/// under the same MAC address neither.
+/// An unresolved neighbour that stays so means nothing.
 fn mac_effects(before: Option<Mac>, after: Option<Mac>) -> Effects {
     let changed = before != after;
     Effects {
@@ -219,7 +210,7 @@ mod tests {
         let mut network = Network::default();
         network.apply(Change::Link(link(2, true)));
         network.apply(address(2, 24));
-        network.apply(neighbour(Some(1), true));
+        network.apply(neighbour(Some(1)));
         network
     }
 
@@ -240,14 +231,11 @@ mod tests {
         }
     }
 
-    fn neighbour(mac: Option<u8>, fresh: bool) -> Change {
+    fn neighbour(mac: Option<u8>) -> Change {
         Change::Neighbour {
             ifindex: 2,
             address: A,
-            neighbour: Neighbour {
-                mac: mac.map(|last| [2, 0, 0, 0, 0, last]),
-                fresh,
-            },
+            mac: mac.map(|last| [2, 0, 0, 0, 0, last]),
         }
     }
 
@@ -285,10 +273,9 @@ mod tests {
             ("same address", address(2, 24), none),
             ("longer prefix", address(2, 25), addresses),
             ("unknown address gone", unknown, none),
-            ("neighbour confirmed", neighbour(Some(1), true), none),
-            ("neighbour stale", neighbour(Some(1), false), none),
-            ("neighbour moved", neighbour(Some(9), true), macs),
-            ("neighbour lost", neighbour(None, false), macs),
+            ("neighbour confirmed", neighbour(Some(1)), none),
+            ("neighbour moved", neighbour(Some(9)), macs),
+            ("neighbour lost", neighbour(None), macs),
             ("neighbour gone", gone, macs),
         ];
         for (name, change, expected) in rows {

@@ -19,7 +19,7 @@ use super::events::Kind;
 use super::host::{destinations, set_kernel_config, tend_sysctls};
 use super::interfaces::{Host, Interfaces};
 use super::neighbours::Destinations;
-use super::report::report;
+use super::report::{recount, report};
 use super::shared::{Command, Shared};
 use super::watch::FolderWatch;
 use super::{facts, health_targets};
@@ -183,7 +183,10 @@ impl Daemon {
         let facts = self.facts(self.changer.deny());
         match self.changer.facts_changed(&shared, facts) {
             Ok(done) if done == Done::default() => {}
-            Ok(_) => self.follow_up_soon(),
+            Ok(_) => {
+                recount(&shared);
+                self.follow_up_soon();
+            }
             Err(faults) => shared
                 .events
                 .tell(Kind::ManifestsRefused, faults.join("\n")),

@@ -30,6 +30,8 @@ pub enum Kind {
     InterfaceArmed,
     InterfaceGone,
     InterfaceFailed,
+    /// A rule of the configuration matches no interface yet.
+    InterfaceMissing,
     NoNeighbour,
     FlowsFull,
     SnatPortsFull,
@@ -42,7 +44,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::TierFallback,
         Kind::TakenOver,
         Kind::ManifestsRefused,
@@ -50,6 +52,7 @@ impl Kind {
         Kind::InterfaceArmed,
         Kind::InterfaceGone,
         Kind::InterfaceFailed,
+        Kind::InterfaceMissing,
         Kind::NoNeighbour,
         Kind::FlowsFull,
         Kind::SnatPortsFull,
@@ -68,6 +71,7 @@ impl Kind {
             Kind::InterfaceArmed => "interface-armed",
             Kind::InterfaceGone => "interface-gone",
             Kind::InterfaceFailed => "interface-failed",
+            Kind::InterfaceMissing => "interface-missing",
             Kind::NoNeighbour => "no-neighbour",
             Kind::FlowsFull => "flows-full",
             Kind::SnatPortsFull => "snat-ports-full",

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::events::Kind;
 use super::shared::Shared;
@@ -21,6 +21,9 @@ use crate::netlink::{Netlink, NextHop};
 const ROUND: Duration = Duration::from_secs(10);
 /// Routes are asked again in this time even if nobody told of a change.
 const ROUTES_EVERY: u32 = 6;
+/// A router changes its routes all the time; backends are asked for at most once
+/// in so much time.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Requests under way at one time.
 const PARALLEL: usize = 64;
 
@@ -46,25 +49,28 @@ pub async fn keep(
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut hops = BTreeSet::new();
     let mut n = 0u32;
+    let mut ask_at = Some(Instant::now());
     loop {
         tokio::select! {
             hop = urgent.recv() => match hop {
                 Some(hop) => resolve(&shared, &netlink, [hop]).await,
                 None => return,
             },
-            changed = destinations.changed() => {
-                if changed.is_err() {
-                    return;
-                }
+            changed = destinations.changed() => match changed {
+                Ok(()) => { ask_at.get_or_insert_with(|| Instant::now() + PAUSE); }
+                Err(_) => return,
+            },
+            () = sleep_until(ask_at.unwrap_or_else(Instant::now)), if ask_at.is_some() => {
+                ask_at = None;
                 hops = next_hops(&shared, &netlink, &destinations).await;
-                resolve(&shared, &netlink, stale(&shared, &hops)).await;
+                resolve(&shared, &netlink, hops.iter().copied()).await;
             }
             _ = rounds.tick() => {
                 n += 1;
                 if n.is_multiple_of(ROUTES_EVERY) {
-                    hops = next_hops(&shared, &netlink, &destinations).await;
+                    ask_at.get_or_insert_with(Instant::now);
                 }
-                resolve(&shared, &netlink, stale(&shared, &hops)).await;
+                resolve(&shared, &netlink, hops.iter().copied()).await;
             }
         }
     }
@@ -93,16 +99,7 @@ async fn next_hops(
     hops
 }
 
-/// Those that the kernel has not confirmed lately.
-fn stale(shared: &Shared, hops: &BTreeSet<NextHop>) -> Vec<NextHop> {
-    let view = shared.view();
-    let is_fresh = |hop: &NextHop| {
-        let neighbour = view.network.neighbours.get(&(hop.ifindex, hop.address));
-        neighbour.is_some_and(|neighbour| neighbour.fresh)
-    };
-    hops.iter().filter(|hop| !is_fresh(hop)).copied().collect()
-}
-
+/// For one that is confirmed this costs the kernel a timestamp and no packet.
 async fn resolve(shared: &Shared, netlink: &Netlink, hops: impl IntoIterator<Item = NextHop>) {
     let mut answers = stream::iter(hops)
         .map(|hop| netlink.resolve(hop))

@@ -27,19 +27,35 @@ pub fn report(shared: &Shared, files: usize, denied: usize, result: &Result<Done
         }
     }
     shared.change_view(|view| {
-        let manifests = &mut view.manifests;
-        manifests.refused = result.as_ref().err().cloned().unwrap_or_default();
-        if result.is_ok() {
-            let revision = manifests.revision + 1;
-            *manifests = api::Manifests {
+        let before = &view.manifests;
+        let refused = result.as_ref().err().cloned().unwrap_or_default();
+        let changed = result.as_ref().is_ok_and(|done| done.changes > 0);
+        view.manifests = match result {
+            Ok(_) => api::Manifests {
                 folder: shared.config.manifests.display().to_string(),
                 files,
-                revision,
-                applied_unix_ms: unix_ms(),
                 denied_prefixes: denied,
+                revision: before.revision + u64::from(changed || before.revision == 0),
+                applied_unix_ms: match changed {
+                    true => unix_ms(),
+                    false => before.applied_unix_ms,
+                },
                 ..counts
-            };
-        }
+            },
+            Err(_) => api::Manifests {
+                refused,
+                ..before.clone()
+            },
+        };
+    });
+}
+
+/// After a change of the host: how many backends are ready may be another.
+pub fn recount(shared: &Shared) {
+    let counts = counts(shared.mesh().directory());
+    shared.change_view(|view| {
+        view.manifests.ready_backends = counts.ready_backends;
+        view.manifests.identities = counts.identities;
     });
 }
 

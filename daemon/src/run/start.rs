@@ -224,6 +224,14 @@ fn tell(shared: &Shared, changer: &Changer, done: &Result<Done, Faults>) {
         let what = shared.config.pin_root.display().to_string();
         shared.events.tell(Kind::TakenOver, what);
     }
+    let view = shared.view();
+    for rule in &shared.config.interfaces {
+        let mut links = view.network.links.values();
+        if !links.any(|link| rule.matcher.is_match(&link.name)) {
+            let what = format!("no interface matches {:?} yet", rule.pattern);
+            shared.events.tell(Kind::InterfaceMissing, what);
+        }
+    }
     report(shared, changer.files(), changer.deny().len(), done);
 }
 

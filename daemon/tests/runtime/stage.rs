@@ -26,7 +26,15 @@ pub struct Stage {
 impl Stage {
     /// Everything but the daemon. `more` is appended to terrace.toml.
     pub fn new(label: &str, more: &str) -> Self {
-        let builder = Topology::new(label).client("client").workload("web");
+        Self::with_mtu(label, more, 1500)
+    }
+
+    /// The same on links of this MTU.
+    pub fn with_mtu(label: &str, more: &str, mtu: u32) -> Self {
+        let builder = Topology::new(label)
+            .mtu(mtu)
+            .client("client")
+            .workload("web");
         let net = builder.backend("remote").build().expect("topology");
         let stage = Self {
             daemon: None,

@@ -136,3 +136,34 @@ fn root_sysctls_are_only_told_when_they_are_not_to_be_managed() {
         "{events}"
     );
 }
+
+#[test]
+fn root_a_lower_tier_is_told_in_plan_event_and_metric() {
+    // A veth takes frames for native XDP up to 3506 bytes.
+    let mut stage = Stage::with_mtu("fallback", "", 9000);
+    stage.run();
+    let plan = stage.json(&["plan"]);
+    let placements = plan["placements"].as_array().unwrap();
+    let steer = placements
+        .iter()
+        .find(|placement| placement["iface"] == "up0" && placement["task"] == "steer")
+        .unwrap();
+    assert_ne!(steer["tier"], "xdp-native", "{plan}");
+    let blockers = steer["blockers"].to_string();
+    assert!(blockers.contains("MTU 9000"), "{blockers}");
+    let events = stage.status()["events"].to_string();
+    assert!(events.contains("steer of up0 runs on"), "{events}");
+    let text = scrape(&stage);
+    let metric = |part: &str| text.lines().find(|line| line.contains(part));
+    let tier = steer["tier"].as_str().unwrap();
+    let placement = format!("terrace_placement{{task=\"steer\",iface=\"up0\",tier=\"{tier}\"}} 1");
+    assert!(text.contains(&placement), "{text}");
+    let told = metric("terrace_events_total{kind=\"tier-fallback\"").unwrap();
+    assert!(!told.ends_with(" 0"), "{told}");
+    assert!(
+        stage
+            .attached()
+            .iter()
+            .all(|(_, hook, _)| hook != "xdp native")
+    );
+}

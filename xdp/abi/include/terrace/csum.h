@@ -7,6 +7,7 @@
 #ifndef TERRACE_CSUM_H
 #define TERRACE_CSUM_H
 
+#include <stdbool.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 
@@ -29,6 +30,13 @@ static __always_inline __u64 csum_change_addr(const __be32 old[4],
 {
 	return csum_change(old[0], new[0]) + csum_change(old[1], new[1]) +
 	       csum_change(old[2], new[2]) + csum_change(old[3], new[3]);
+}
+
+/* IPv4 addresses differ in their last word only. */
+static __always_inline __u64 csum_change_ip(bool is_v4, const __be32 old[4],
+					    const __be32 new[4])
+{
+	return is_v4 ? csum_change(old[3], new[3]) : csum_change_addr(old, new);
 }
 
 static __always_inline __u64 csum_change16(__u16 old, __u16 new)

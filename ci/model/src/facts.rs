@@ -86,8 +86,9 @@ impl Facts {
         matches!(self.key.proto, TCP | UDP)
     }
 
+    /// Of the packet's own family; the other's is a protocol like any.
     pub fn is_icmp(&self) -> bool {
-        matches!(self.key.proto, ICMP | ICMPV6)
+        self.key.proto == if self.is_v4 { ICMP } else { ICMPV6 }
     }
 }
 
@@ -229,7 +230,7 @@ pub(crate) fn transport(frame: &[u8], facts: &mut Facts) -> Result<(), Reason> {
             ports(facts, &header);
             Ok(())
         }
-        ICMP | ICMPV6 => icmp(frame, facts),
+        _ if facts.is_icmp() => icmp(frame, facts),
         _ => Ok(()),
     }
 }
@@ -289,9 +290,7 @@ fn icmp(frame: &[u8], facts: &mut Facts) -> Result<(), Reason> {
 fn is_neighbour_discovery(facts: &Facts) -> bool {
     let listener = matches!(facts.icmp_type, 130..=132 | 143);
     let neighbour = matches!(facts.icmp_type, 133..=137);
-    !facts.is_v4
-        && facts.key.proto == ICMPV6
-        && (listener && facts.ttl == 1 || neighbour && facts.ttl == 255)
+    !facts.is_v4 && (listener && facts.ttl == 1 || neighbour && facts.ttl == 255)
 }
 
 fn kind(proto: u8, icmp_type: u8) -> Icmp {

@@ -91,7 +91,8 @@ fn quoted(frame: &[u8], facts: &Facts) -> Option<Quoted> {
         TCP | UDP | SCTP => (words[0], words[1]),
         ICMP | ICMPV6 if matches!(head[0], 8 | 128) => (words[2], 0),
         ICMP | ICMPV6 => (0, words[2]),
-        _ => return None,
+        // A protocol without ports.
+        _ => (0, 0),
     };
     let key = Key {
         src,

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
+mod alone;
 mod fabric;
 mod image;
 mod lab;
 mod order;
 mod policy_image;
+mod random;
 mod row;
 mod rows;
 mod world;

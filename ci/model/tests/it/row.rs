@@ -45,7 +45,7 @@ pub struct Row {
 
 /// Which programs an uplink has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tiers {
+pub enum Tiers {
     XdpAndTc,
     TcAlone,
 }
@@ -273,13 +273,13 @@ impl Row {
 }
 
 /// tc alone runs the deny list itself.
-fn without_xdp(world: &mut World, tiers: Tiers) {
+pub fn without_xdp(world: &mut World, tiers: Tiers) {
     if tiers == Tiers::TcAlone {
         world.ifaces.iter_mut().for_each(|iface| iface.xdp = false);
     }
 }
 
-fn hooks(place: At, tiers: Tiers) -> (&'static str, Vec<Hook>) {
+pub fn hooks(place: At, tiers: Tiers) -> (&'static str, Vec<Hook>) {
     match (place, tiers) {
         (At::Uplink(iface), Tiers::XdpAndTc) => (iface, vec![Hook::Xdp, Hook::UplinkIngress]),
         (At::Uplink(iface), Tiers::TcAlone) => (iface, vec![Hook::UplinkIngress]),

@@ -66,7 +66,7 @@ static __noinline int judge(const struct view *view, const struct endpoint *src,
 
 static __always_inline __u32 policy_port(const struct packet *pkt, __be16 dport)
 {
-	if (pkt->key.proto != IPPROTO_ICMP && pkt->key.proto != IPPROTO_ICMPV6)
+	if (!is_icmp(pkt))
 		return bpf_ntohs(dport);
 	/* An answer, and fragments, are judged as the echo that asked. */
 	if (pkt->icmp_kind == ICMP_IS_REPLY || pkt->fragment == FRAGMENT_LATER)

@@ -184,9 +184,7 @@ static __always_inline __u32 local_flags(const struct view *view)
 /* Has state, so it gets a flow: all but single ICMP messages. */
 static __always_inline bool is_tracked(const struct packet *pkt)
 {
-	return (pkt->key.proto != IPPROTO_ICMP &&
-		pkt->key.proto != IPPROTO_ICMPV6) ||
-	       pkt->icmp_kind == ICMP_IS_ECHO;
+	return !is_icmp(pkt) || pkt->icmp_kind == ICMP_IS_ECHO;
 }
 
 static __always_inline void report_full(__u32 reason, const struct packet *pkt,
@@ -207,6 +205,12 @@ static __always_inline int start(context_t *ctx, struct packet *pkt,
 {
 	int reason;
 
+	/* The first port that would be tried. */
+	if (dry_run && (open->flags & FLOW_SNAT))
+		open->to.sport =
+			pool_port(view->cfg,
+				  flow_hash(&pkt->key, view->cfg->hash_seed),
+				  0);
 	if (dry_run || !is_tracked(pkt))
 		return open->flags & FLOW_DSR ?
 			       encapsulate(ctx, pkt, view, &open->to) :

@@ -393,6 +393,12 @@ static __always_inline __u8 icmp6_kind(__u8 type)
 		       ICMP_NONE;
 }
 
+/* ICMP of the packet's own family; the other's is a protocol like any. */
+static __always_inline bool is_icmp(const struct packet *pkt)
+{
+	return pkt->key.proto == (pkt->is_v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
+
 /*
  * Router and neighbour discovery (RFC 4861: hop limit 255) and multicast
  * listener reports (RFC 2710, 3810: hop limit 1). With another hop limit they
@@ -402,7 +408,7 @@ static __always_inline bool is_neighbour_discovery(const struct packet *pkt)
 {
 	__u8 type = pkt->icmp_type;
 
-	if (pkt->is_v4 || pkt->key.proto != IPPROTO_ICMPV6)
+	if (pkt->is_v4)
 		return false;
 	if ((type >= 130 && type <= 132) || type == 143)
 		return pkt->ttl == 1;
@@ -418,9 +424,8 @@ static __always_inline int parse_icmp(context_t *ctx, struct packet *pkt)
 	pkt->icmp_type = icmp->type;
 	if (is_neighbour_discovery(pkt))
 		return REASON_NEIGHBOUR_DISCOVERY;
-	pkt->icmp_kind = pkt->key.proto == IPPROTO_ICMP ?
-				 icmp4_kind(icmp->type) :
-				 icmp6_kind(icmp->type);
+	pkt->icmp_kind =
+		pkt->is_v4 ? icmp4_kind(icmp->type) : icmp6_kind(icmp->type);
 	if (pkt->icmp_kind == ICMP_IS_ECHO)
 		pkt->key.sport = icmp->un.echo.id;
 	if (pkt->icmp_kind == ICMP_IS_REPLY)
@@ -467,7 +472,7 @@ static __always_inline int parse_l4(context_t *ctx, struct packet *pkt)
 		return parse_sctp(ctx, pkt);
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
-		return parse_icmp(ctx, pkt);
+		return is_icmp(pkt) ? parse_icmp(ctx, pkt) : 0;
 	default:
 		return 0;
 	}

@@ -44,8 +44,8 @@ static __always_inline int quoted_ports(context_t *ctx,
 		else
 			key->dport = icmp->un.echo.id;
 		return 0;
-	default:
-		return -1;
+	default: /* a protocol without ports */
+		return 0;
 	}
 }
 

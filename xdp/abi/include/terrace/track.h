@@ -38,11 +38,8 @@ static __always_inline __u8 first_state(const struct packet *pkt)
 		return FLOW_NEW;
 	case IPPROTO_UDP:
 		return FLOW_UDP;
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
-		return FLOW_ICMP;
 	default:
-		return FLOW_OTHER;
+		return is_icmp(pkt) ? FLOW_ICMP : FLOW_OTHER;
 	}
 }
 

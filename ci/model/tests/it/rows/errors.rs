@@ -182,6 +182,14 @@ fn of_workloads(f: Family) -> Vec<Row> {
         .before(direct())
         .becomes("10.77.0.1 * > 10.40.1.2 * ttl 63"),
         Row::new(
+            "an error about a protocol without ports",
+            f,
+            made(UP0, |out| error_about(ROUTER, &out[0], 8, None)),
+            IcmpRelated,
+        )
+        .after(ToTc)
+        .before([at(At::From("w1"), other(f, "10.40.1.2", "203.0.113.9", 47))]),
+        Row::new(
             "an error about an echo",
             f,
             made(UP0, |out| error_about(ROUTER, &out[0], 8, None)),

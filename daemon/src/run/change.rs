@@ -125,6 +125,9 @@ impl Changer {
     ) -> Result<Done, Faults> {
         let config = &shared.config;
         let now = Stamps::take(&config.manifests, &config.deny_lists);
+        if !now.faults().is_empty() {
+            return Err(now.faults().to_vec());
+        }
         let (changed, gone) = self.applied.changed_in(&now);
         let is_deny = |path: &Path| config.deny_lists.iter().any(|deny| deny == path);
         let deny_changed = changed.iter().chain(&gone).any(|path| is_deny(path));
@@ -132,9 +135,9 @@ impl Changer {
         if self.torn {
             self.facts_changed(shared, facts(&self.deny))?;
         }
-        let deny = match deny_changed {
-            true => deny::load(&config.deny_lists).map_err(lines)?,
-            false => self.deny.clone(),
+        let mut deny = match deny_changed {
+            true => Some(deny::load(&config.deny_lists).map_err(lines)?),
+            false => None,
         };
         let mut done = match &mut *shared.mesh_mut() {
             Mesh::Compiled(compiler) => {
@@ -147,15 +150,17 @@ impl Changer {
             recovered @ Mesh::Recovered(_) => {
                 let sources = read_sources(config)?;
                 let held = recovered.tables().clone();
-                let compiler = Compiler::new(sources.manifests, facts(&deny), Some(&held))
+                let compiler = Compiler::new(sources.manifests, facts(&sources.deny), Some(&held))
                     .map_err(|errors| errors_of(&errors))?;
                 let ops = diff(&held, compiler.tables());
                 *recovered = Mesh::Compiled(Box::new(compiler));
+                deny = Some(sources.deny);
                 self.carry_out(shared, &ops).map_err(refused)?
             }
         };
+        let deny = deny.unwrap_or_else(|| self.deny.clone());
+        let denied = self.facts_changed(shared, facts(&deny))?;
         self.deny = deny;
-        let denied = self.facts_changed(shared, facts(&self.deny))?;
         self.applied = now;
         done.changes += denied.changes;
         done.took = started.elapsed();

@@ -172,7 +172,7 @@ impl Daemon {
         };
         // The event is told where it happened.
         let _ = self.interfaces.sync(host);
-        if let Err(error) = set_kernel_config(&shared, &self.network, self.changer.deny()) {
+        if let Err(error) = set_kernel_config(&shared, &self.network) {
             self.kernel_refused(&error);
         }
         tend_sysctls(&shared, &self.network, &self.interfaces);
@@ -214,7 +214,7 @@ impl Daemon {
         };
         let result = block_in_place(|| self.changer.files_changed(&shared, facts));
         if result.is_ok()
-            && let Err(error) = set_kernel_config(&shared, &self.network, self.changer.deny())
+            && let Err(error) = set_kernel_config(&shared, &self.network)
         {
             self.kernel_refused(&error);
         }

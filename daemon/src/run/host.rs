@@ -4,22 +4,27 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use ipnet::IpNet;
+use terrace_abi::consts::CONFIG_DENY_LIST;
 use terrace_mesh::directory::{BackendState, Directory};
 
 use super::events::Kind;
 use super::facts;
 use super::interfaces::Interfaces;
 use super::neighbours::Destinations;
-use super::shared::Shared;
+use super::shared::{Mesh, Shared};
 use crate::lifecycle::{state_folder, sysctls};
 use crate::netlink::{Network, NextHop};
 
 /// Writes what the configuration, the host's addresses and the deny list make
-/// of the programs' configuration.
-pub fn set_kernel_config(shared: &Shared, network: &Network, deny: &[IpNet]) -> Result<()> {
+/// of the programs' configuration. Tables of an earlier daemon keep its deny
+/// list in force.
+pub fn set_kernel_config(shared: &Shared, network: &Network) -> Result<()> {
     let current = shared.maps.config()?;
-    let config = facts::kernel_config(&shared.config, network, !deny.is_empty(), &current);
+    let deny_list = match &*shared.mesh() {
+        Mesh::Compiled(compiler) => !compiler.facts().deny.is_empty(),
+        Mesh::Recovered(_) => current.flags & CONFIG_DENY_LIST != 0,
+    };
+    let config = facts::kernel_config(&shared.config, network, deny_list, &current);
     Ok(shared.maps.set_config(&config)?)
 }
 

@@ -159,7 +159,7 @@ impl Start {
             Some(faults) => Err(faults),
             None => Ok(changer.start(&shared, &held)?),
         };
-        set_kernel_config(&shared, &self.network, changer.deny())?;
+        set_kernel_config(&shared, &self.network)?;
         let interfaces = arm_interfaces(&shared, &self.network)?;
         tell(&shared, &changer, &done);
         Ok(Armed {

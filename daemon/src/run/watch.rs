@@ -27,7 +27,11 @@ type Stamp = (u64, i64, i64, u64);
 
 /// How a set of files looked at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stamps(BTreeMap<PathBuf, Stamp>);
+pub struct Stamps {
+    files: BTreeMap<PathBuf, Stamp>,
+    /// Folders that can't be listed: what is in them is not gone.
+    hidden: Vec<String>,
+}
 
 impl Stamps {
     /// Of a folder of manifests and of single files.
@@ -42,27 +46,40 @@ impl Stamps {
 
     /// Files that are new or look different in `now`, and those that are gone.
     pub fn changed_in(&self, now: &Self) -> (Vec<PathBuf>, Vec<PathBuf>) {
-        let changed = now.0.iter();
-        let changed = changed.filter(|(path, stamp)| self.0.get(*path) != Some(stamp));
-        let gone = self.0.keys().filter(|path| !now.0.contains_key(*path));
+        let changed = now.files.iter();
+        let changed = changed.filter(|(path, stamp)| self.files.get(*path) != Some(stamp));
+        let gone = self
+            .files
+            .keys()
+            .filter(|path| !now.files.contains_key(*path));
         (
             changed.map(|(path, _)| path.clone()).collect(),
             gone.cloned().collect(),
         )
     }
 
+    /// What is wrong with folders, one line each. Such a moment must not be
+    /// taken for one without files.
+    pub fn faults(&self) -> &[String] {
+        &self.hidden
+    }
+
     /// How many are manifests and not single files.
     pub fn manifests(&self) -> usize {
-        self.0.keys().filter(|path| is_manifest(path)).count()
+        self.files.keys().filter(|path| is_manifest(path)).count()
     }
 
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.0.keys().map(PathBuf::as_path)
+        self.files.keys().map(PathBuf::as_path)
     }
 
     fn add_folder(&mut self, folder: &Path) {
-        let Ok(entries) = fs::read_dir(folder) else {
-            return;
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let what = format!("{}: can't be read: {error}", folder.display());
+                return self.hidden.push(what);
+            }
         };
         for path in entries.flatten().map(|entry| entry.path()) {
             let hidden = path
@@ -82,7 +99,7 @@ impl Stamps {
     fn add_file(&mut self, path: &Path) {
         if let Ok(meta) = fs::metadata(path) {
             let stamp = (meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino());
-            self.0.insert(path.to_owned(), stamp);
+            self.files.insert(path.to_owned(), stamp);
         }
     }
 }
@@ -245,7 +262,10 @@ mod tests {
         let stamp = |n| (n, 0, 0, 0);
         let of = |files: &[(&str, u64)]| {
             let files = files.iter().map(|(name, n)| ((*name).into(), stamp(*n)));
-            Stamps(files.collect())
+            Stamps {
+                files: files.collect(),
+                hidden: Vec::new(),
+            }
         };
         let old = of(&[("a", 1), ("b", 1), ("c", 1)]);
         let new = of(&[("a", 1), ("b", 2), ("d", 1)]);

@@ -53,7 +53,16 @@ fn root_a_changed_manifest_is_applied_and_a_broken_one_refused() {
 
 #[test]
 fn root_a_restart_on_broken_manifests_serves_the_old_state() {
-    let mut stage = Stage::start("degraded", "");
+    let mut stage = Stage::new("degraded", "deny_lists = [\"deny.txt\"]");
+    std::fs::write(stage.path("deny.txt"), "192.0.2.0/24\n").unwrap();
+    stage.run();
+    let denies = |stage: &Stage| {
+        let maps = terrace_abi::Maps::open_existing(stage.pins.path()).unwrap();
+        let flags = maps.config().unwrap().flags;
+        let table = maps.read_table(terrace_abi::Table::DenyCells).unwrap();
+        flags & terrace_abi::consts::CONFIG_DENY_LIST != 0 && table.iter().any(|byte| *byte != 0)
+    };
+    assert!(denies(&stage));
     let attached = stage.attached();
     stage.kill();
     stage.write("broken.yaml", "kind: Nothing\n");
@@ -61,8 +70,29 @@ fn root_a_restart_on_broken_manifests_serves_the_old_state() {
     let status = stage.status();
     assert_ne!(status["manifests"]["refused"], serde_json::json!([]));
     assert_eq!(stage.attached().len(), attached.len());
+    assert!(denies(&stage));
     std::fs::remove_file(stage.path("manifests").join("broken.yaml")).unwrap();
-    stage.until("the mended folder", |status| {
+    let status = stage.until("the mended folder", |status| {
+        status["manifests"]["refused"] == serde_json::json!([])
+    });
+    assert_eq!(status["manifests"]["denied_prefixes"], 1);
+    assert_eq!(stage.backends().len(), 2);
+    assert!(denies(&stage));
+}
+
+#[test]
+fn root_a_folder_that_is_away_removes_no_service() {
+    let stage = Stage::start("away", "");
+    let (here, away) = (stage.path("manifests"), stage.path("away"));
+    std::fs::rename(&here, &away).unwrap();
+    let status = stage.until("the refusal", |status| {
+        status["manifests"]["refused"] != serde_json::json!([])
+    });
+    let refused = status["manifests"]["refused"].to_string();
+    assert!(refused.contains("manifests: can't be read"), "{refused}");
+    assert_eq!(stage.backends().len(), 2);
+    std::fs::rename(&away, &here).unwrap();
+    stage.until("the folder again", |status| {
         status["manifests"]["refused"] == serde_json::json!([])
     });
     assert_eq!(stage.backends().len(), 2);

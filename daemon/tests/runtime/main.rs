@@ -6,3 +6,4 @@ mod confined;
 mod life;
 mod stage;
 mod tells;
+mod torn;

@@ -34,7 +34,7 @@ enum Task {
     Test(suite::Options),
     /// Formats, clippy and the tidy checks
     Lint(lint::Options),
-    /// Lint, then test, then demo: what .ci/run calls
+    /// Lint, then test: what .ci/run calls
     Ci,
     /// Verified instructions of every BPF program against ci/budget.toml
     Budget(budget::Options),
@@ -74,7 +74,7 @@ fn run(task: Task) -> Result<()> {
     }
 }
 
-/// The demo comes before the suite, whose count is the last line.
+/// The suite comes last: its count is the last line.
 fn ci() -> Result<()> {
     lint::run(&lint::Options::default())?;
     suite::run(&suite::Options::default())

@@ -5,7 +5,7 @@
  * reset its rings for a new version or configuration.
  */
 #include "terrace/context_xdp.h"
-#include "terrace/pipeline.h"
+#include "terrace/fast.h"
 
 SEC("xdp")
 int terrace_xdp_root(struct xdp_md *ctx)
@@ -17,7 +17,9 @@ int terrace_xdp_root(struct xdp_md *ctx)
 SEC("xdp")
 int terrace_xdp(struct xdp_md *ctx)
 {
-	return run(ctx, HOOK_XDP, ROLE_UPLINK);
+	int action = serve_fast(ctx);
+
+	return action >= 0 ? action : run(ctx, HOOK_XDP, ROLE_UPLINK);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

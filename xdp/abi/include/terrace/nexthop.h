@@ -58,6 +58,21 @@ __noinline int nexthop_resolve(context_t *ctx, const struct packet *pkt,
 	return 0;
 }
 
+static __always_inline __u32 nexthop_index(const __be32 daddr[4])
+{
+	/* The top 10 bits: NEXTHOPS is 2^10. */
+	return ((daddr[0] ^ daddr[1] ^ daddr[2] ^ daddr[3]) * 0x9E3779B1u) >>
+	       22;
+}
+
+static __always_inline bool nexthop_is(const struct nexthop *hop, __u32 rev,
+				       const __be32 daddr[4])
+{
+	return hop->rev == rev && hop->daddr[3] == daddr[3] &&
+	       hop->daddr[0] == daddr[0] && hop->daddr[1] == daddr[1] &&
+	       hop->daddr[2] == daddr[2];
+}
+
 /*
  * The next hop for packets to `to->daddr`: 0 and *out, or REASON_NO_NEIGHBOUR
  * (the interface in (*out)->ifindex is right) or REASON_NO_ROUTE.
@@ -67,19 +82,13 @@ static __always_inline int nexthop_of(context_t *ctx, const struct packet *pkt,
 				      const struct tuple *to,
 				      struct nexthop **out)
 {
-	const __be32 *daddr = to->daddr;
-	__u32 index = (daddr[0] ^ daddr[1] ^ daddr[2] ^ daddr[3]) * 0x9E3779B1u;
-	__u32 rev = cfg->nexthop_rev;
-	struct nexthop *hop;
+	__u32 index = nexthop_index(to->daddr), rev = cfg->nexthop_rev;
+	struct nexthop *hop = bpf_map_lookup_elem(&nexthops, &index);
 
-	index >>= 22; /* NEXTHOPS is 2^10 */
-	hop = bpf_map_lookup_elem(&nexthops, &index);
 	if (!hop)
 		return REASON_NO_ROUTE;
 	*out = hop;
-	if (hop->rev == rev && hop->daddr[3] == daddr[3] &&
-	    hop->daddr[0] == daddr[0] && hop->daddr[1] == daddr[1] &&
-	    hop->daddr[2] == daddr[2])
+	if (nexthop_is(hop, rev, to->daddr))
 		return 0;
 	hop->rev = rev - 1;
 	return nexthop_resolve(ctx, pkt, to, hop, rev);

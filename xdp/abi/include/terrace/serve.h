@@ -111,7 +111,7 @@ static __noinline int serve_flow(context_t *ctx, struct packet *pkt,
 	    (reason >= REASON_TO_WORKLOAD || reason == REASON_HOST_ALLOWED ||
 	     reason == REASON_TO_FRAGMENT)) {
 		follow(ref, pkt, view);
-		count_backend(backend, reply, pkt);
+		count_backend(backend, reply, pkt->len);
 	}
 	return reason;
 }

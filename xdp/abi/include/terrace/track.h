@@ -77,6 +77,16 @@ static __always_inline __be16 pool_port(const struct config *cfg, __u32 hash,
 	return bpf_htons(min + (hash + attempt * 0x9E37) % (range ? range : 1));
 }
 
+/* A claimed slot; of the flow that had it, the other direction goes too. */
+static __always_inline int take_slot(__u32 slot, struct flow_ref *ref)
+{
+	if (!flow_at(slot, ref) || !ref->flow)
+		return 0;
+	if (ref->flow->peer != NO_SLOT)
+		flow_free(ref->flow->peer, slot);
+	return 1;
+}
+
 /* Claims the reply direction; with SNAT it is what makes a port ours. */
 static __always_inline int claim_reply(struct packet *pkt,
 				       const struct view *view,
@@ -99,7 +109,7 @@ static __always_inline int claim_reply(struct packet *pkt,
 				   flow_hash(&pkt->reply, view->cfg->hash_seed),
 				   view->now);
 		if (result >= 0)
-			return flow_at(result, reply) ? 0 : REASON_FLOWS_FULL;
+			return take_slot(result, reply) ? 0 : REASON_FLOWS_FULL;
 		if (result == -CLAIM_FULL)
 			return REASON_FLOWS_FULL;
 		if (!(open->flags & FLOW_SNAT) && (i || !ports))
@@ -134,7 +144,7 @@ static __noinline int track(struct packet *pkt, const struct view *view,
 	if (!reply.flow)
 		return REASON_FLOWS_FULL;
 	result = flow_claim(&pkt->key, hash, view->now);
-	if (result < 0 || !flow_at(result, orig) || !orig->flow) {
+	if (result < 0 || !take_slot(result, orig) || !orig->flow) {
 		slot_clear(reply.flow, reply.slot);
 		slot_unlock(reply.flow);
 		return result == -CLAIM_EXISTS ? -1 : REASON_FLOWS_FULL;
@@ -216,19 +226,37 @@ static __always_inline void track_tcp(const struct flow_ref *ref, __u8 flags,
 		flow_set(ref->slot, next, add & ~FLOW_SPILLED, now);
 }
 
-/* Jiffies that a direction may be younger than the other: 2^8. */
-#define REFRESH_SHIFT 8
-
 /*
- * Per packet of a tracked flow: state, time stamps (the other direction's
- * now and then, so that one-way traffic keeps both alive), counters.
+ * Time stamps and counters of a packet. The other direction is stamped eight
+ * times per timeout, so that one-way traffic keeps both alive; more often
+ * would cost every packet of a rarely used flow its other direction's lines.
  */
+static __always_inline void refresh(const struct flow_ref *ref,
+				    const struct config *cfg, __u32 now,
+				    __u32 len)
+{
+	struct flow *flow = ref->flow;
+	__u32 last = flow->last_seen;
+
+	if (now != last) {
+		__u32 period =
+			cfg->timeouts[flow->state & (FLOW_STATES - 1)] / 8;
+
+		if (!period || now / period != last / period)
+			flow_set(ref->slot, flow->state, 0, now);
+		flow->last_seen = now;
+	}
+	flow->packets++;
+	flow->bytes += len;
+}
+
+/* Per packet of a tracked flow: state, time stamps, counters. */
 static __always_inline void follow(const struct flow_ref *ref,
 				   const struct packet *pkt,
 				   const struct view *view)
 {
 	struct flow *flow = ref->flow;
-	__u32 state = flow->state, passed = view->now ^ flow->last_seen;
+	__u32 state = flow->state;
 
 	if (pkt->key.proto == IPPROTO_TCP) {
 		if (state != FLOW_ESTABLISHED ||
@@ -237,19 +265,12 @@ static __always_inline void follow(const struct flow_ref *ref,
 	} else if (state == FLOW_UDP && flow->kind == FLOW_REPLY) {
 		flow_set(ref->slot, FLOW_UDP_STREAM, FLOW_ANSWERED, view->now);
 	}
-	if (passed) {
-		if (passed >> REFRESH_SHIFT)
-			flow_set(ref->slot, flow->state, 0, view->now);
-		flow->last_seen = view->now;
-	}
 	if (!!(flow->flags & FLOW_BY_XDP) != IS_XDP)
 		flow->flags ^= FLOW_BY_XDP;
-	flow->packets++;
-	flow->bytes += pkt->len;
+	refresh(ref, view->cfg, view->now, pkt->len);
 }
 
-static __always_inline void count_backend(__u32 backend, __u32 from,
-					  const struct packet *pkt)
+static __always_inline void count_backend(__u32 backend, __u32 from, __u32 len)
 {
 	struct backend_stats *stats;
 
@@ -259,7 +280,7 @@ static __always_inline void count_backend(__u32 backend, __u32 from,
 	if (!stats)
 		return;
 	stats->packets[from & 1]++;
-	stats->bytes[from & 1] += pkt->len;
+	stats->bytes[from & 1] += len;
 }
 
 /* A first fragment tells the later ones their ports. */

@@ -19,7 +19,8 @@ pub(super) fn families(shared: &Shared) -> Result<Vec<Family>> {
     families.extend(flows(shared, &view)?);
     families.extend(capacity(shared));
     families.extend(placements(shared, &view));
-    families.extend(changes(shared, &view)?);
+    families.extend(changes(shared, &view));
+    families.extend(life(shared)?);
     families.extend(health(&view));
     Ok(families)
 }
@@ -204,13 +205,12 @@ fn placements(shared: &Shared, view: &View) -> [Family; 3] {
     ]
 }
 
-fn changes(shared: &Shared, view: &View) -> Result<Vec<Family>> {
+fn changes(shared: &Shared, view: &View) -> Vec<Family> {
     let load = |total: &AtomicU64| total.load(Ordering::Relaxed);
     let seconds = |total: &AtomicU64| load(total) as f64 / 1e6;
     let totals = &shared.totals;
-    let config = shared.maps.config()?;
     let refused = !view.manifests.refused.is_empty();
-    Ok(vec![
+    vec![
         gauge(
             "config_generation",
             "Applied changes since the start",
@@ -242,6 +242,13 @@ fn changes(shared: &Shared, view: &View) -> Result<Vec<Family>> {
             "The latest compilation of the manifests",
             seconds(&totals.last_compile_us),
         ),
+    ]
+}
+
+fn life(shared: &Shared) -> Result<Vec<Family>> {
+    let config = shared.maps.config()?;
+    let unresolved = shared.totals.unresolved.load(Ordering::Relaxed);
+    Ok(vec![
         gauge(
             "policy_revision",
             "Of the policy in use",
@@ -265,7 +272,7 @@ fn changes(shared: &Shared, view: &View) -> Result<Vec<Family>> {
         counter(
             "neighbour_failures",
             "Neighbours that the kernel refused to resolve",
-            load(&totals.unresolved),
+            unresolved,
         ),
     ])
 }

@@ -68,6 +68,8 @@ pub struct Compiler {
     addresses: Addresses,
     policies: Policies,
     tables: Tables,
+    /// At the last lot of changes.
+    policy_rev: u32,
 }
 
 /// A table is full.
@@ -104,8 +106,10 @@ impl Compiler {
             manifests: Manifests::default(),
             facts,
             tables,
+            policy_rev: 0,
         };
         compiler.start(manifests)?;
+        compiler.policy_rev = compiler.tables.policy_rev;
         Ok(compiler)
     }
 
@@ -125,6 +129,7 @@ impl Compiler {
         touched.addresses.extend(&self.facts.addresses);
         touched.addresses.extend(&self.facts.remote_nodes);
         check::check(&self.model, &self.facts, &touched)?;
+        self.prepare(&touched, true)?;
         self.sync(&touched, true)?;
         self.services.drop_unclaimed(&mut self.tables);
         self.addresses.drop_unclaimed(&mut self.tables);
@@ -144,34 +149,45 @@ impl Compiler {
         &self.manifests
     }
 
-    /// Brings the tables up to date with what was touched.
-    fn sync(&mut self, touched: &Touched, first: bool) -> Result<(), Error> {
+    /// What must be in the kernel before anything else changes: identities of
+    /// new prefixes, with the verdicts that their addresses have so far. True
+    /// when there is something.
+    fn prepare(&mut self, touched: &Touched, first: bool) -> Result<bool, Error> {
         let host = Host { facts: &self.facts };
         for pod in self.touched_pods(touched) {
             let previous = first.then_some(&self.tables);
             self.identities.update(&self.model, &host, &pod, previous)?;
         }
-        for name in &self.touched_services(touched) {
-            self.services
-                .update(&self.model, &host, name, &mut self.tables)?;
+        self.policies
+            .plan(&self.model, &host, touched, &self.identities, &self.tables)?;
+        if first {
+            return Ok(false);
         }
-        self.services.build_rings(&mut self.tables);
-        let all = self.policies.update(
-            &self.model,
-            &host,
-            touched,
-            &mut self.identities,
-            &mut self.tables,
-        )? || first;
-        let judged = self.addresses.update(
-            &self.model,
-            &host,
-            (touched, all),
-            (&self.identities, &self.policies),
-            &mut self.tables,
-        )?;
-        self.policies.finish(judged, &mut self.tables);
-        self.identities.finish(&mut self.tables);
+        let nets = self.policies.prepare(&host, &mut self.tables)?;
+        let named = (&self.identities, &self.policies);
+        self.addresses
+            .prefixes(&self.model, &host, &nets, named, &mut self.tables)?;
+        Ok(!nets.is_empty())
+    }
+
+    /// Brings the tables up to date with what was touched.
+    fn sync(&mut self, touched: &Touched, first: bool) -> Result<(), Error> {
+        let host = Host { facts: &self.facts };
+        let (model, tables) = (&self.model, &mut self.tables);
+        for name in &touched_services(model, touched) {
+            self.services.update(model, &host, name, tables)?;
+        }
+        self.services.build_rings(tables);
+        let all = self
+            .policies
+            .write(model, &host, &self.identities, tables)?
+            || first;
+        let named = (&self.identities, &self.policies);
+        let judged = self
+            .addresses
+            .update(model, &host, (touched, all), named, tables)?;
+        self.policies.finish(judged, tables);
+        self.identities.finish(tables);
         Ok(())
     }
 
@@ -182,16 +198,6 @@ impl Compiler {
             pods.extend(held.into_iter().flatten().map(|pod| pod.name.clone()));
         }
         pods
-    }
-
-    /// Services that changed, and those whose backends may have become local
-    /// or stopped being so.
-    fn touched_services(&self, touched: &Touched) -> BTreeSet<ObjectName> {
-        let mut names = touched.services.clone();
-        for address in &touched.addresses {
-            names.extend(pools::services_with_backend(&self.model, *address).cloned());
-        }
-        names
     }
 
     fn deny_list(&mut self) -> Result<(), Error> {
@@ -210,6 +216,16 @@ impl Compiler {
             .retain_claimed(|prefix| wanted.contains(prefix));
         Ok(())
     }
+}
+
+/// Services that changed, and those whose backends may have become local or
+/// stopped being so.
+fn touched_services(model: &Model, touched: &Touched) -> BTreeSet<ObjectName> {
+    let mut names = touched.services.clone();
+    for address in &touched.addresses {
+        names.extend(pools::services_with_backend(model, *address).cloned());
+    }
+    names
 }
 
 /// What identifies an object among those of its file.

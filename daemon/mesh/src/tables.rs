@@ -21,6 +21,7 @@ pub use cells::{Cells, Full};
 pub(crate) use diff::Changes;
 pub use diff::{Op, diff};
 pub use image::Image;
+pub(crate) use image::Journal;
 pub use lookup::{PolicyKey, PolicyVerdict};
 pub use prefixes::{Prefix, Prefixes};
 pub use recover::Recovered;

@@ -6,6 +6,8 @@ mod cells;
 mod kernel;
 #[path = "mesh/policy.rs"]
 mod policy;
+#[path = "mesh/random.rs"]
+mod random;
 #[path = "mesh/rings.rs"]
 mod rings;
 #[path = "mesh/services.rs"]

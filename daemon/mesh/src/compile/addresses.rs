@@ -8,7 +8,6 @@ use terrace_abi::Plain;
 use terrace_abi::consts::{
     ENDPOINT_EGRESS, ENDPOINT_HOST, ENDPOINT_INGRESS, ENDPOINT_REMOTE_NODE, ENDPOINT_SERVICE,
     ENDPOINT_VIRTUAL, ENDPOINT_WORKLOAD, IDENTITY_HOST, IDENTITY_REMOTE_NODE, IDENTITY_UNMANAGED,
-    IDENTITY_WORLD,
 };
 use terrace_abi::hash::address_bytes;
 use terrace_abi::types::endpoint;
@@ -119,6 +118,25 @@ impl Addresses {
             judged |= self.one(net, &look, tables)?;
         }
         Ok(judged)
+    }
+
+    /// Brings some prefixes up to date.
+    pub fn prefixes(
+        &mut self,
+        model: &Model,
+        host: &Host<'_>,
+        nets: &[IpNet],
+        (identities, policies): (&Identities, &Policies),
+        tables: &mut Tables,
+    ) -> Result<(), Error> {
+        let look = Look {
+            model,
+            host,
+            identities,
+            policies,
+        };
+        nets.iter()
+            .try_for_each(|net| self.one(*net, &look, tables).map(|_| ()))
     }
 
     fn one(&mut self, net: IpNet, look: &Look<'_>, tables: &mut Tables) -> Result<bool, Error> {
@@ -254,7 +272,7 @@ impl Look<'_> {
         found.identity = match cidr {
             Some(identity) => identity,
             None if cluster => IDENTITY_UNMANAGED,
-            None if named => self.around(net),
+            None if named => self.policies.around(net, self.host),
             None => return None,
         };
         Some(found)
@@ -309,27 +327,6 @@ impl Look<'_> {
             found.iface_mac = fact.mac;
             found.mac = fact.peer_macs.get(&address).copied().unwrap_or_default();
         }
-    }
-
-    /// The identity of the longest prefix around an address.
-    fn around(&self, net: IpNet) -> u32 {
-        let mut around = net.supernet();
-        while let Some(net) = around {
-            if let Some(identity) = self.policies.cidrs.get(&net) {
-                return *identity;
-            }
-            if self
-                .host
-                .facts
-                .cluster_cidrs
-                .iter()
-                .any(|cluster| cluster.trunc() == net)
-            {
-                return IDENTITY_UNMANAGED;
-            }
-            around = net.supernet();
-        }
-        IDENTITY_WORLD
     }
 
     fn describe(

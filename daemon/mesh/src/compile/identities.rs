@@ -36,7 +36,6 @@ pub struct Identities {
     held: BTreeMap<u32, (Labels, u32)>,
     pods: FxHashMap<ObjectName, u32>,
     next: u32,
-    next_cidr: u32,
     /// An identity came or went in this transaction.
     pub changed: bool,
 }
@@ -72,13 +71,10 @@ fn labels_of(pod: &Pod, model: &Model, host: &Host<'_>) -> Labels {
 impl Identities {
     pub fn new(tables: &Tables, _facts: &HostFacts) -> Self {
         let mut next = IDENTITY_FIRST_LABELS;
-        let mut next_cidr = IDENTITY_FIRST_CIDR;
         for index in 1..tables.endpoints.entries() {
             let number = tables.endpoints.read::<endpoint>(index).identity;
-            match number {
-                n if n >= IDENTITY_FIRST_CIDR => next_cidr = next_cidr.max(n + 1),
-                n if n >= IDENTITY_FIRST_LABELS => next = next.max(n + 1),
-                _ => {}
+            if (next..IDENTITY_FIRST_CIDR).contains(&number) {
+                next = number + 1;
             }
         }
         Self {
@@ -86,7 +82,6 @@ impl Identities {
             held: BTreeMap::new(),
             pods: FxHashMap::default(),
             next,
-            next_cidr,
             changed: false,
         }
     }
@@ -145,12 +140,6 @@ impl Identities {
         self.held.insert(number, (labels, 0));
         self.changed = true;
         Ok(number)
-    }
-
-    /// A number for a prefix.
-    pub fn new_cidr(&mut self) -> u32 {
-        self.next_cidr += 1;
-        self.next_cidr - 1
     }
 
     pub fn of_pod(&self, name: &ObjectName) -> Option<u32> {

@@ -8,6 +8,7 @@
 //! the row of remote 0; an identity that other rules name as well gets a row
 //! of its own with all of it resolved, unless it would say the same.
 
+mod cidrs;
 mod classes;
 mod describe;
 mod numbers;
@@ -21,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use rustc_hash::FxHashMap;
+use terrace_abi::consts::{IDENTITY_UNMANAGED, IDENTITY_WORLD};
 
 use super::identities::Identities;
 use super::model::{Model, Touched, is_workload};
@@ -28,6 +30,7 @@ use super::{Host, full};
 use crate::error::Error;
 use crate::objects::NamedPort;
 use crate::tables::Tables;
+use cidrs::CidrNumbers;
 use classes::Classes;
 use numbers::Numbers;
 use rules::Rules;
@@ -45,6 +48,7 @@ pub struct Policies {
     enforced: FxHashMap<u32, [bool; 2]>,
     subjects: Subjects,
     numbers: Numbers,
+    cidr_numbers: CidrNumbers,
     /// No tables were there before: nothing to flip away from.
     fresh: bool,
     /// The last transaction left rows that the next one removes.
@@ -53,6 +57,19 @@ pub struct Policies {
     looks_at_pods: bool,
     verdicts_changed: bool,
     flipped: bool,
+    plan: Option<Plan>,
+}
+
+/// Policy as it is to be.
+#[derive(Debug)]
+struct Plan {
+    compiled: Compiled,
+    /// Into the other generation: the port classes or the prefixes changed.
+    flips: bool,
+    cidrs: BTreeMap<IpNet, u32>,
+    subjects: Subjects,
+    look_again: bool,
+    policies_changed: bool,
 }
 
 impl Policies {
@@ -62,11 +79,13 @@ impl Policies {
             enforced: FxHashMap::default(),
             subjects: BTreeMap::new(),
             numbers: Numbers::default(),
+            cidr_numbers: CidrNumbers::new(fresh),
             fresh,
             stale: true,
             looks_at_pods: false,
             verdicts_changed: false,
             flipped: false,
+            plan: None,
         }
     }
 
@@ -75,16 +94,16 @@ impl Policies {
         self.enforced.get(&identity).copied().unwrap_or_default()
     }
 
-    /// Brings policy up to date. True when addresses that nobody touched need
-    /// another look: prefixes came or went, or what is enforced changed.
-    pub fn update(
+    /// Compiles the policies, if anything that they depend on was touched.
+    pub fn plan(
         &mut self,
         model: &Model,
         host: &Host<'_>,
         touched: &Touched,
-        identities: &mut Identities,
-        tables: &mut Tables,
-    ) -> Result<bool, Error> {
+        identities: &Identities,
+        tables: &Tables,
+    ) -> Result<(), Error> {
+        self.plan = None;
         let subjects = subjects(model, host, identities);
         let pods_touched = !(touched.pods.is_empty()
             && touched.services.is_empty()
@@ -95,71 +114,121 @@ impl Policies {
             || subjects != self.subjects
             || (self.looks_at_pods && pods_touched);
         if !dirty {
-            return Ok(false);
+            return Ok(());
         }
-        let former = std::mem::replace(&mut self.subjects, subjects);
-        let policies_changed = self.stale || !touched.policies.is_empty();
-        let old = (self.cidrs.clone(), self.enforced.clone());
-        let subjects = self.subjects.clone();
-        let mut compiled = self.compile(model, host, identities, (&subjects, false))?;
-        self.stale = false;
-        if !self.fresh && !compiled.classes.is_in(tables) {
-            // Packets are judged by the new generation before the addresses
-            // say who is who now, so it knows the former identities as well.
-            let mut subjects = former;
-            subjects.extend(self.subjects.clone());
-            compiled = self.compile(model, host, identities, (&subjects, true))?;
-            self.stale = true;
+        self.numbers.number(model)?;
+        let scope = Scope {
+            model,
+            host,
+            identities,
+        };
+        let mut rules = self.rules(&scope, &subjects);
+        let nets = peers::prefixes(&rules, model, host);
+        let (cidrs, renumbered) = self.cidr_numbers.number(&nets, &self.cidrs, tables);
+        let mut compiled = compile(&scope, &mut rules, &subjects, (&cidrs, false))?;
+        let flips = !self.fresh && (renumbered || !compiled.classes.is_in(tables));
+        if flips {
+            compiled = self.compile_both(&scope, &subjects, &cidrs, tables)?;
         }
-        self.enforced = compiled.enforced;
-        let written = write::write(
-            &compiled.desired,
-            &compiled.classes,
-            self.fresh,
-            &self.enforced,
-            tables,
-        )?;
-        self.verdicts_changed = written.verdicts_changed;
-        self.flipped = written.flipped;
-        self.fresh = false;
-        describe::describe(self, model, host, identities, policies_changed, tables);
-        Ok(old.0 != self.cidrs || old.1 != self.enforced)
+        self.looks_at_pods = rules.looks_at_pods();
+        self.plan = Some(Plan {
+            look_again: cidrs != self.cidrs || compiled.enforced != self.enforced,
+            policies_changed: self.stale || !touched.policies.is_empty(),
+            compiled,
+            flips,
+            subjects,
+            cidrs,
+        });
+        Ok(())
     }
 
-    fn compile(
+    /// Gives new prefixes, in the generation in use, the verdicts of what was
+    /// around them so far. They may come into the address table then, and the
+    /// new generation changes all verdicts at once.
+    pub fn prepare(&mut self, host: &Host<'_>, tables: &mut Tables) -> Result<Vec<IpNet>, Error> {
+        let Some(plan) = self.plan.as_ref().filter(|plan| plan.flips) else {
+            return Ok(Vec::new());
+        };
+        let new = plan
+            .cidrs
+            .iter()
+            .filter(|(net, _)| !self.cidrs.contains_key(net));
+        let new: Vec<(IpNet, u32)> = new.map(|(net, number)| (*net, *number)).collect();
+        let pairs = new
+            .iter()
+            .map(|(net, number)| (self.around(*net, host), *number));
+        write::copy_remotes(&pairs.collect::<Vec<_>>(), tables)?;
+        let nets = new.iter().map(|(net, _)| *net).collect();
+        self.cidrs.extend(new);
+        Ok(nets)
+    }
+
+    /// The identity of the longest known prefix around one.
+    pub fn around(&self, net: IpNet, host: &Host<'_>) -> u32 {
+        let mut around = net.supernet();
+        while let Some(net) = around {
+            if let Some(identity) = self.cidrs.get(&net) {
+                return *identity;
+            }
+            if host
+                .facts
+                .cluster_cidrs
+                .iter()
+                .any(|cluster| cluster.trunc() == net)
+            {
+                return IDENTITY_UNMANAGED;
+            }
+            around = net.supernet();
+        }
+        IDENTITY_WORLD
+    }
+
+    /// Writes what was planned. True when addresses that nobody touched need
+    /// another look: prefixes came or went, or what is enforced changed.
+    pub fn write(
         &mut self,
         model: &Model,
         host: &Host<'_>,
-        identities: &mut Identities,
-        (subjects, all): (&Subjects, bool),
+        identities: &Identities,
+        tables: &mut Tables,
+    ) -> Result<bool, Error> {
+        let Some(plan) = self.plan.take() else {
+            return Ok(false);
+        };
+        self.verdicts_changed = write::write(&plan.compiled, plan.flips, tables)?;
+        self.stale = plan.flips;
+        self.flipped = plan.flips;
+        self.fresh = false;
+        self.cidrs = plan.cidrs;
+        self.subjects = plan.subjects;
+        self.enforced = plan.compiled.enforced;
+        describe::describe(self, model, host, identities, plan.policies_changed, tables);
+        Ok(plan.look_again)
+    }
+
+    fn rules<'m>(&self, scope: &Scope<'m>, subjects: &Subjects) -> Rules<'m> {
+        Rules::select(scope.model, &self.numbers, scope.identities, subjects)
+    }
+
+    /// A new generation. Packets are judged by it before the addresses say who
+    /// is who now, so it knows the former identities as well; the next
+    /// transaction removes what is left of them.
+    fn compile_both(
+        &mut self,
+        scope: &Scope<'_>,
+        subjects: &Subjects,
+        cidrs: &BTreeMap<IpNet, u32>,
+        tables: &Tables,
     ) -> Result<Compiled, Error> {
-        self.numbers.number(model)?;
-        let mut rules = Rules::select(model, &self.numbers, identities, subjects);
-        self.looks_at_pods = rules.looks_at_pods();
-        let nets = peers::prefixes(&rules, model, host);
-        self.cidrs.retain(|net, _| nets.contains(net));
-        for net in nets {
-            self.cidrs
-                .entry(net)
-                .or_insert_with(|| identities.new_cidr());
-        }
-        let universe = Universe::new(model, host, identities, (&self.cidrs, all));
-        peers::resolve(&mut rules, &universe);
-        let classes =
-            Classes::new(&rules, &universe).map_err(|_| full("policy_cells", "port classes"))?;
-        let mut desired = Desired::default();
-        let mut enforced = FxHashMap::default();
-        for subject in subjects.keys() {
-            let directions = resolve::subject(*subject, &rules, &classes, &universe, &mut desired);
-            if directions != [false, false] {
-                enforced.insert(*subject, directions);
-            }
-        }
-        Ok(Compiled {
-            classes,
-            desired,
-            enforced,
-        })
+        let mut both = self.subjects.clone();
+        both.extend(subjects.clone());
+        let mut rules = self.rules(scope, &both);
+        let nets = peers::prefixes(&rules, scope.model, scope.host);
+        let mut all = self.cidrs.clone();
+        all.extend(cidrs);
+        let (more, _) = self.cidr_numbers.number(&nets, &all, tables);
+        all.extend(more);
+        compile(scope, &mut rules, &both, (&all, true))
     }
 
     /// The end of the transaction: flows are judged again when a verdict may
@@ -176,10 +245,44 @@ impl Policies {
     }
 }
 
+/// What the rules are about.
+struct Scope<'m> {
+    model: &'m Model,
+    host: &'m Host<'m>,
+    identities: &'m Identities,
+}
+
+#[derive(Debug)]
 struct Compiled {
     classes: Classes,
     desired: Desired,
     enforced: FxHashMap<u32, [bool; 2]>,
+}
+
+fn compile(
+    scope: &Scope<'_>,
+    rules: &mut Rules<'_>,
+    subjects: &Subjects,
+    (cidrs, all): (&BTreeMap<IpNet, u32>, bool),
+) -> Result<Compiled, Error> {
+    let mut universe = Universe::new(scope.model, scope.host, scope.identities, (cidrs, all));
+    universe.add_named(subjects);
+    peers::resolve(rules, &universe);
+    let classes =
+        Classes::new(rules, &universe).map_err(|_| full("policy_cells", "port classes"))?;
+    let mut desired = Desired::default();
+    let mut enforced = FxHashMap::default();
+    for subject in subjects.keys() {
+        let directions = resolve::subject(*subject, rules, &classes, &universe, &mut desired);
+        if directions != [false, false] {
+            enforced.insert(*subject, directions);
+        }
+    }
+    Ok(Compiled {
+        classes,
+        desired,
+        enforced,
+    })
 }
 
 /// The identities of this host's workloads, with their pods' named ports.

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use terrace_abi::Table;
 
 use super::model::{Delta, Touched};
 use super::{Change, Compiler, check, object_key, pools};
-use crate::error::Errors;
+use crate::error::{Error, Errors};
 use crate::facts::HostFacts;
+use crate::maglev::Ring;
 use crate::objects::Object;
 use crate::parse::{Manifests, parse_file};
-use crate::tables::{Changes, Op, Recovered, Tables, diff};
+use crate::tables::{Changes, Journal, Op, Tables, diff};
 
 impl Compiler {
     /// Applies changed files and returns the steps to carry out. With errors
@@ -93,60 +95,102 @@ impl Compiler {
         self.tables.settle();
         self.services.settle();
         self.addresses.settle();
-        let policy_rev = self.tables.policy_rev;
-        for table in Table::ALL {
-            self.tables.image_mut(table).begin_journal();
-        }
-        let result = self.sync(touched, false);
-        let journals: Vec<_> = Table::ALL
-            .map(|table| (table, self.tables.image_mut(table).take_journal()))
-            .into();
-        let entries = journals
-            .iter()
-            .map(|(table, journal)| (*table, journal.entries(table.value_size())));
-        let changes = Changes {
-            tables: entries.collect(),
-            rings: mem::take(&mut self.services.old_rings),
-            policy_rev,
-        };
-        match result {
-            Ok(()) => Ok(changes.ops(&self.tables)),
+        let mut written = Vec::new();
+        match self.write(touched, &mut written) {
+            Ok(ops) => Ok(ops),
             Err(error) => {
-                let tables = restored(&self.tables, &changes);
+                let tables = self.restored(&written);
                 let facts = self.facts.clone();
                 *self = Self::new(mem::take(&mut self.manifests), facts, Some(&tables))?;
                 Err(error.into())
             }
         }
     }
+
+    /// Writes the tables in one or two lots; `written` has what was there
+    /// before each, also when it fails.
+    fn write(&mut self, touched: &Touched, written: &mut Vec<Lot>) -> Result<Vec<Op>, Error> {
+        self.begin();
+        let prepared = self.prepare(touched, false);
+        let mut ops = Vec::new();
+        if !matches!(prepared, Ok(false)) {
+            written.push(self.end());
+            self.begin();
+            prepared?;
+            ops.extend(
+                written
+                    .iter()
+                    .flat_map(|lot| lot.changes().ops(&self.tables)),
+            );
+        }
+        let result = self.sync(touched, false);
+        let lot = self.end();
+        if result.is_ok() {
+            ops.extend(lot.changes().ops(&self.tables));
+        }
+        written.push(lot);
+        result.map(|()| ops)
+    }
+
+    fn begin(&mut self) {
+        for table in Table::ALL {
+            self.tables.image_mut(table).begin_journal();
+        }
+    }
+
+    fn end(&mut self) -> Lot {
+        let journals = Table::ALL.map(|table| (table, self.tables.image_mut(table).take_journal()));
+        Lot {
+            journals: journals.into(),
+            rings: mem::take(&mut self.services.old_rings),
+            policy_rev: mem::replace(&mut self.policy_rev, self.tables.policy_rev),
+        }
+    }
+
+    /// The tables as they were before all lots.
+    fn restored(&self, lots: &[Lot]) -> Tables {
+        let mut before = self.tables.read_back();
+        let mut rings = self.tables.rings.clone();
+        for lot in lots.iter().rev() {
+            for (table, journal) in &lot.journals {
+                let size = table.value_size();
+                let bytes = before.images.entry(*table).or_default();
+                for (index, old) in journal.entries(size) {
+                    let start = index as usize * size;
+                    bytes[start..start + size].copy_from_slice(old);
+                }
+            }
+            for (index, ring) in &lot.rings {
+                match ring {
+                    Some(ring) => rings.insert(*index, ring.clone()),
+                    None => rings.remove(index),
+                };
+            }
+            before.policy_rev = lot.policy_rev;
+        }
+        let mut tables = Tables::recover(before);
+        tables.rings = rings;
+        tables
+    }
 }
 
-/// The tables as they were before the changes.
-fn restored(tables: &Tables, changes: &Changes<'_>) -> Tables {
-    let mut images = BTreeMap::new();
-    for table in Table::ALL {
-        let mut bytes = tables.image(table).bytes().to_vec();
-        for (index, old) in &changes.tables[&table] {
-            let start = *index as usize * table.value_size();
-            bytes[start..start + old.len()].copy_from_slice(old);
+/// What some writes overwrote.
+struct Lot {
+    journals: Vec<(Table, Journal)>,
+    rings: BTreeMap<u32, Option<Arc<Ring>>>,
+    policy_rev: u32,
+}
+
+impl Lot {
+    fn changes(&self) -> Changes<'_> {
+        let journals = self.journals.iter();
+        let tables = journals.map(|(table, journal)| (*table, journal.entries(table.value_size())));
+        Changes {
+            tables: tables.collect(),
+            rings: self.rings.clone(),
+            policy_rev: self.policy_rev,
         }
-        images.insert(table, bytes);
     }
-    let mut rings = tables.rings.clone();
-    for (index, ring) in &changes.rings {
-        match ring {
-            Some(ring) => rings.insert(*index, ring.clone()),
-            None => rings.remove(index),
-        };
-    }
-    let mut restored = Tables::recover(Recovered {
-        limits: tables.limits,
-        images,
-        rings: BTreeMap::new(),
-        policy_rev: changes.policy_rev,
-    });
-    restored.rings = rings;
-    restored
 }
 
 fn read(changes: &[Change]) -> Result<Vec<Vec<Object>>, Errors> {

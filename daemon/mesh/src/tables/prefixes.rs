@@ -205,6 +205,16 @@ impl Prefixes {
         self.cells.get(&prefix.key())
     }
 
+    /// The values that a prefix may have, from the bytes alone: those of its
+    /// roots when it is short, which may be other prefixes' too.
+    pub fn values_of(&self, prefix: &Prefix) -> impl Iterator<Item = u32> + '_ {
+        let cell = (!prefix.is_short()).then(|| self.cells.get(&prefix.key()));
+        let roots = prefix.is_short().then(|| Self::roots_under(prefix));
+        let roots = roots.into_iter().flatten();
+        cell.into_iter()
+            .chain(roots.map(|index| self.roots.read::<prefix_root>(index).value))
+    }
+
     /// Longest match, 0 when none; exactly what the kernel does.
     pub fn lookup(&self, address: &[u8; 16]) -> u32 {
         let root: prefix_root = self.roots.read(prefix_root_index(address));

@@ -154,7 +154,7 @@ fn net() -> impl Strategy<Value = IpNet> {
     (address(), 0u8..=128).prop_map(|(address, length)| {
         let most = if address.is_ipv4() { 32 } else { 128 };
         IpNet::new(address, length.min(most).max(length % (most + 1)))
-            .unwrap()
+            .expect("a length of the family")
             .trunc()
     })
 }

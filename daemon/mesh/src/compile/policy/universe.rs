@@ -86,6 +86,14 @@ impl<'m> Universe<'m> {
             .extend(own.map(|address| (*address, IDENTITY_HOST)));
     }
 
+    /// Ports that pods of some identities name, or named before they went.
+    pub fn add_named(&mut self, ports: &BTreeMap<u32, BTreeSet<NamedPort>>) {
+        for (identity, ports) in ports {
+            let held = self.named_ports.entry(*identity).or_default();
+            held.extend(ports.iter().cloned());
+        }
+    }
+
     /// The identities that a selector matches.
     pub fn select(&self, selector: &Selector) -> Vec<u32> {
         let pairs =

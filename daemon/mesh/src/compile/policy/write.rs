@@ -7,6 +7,7 @@ use terrace_abi::hash::CellKey;
 use terrace_abi::types::endpoint;
 
 use super::super::full;
+use super::Compiled;
 use super::classes::{Classes, WORDS};
 use super::resolve::VERDICT_BITS;
 use crate::error::Error;
@@ -15,13 +16,6 @@ use crate::tables::Tables;
 
 /// Subject, remote (0 = any), class or row, direction -> value.
 pub type Desired = FxHashMap<(u32, u32, u32, Direction), u32>;
-
-pub struct Written {
-    /// Some pair of identities may get another verdict than before.
-    pub verdicts_changed: bool,
-    /// The other generation is to be used.
-    pub flipped: bool,
-}
 
 fn cell_key(key: &(u32, u32, u32, Direction), generation: u32) -> CellKey {
     let (subject, remote, class, direction) = *key;
@@ -34,33 +28,44 @@ fn cell_key(key: &(u32, u32, u32, Direction), generation: u32) -> CellKey {
     ]
 }
 
-pub fn write(
-    desired: &Desired,
-    classes: &Classes,
-    fresh: bool,
-    enforced: &FxHashMap<u32, [bool; 2]>,
-    tables: &mut Tables,
-) -> Result<Written, Error> {
-    let flipped = !fresh && !classes.is_in(tables);
-    let generation = tables.generation() ^ u32::from(flipped);
+/// True when some pair of identities may get another verdict than before.
+pub fn write(compiled: &Compiled, flips: bool, tables: &mut Tables) -> Result<bool, Error> {
+    let generation = tables.generation() ^ u32::from(flips);
+    let desired = compiled.desired.iter();
     let mut wanted: FxHashMap<CellKey, u32> = desired
-        .iter()
         .map(|(key, value)| (cell_key(key, generation), *value))
         .collect();
-    if flipped {
-        for (subject, direction) in no_longer(enforced, tables) {
+    if flips {
+        for (subject, direction) in no_longer(&compiled.enforced, tables) {
             let key = (subject, 0, POLICY_ROW, direction);
             wanted
                 .entry(cell_key(&key, generation))
                 .or_insert(POLICY_ALLOW);
         }
     }
-    write_classes(classes, generation, tables);
-    let verdicts_changed = write_cells(&wanted, tables)?;
-    Ok(Written {
-        verdicts_changed,
-        flipped,
-    })
+    write_classes(&compiled.classes, generation, tables);
+    write_cells(&wanted, tables)
+}
+
+/// Gives identities the rows and cells that others have as remotes, in the
+/// generation in use: pairs of former and new.
+pub fn copy_remotes(pairs: &[(u32, u32)], tables: &mut Tables) -> Result<(), Error> {
+    let mut copies: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+    for (former, new) in pairs {
+        copies.entry(*former).or_default().push(*new);
+    }
+    if copies.is_empty() {
+        return Ok(());
+    }
+    let held: Vec<(CellKey, u32)> = tables.policy.iter().collect();
+    for (mut key, value) in held {
+        for new in copies.get(&key[1]).into_iter().flatten() {
+            key[1] = *new;
+            let inserted = tables.policy.insert(&key, value);
+            inserted.map_err(|_| full("policy_cells", "policy verdicts"))?;
+        }
+    }
+    Ok(())
 }
 
 fn write_classes(classes: &Classes, generation: u32, tables: &mut Tables) {

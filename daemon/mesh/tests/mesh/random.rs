@@ -1,0 +1,424 @@
+//! Random clusters and policies: the tables say what the rules say, after a
+//! compilation from nothing and after any sequence of changes, and no step in
+//! between says anything else than before or after.
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+use terrace_mesh::{
+    Compiler, Direction, Entity, Labels, Manifests, NAMESPACE_LABEL, NAMESPACE_LABELS, Object,
+    Peer, Peers, Pod, Policy, PolicyKey, PortMatch, Ports, Rule, Tables, compile, diff, parse,
+};
+
+use crate::kernel::Kernel;
+use crate::support::{facts, file, ip, pod, put, workload};
+
+const PODS: [(&str, &str, &str); 5] = [
+    ("web", "10.0.1.1", "veth-web"),
+    ("api", "10.0.1.2", "veth-api"),
+    ("far-1", "10.0.2.1", ""),
+    ("far-2", "10.0.2.2", ""),
+    ("far-3", "10.0.2.3", ""),
+];
+const REMOTES: [&str; 12] = [
+    "10.0.1.1",
+    "10.0.1.2",
+    "10.0.2.1",
+    "10.0.2.2",
+    "10.0.2.3",
+    "192.0.2.1",
+    "192.0.2.2",
+    "8.8.8.8",
+    "8.8.8.9",
+    "8.8.1.1",
+    "8.1.1.1",
+    "2001:db8:1::1",
+];
+const NETS: [&str; 6] = [
+    "0.0.0.0/0",
+    "8.0.0.0/8",
+    "8.8.0.0/16",
+    "8.8.8.0/24",
+    "8.8.8.8/32",
+    "2001:db8::/32",
+];
+/// Protocol row, protocol, port.
+const PACKETS: [(u8, u8, u16); 8] = [
+    (1, 6, 80),
+    (1, 6, 443),
+    (1, 6, 8080),
+    (1, 6, 1500),
+    (2, 17, 53),
+    (2, 17, 80),
+    (8, 1, 8),
+    (4, 132, 80),
+];
+
+fn pods(labels: &[usize]) -> String {
+    let labels_of = [
+        "{app: a, tier: x}",
+        "{app: a, tier: y}",
+        "{app: b, tier: x}",
+        "{app: c}",
+    ];
+    let pods = PODS.iter().zip(labels);
+    pods.map(|((name, address, interface), labels)| match *interface {
+        "" => pod(name, address, labels_of[*labels]),
+        interface => workload(name, address, interface, labels_of[*labels]),
+    })
+    .collect()
+}
+
+fn label_selector() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
+        "{}",
+        "{matchLabels: {app: a}}",
+        "{matchLabels: {app: b}}",
+        "{matchLabels: {app: a, tier: x}}",
+        "{matchExpressions: [{key: tier, operator: Exists}]}",
+        "{matchExpressions: [{key: tier, operator: DoesNotExist}]}",
+        "{matchExpressions: [{key: app, operator: In, values: [b, c]}]}",
+        "{matchExpressions: [{key: app, operator: NotIn, values: [a]}]}",
+    ])
+    .prop_map(str::to_owned)
+}
+
+/// The text after `from` or `to`.
+fn peers() -> impl Strategy<Value = String> {
+    let net = || prop::sample::select(NETS.to_vec());
+    let entities = prop::sample::select(vec![
+        "all",
+        "world",
+        "cluster",
+        "host",
+        "remote-node",
+        "none",
+    ]);
+    prop_oneof![
+        4 => label_selector().prop_map(|selector| format!("Endpoints: [{selector}]")),
+        2 => net().prop_map(|net| format!("CIDR: [\"{net}\"]")),
+        1 => Just("CIDRSet: [{cidr: 8.0.0.0/8, except: [8.8.8.0/24]}]".to_owned()),
+        1 => Just("CIDRSet: [{cidr: 8.8.0.0/16, except: [8.8.8.8/32]}, {cidr: 8.1.0.0/16}]".to_owned()),
+        2 => entities.prop_map(|entity| format!("Entities: [{entity}]")),
+        1 => Just(String::new()),
+    ]
+}
+
+fn ports() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
+        "",
+        "",
+        "toPorts: [{ports: [{port: \"80\", protocol: TCP}]}]",
+        "toPorts: [{ports: [{port: \"80\"}, {port: \"443\", protocol: TCP}]}]",
+        "toPorts: [{ports: [{port: \"1000\", endPort: 2000, protocol: TCP}]}]",
+        "toPorts: [{ports: [{port: http, protocol: TCP}]}]",
+        "toPorts: [{ports: [{port: \"0\", protocol: UDP}]}]",
+        "icmps: [{fields: [{type: 8}]}]",
+    ])
+    .prop_map(str::to_owned)
+}
+
+fn policy() -> impl Strategy<Value = String> {
+    let sections = prop::sample::select(vec!["ingress", "ingressDeny", "egress", "egressDeny"]);
+    let rule = (sections, peers(), ports());
+    let default_deny =
+        prop::sample::select(vec!["", "", "  enableDefaultDeny: {ingress: false}\n"]);
+    (
+        label_selector(),
+        prop::collection::vec(rule, 1..4),
+        default_deny,
+    )
+        .prop_map(|(subject, rules, default_deny)| {
+            let mut text = format!("spec:\n  endpointSelector: {subject}\n{default_deny}");
+            for section in ["ingress", "ingressDeny", "egress", "egressDeny"] {
+                let of_section: Vec<_> = rules
+                    .iter()
+                    .filter(|(name, _, _)| *name == section)
+                    .collect();
+                if !of_section.is_empty() {
+                    text += &format!("  {section}:\n");
+                }
+                for (name, peers, ports) in of_section {
+                    let way = if name.starts_with("in") { "from" } else { "to" };
+                    let peers = if peers.is_empty() {
+                        String::new()
+                    } else {
+                        format!("{way}{peers}, ")
+                    };
+                    text += &format!("  - {{{}}}\n", flow(&(peers + ports)));
+                }
+            }
+            text
+        })
+}
+
+fn flow(text: &str) -> String {
+    text.trim_end().trim_end_matches(',').to_owned()
+}
+
+fn policies() -> impl Strategy<Value = String> {
+    prop::collection::vec(policy(), 0..4).prop_map(|specs| {
+        (0..)
+            .zip(specs)
+            .map(|(i, spec)| format!("---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata:\n  name: p{i}\n{spec}"))
+            .collect()
+    })
+}
+
+fn cluster() -> impl Strategy<Value = String> {
+    (prop::collection::vec(0usize..4, 5), policies())
+        .prop_map(|(labels, policies)| pods(&labels) + &policies)
+}
+
+/// Manifests that change step by step: labels of pods, or policies. (Both at
+/// once pass through the new policies on the old labels.)
+fn history() -> impl Strategy<Value = Vec<String>> {
+    let labels = || prop::collection::vec(0usize..4, 5);
+    let step = prop_oneof![
+        labels().prop_map(|labels| (Some(labels), None)),
+        policies().prop_map(|policies| (None, Some(policies))),
+    ];
+    (labels(), policies(), prop::collection::vec(step, 1..5)).prop_map(
+        |(mut labels, mut policies, steps)| {
+            let mut texts = vec![pods(&labels) + &policies];
+            for (new_labels, new_policies) in steps {
+                labels = new_labels.unwrap_or(labels);
+                policies = new_policies.unwrap_or(policies);
+                texts.push(pods(&labels) + &policies);
+            }
+            texts
+        },
+    )
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Allow,
+    Deny,
+    Default,
+}
+
+/// The rules, read naively.
+struct Naive<'m> {
+    pods: Vec<&'m Pod>,
+    policies: Vec<&'m Policy>,
+}
+
+impl<'m> Naive<'m> {
+    fn new(manifests: &'m Manifests) -> Self {
+        let mut naive = Self {
+            pods: Vec::new(),
+            policies: Vec::new(),
+        };
+        for object in manifests.objects() {
+            match object {
+                Object::Pod(pod) => naive.pods.push(pod),
+                Object::Policy(policy) => naive.policies.push(policy),
+                _ => {}
+            }
+        }
+        naive
+    }
+
+    fn pod(&self, address: IpAddr) -> Option<&Pod> {
+        self.pods
+            .iter()
+            .find(|pod| pod.addresses.contains(&address))
+            .copied()
+    }
+
+    fn labels(pod: &Pod) -> Labels {
+        let mut labels = pod.labels.clone();
+        labels.insert(NAMESPACE_LABEL.to_owned(), pod.name.namespace.clone());
+        labels.insert(
+            format!("{NAMESPACE_LABELS}kubernetes.io/metadata.name"),
+            pod.name.namespace.clone(),
+        );
+        labels
+    }
+
+    fn verdict(
+        &self,
+        subject: IpAddr,
+        remote: IpAddr,
+        direction: Direction,
+        packet: (u8, u8, u16),
+    ) -> Verdict {
+        let labels = Self::labels(self.pod(subject).expect("subjects are pods"));
+        let parts = self.policies.iter().flat_map(|policy| &policy.parts);
+        let parts: Vec<_> = parts.filter(|part| part.subject.matches(&labels)).collect();
+        let owner = if direction == Direction::Ingress {
+            subject
+        } else {
+            remote
+        };
+        let matching = |deny: bool| {
+            let mut rules = parts.iter().flat_map(|part| &part.rules);
+            rules.any(|rule| {
+                rule.direction == direction
+                    && rule.deny == deny
+                    && self.names(rule, remote, owner, packet)
+            })
+        };
+        let default_deny = parts
+            .iter()
+            .any(|part| part.default_deny[direction as usize]);
+        match (matching(true), matching(false) || !default_deny) {
+            (true, _) => Verdict::Deny,
+            (false, true) => Verdict::Allow,
+            (false, false) => Verdict::Default,
+        }
+    }
+
+    fn names(&self, rule: &Rule, remote: IpAddr, owner: IpAddr, packet: (u8, u8, u16)) -> bool {
+        let peers = match &rule.peers {
+            Peers::Any => true,
+            Peers::Some(peers) => peers.iter().any(|peer| self.is(peer, remote)),
+        };
+        peers && self.has_port(&rule.ports, owner, packet)
+    }
+
+    fn is(&self, peer: &Peer, remote: IpAddr) -> bool {
+        let facts = facts();
+        let pod = self.pod(remote);
+        let host = facts.addresses.contains(&remote);
+        let node = facts.remote_nodes.contains(&remote);
+        let world = pod.is_none() && !host && !node;
+        match peer {
+            Peer::Select(selector) => pod.is_some_and(|pod| selector.matches(&Self::labels(pod))),
+            Peer::Cidr { net, except } => {
+                world
+                    && net.contains(&remote)
+                    && !except.iter().any(|carved| carved.contains(&remote))
+            }
+            Peer::Entity(entity) => match entity {
+                Entity::All => true,
+                Entity::World => world,
+                Entity::Cluster => !world,
+                Entity::Host => host,
+                Entity::RemoteNode => node,
+                Entity::Unmanaged | Entity::None => false,
+            },
+            Peer::Service(_) | Peer::Services { .. } => false,
+        }
+    }
+
+    fn has_port(&self, ports: &Ports, owner: IpAddr, (row, _, number): (u8, u8, u16)) -> bool {
+        let Ports::Some(ports) = ports else {
+            return true;
+        };
+        ports
+            .iter()
+            .filter(|port| port.rows & row != 0)
+            .any(|port| match &port.what {
+                PortMatch::Range(first, last) => (*first..=*last).contains(&number),
+                PortMatch::Named(name) => {
+                    // Pods with the same labels are one; their names are shared.
+                    let same = |pod: &&&Pod| {
+                        self.pod(owner)
+                            .is_some_and(|owner| Self::labels(owner) == Self::labels(pod))
+                    };
+                    let mut named = self
+                        .pods
+                        .iter()
+                        .filter(same)
+                        .flat_map(|pod| &pod.named_ports);
+                    named.any(|port| port.name == *name && port.row == row && port.port == number)
+                }
+            })
+    }
+}
+
+/// Every question that the data plane can ask of the two workloads.
+fn questions() -> impl Iterator<Item = (IpAddr, IpAddr, Direction, (u8, u8, u16))> {
+    let subjects = [ip("10.0.1.1"), ip("10.0.1.2")];
+    subjects.into_iter().flat_map(|subject| {
+        Direction::BOTH.into_iter().flat_map(move |direction| {
+            let remotes = REMOTES.iter().map(|text| ip(text));
+            remotes.flat_map(move |remote| {
+                PACKETS
+                    .into_iter()
+                    .map(move |packet| (subject, remote, direction, packet))
+            })
+        })
+    })
+}
+
+fn tables_say(
+    tables: &Tables,
+    (subject, remote, direction, packet): (IpAddr, IpAddr, Direction, (u8, u8, u16)),
+) -> Verdict {
+    let endpoint = tables.endpoint_of(subject);
+    let flag = [16, 32][direction as usize];
+    if endpoint.flags & flag == 0 {
+        return Verdict::Allow;
+    }
+    let verdict = tables.policy_lookup(&PolicyKey {
+        subject: endpoint.identity,
+        remote: tables.endpoint_of(remote).identity,
+        direction,
+        protocol: packet.1,
+        port: packet.2,
+    });
+    match (verdict.denied(), verdict.allowed()) {
+        (true, _) => Verdict::Deny,
+        (_, true) => Verdict::Allow,
+        _ => Verdict::Default,
+    }
+}
+
+fn answers(tables: &Tables) -> Vec<Verdict> {
+    questions()
+        .map(|question| tables_say(tables, question))
+        .collect()
+}
+
+fn read(text: &str) -> Manifests {
+    parse(&[file("test.yaml", text)]).unwrap_or_else(|errors| panic!("{errors}\n{text}"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn tables_say_what_the_rules_say(text in cluster()) {
+        let manifests = read(&text);
+        let tables = compile(&manifests, &facts(), None).unwrap();
+        let naive = Naive::new(&manifests);
+        for question in questions() {
+            let (subject, remote, direction, packet) = question;
+            let expected = naive.verdict(subject, remote, direction, packet);
+            prop_assert_eq!(tables_say(&tables, question), expected, "{:?}\n{}", question, text);
+        }
+    }
+
+    #[test]
+    fn a_change_goes_from_the_old_verdicts_to_the_new_and_nowhere_else(texts in history()) {
+        let mut compiler = Compiler::new(read(&texts[0]), facts(), None).unwrap();
+        let mut kernel = Kernel::new(facts().limits);
+        let ops = diff(&kernel.tables, compiler.tables());
+        kernel.apply_all(&ops);
+        for text in &texts[1..] {
+            let ops = compiler.update(&[put("test.yaml", text)]).unwrap();
+            let fresh = compile(&read(text), &facts(), None).unwrap();
+            let (old, new) = (answers(&kernel.tables), answers(&fresh));
+            let old_rev = kernel.tables.policy_rev;
+            for (i, op) in ops.iter().enumerate() {
+                kernel.tables.apply(op);
+                for ((question, now), (old, new)) in questions().zip(answers(&kernel.tables)).zip(old.iter().zip(&new)) {
+                    let passes = |verdict: &Verdict| *verdict == Verdict::Allow;
+                    prop_assert!(
+                        now == *old || now == *new || passes(&now) == passes(old) && passes(old) == passes(new),
+                        "after op {} of {:?}: {:?} says {:?}, was {:?}, will be {:?}\n{}",
+                        i, ops, question, now, old, new, text
+                    );
+                }
+            }
+            kernel.must_be(compiler.tables());
+            prop_assert_eq!(answers(&kernel.tables), new.clone());
+            prop_assert!(old == new || kernel.tables.policy_rev != old_rev);
+            let again = compile(compiler.manifests(), &facts(), Some(&kernel.read_back())).unwrap();
+            prop_assert_eq!(answers(&again), new);
+        }
+    }
+}

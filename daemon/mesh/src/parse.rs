@@ -72,9 +72,11 @@ pub fn parse_file(file: &SourceFile) -> Result<Vec<Object>, Errors> {
         document(&Doc::new(&path, node), &mut objects, &mut errors.0);
     }
     if let Some(error) = syntax_error {
+        // What is missing at the end is missing on the last line.
+        let last = u32::try_from(file.text.lines().count()).unwrap_or(u32::MAX);
         let origin = Origin {
             file: path,
-            line: error.line,
+            line: error.line.min(last),
         };
         errors.0.push(Error::of(&origin, "", error.message));
     }

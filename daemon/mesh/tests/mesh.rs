@@ -1,5 +1,7 @@
 //! Tests of the compiler through its public face.
 
+#[path = "mesh/broken.rs"]
+mod broken;
 #[path = "mesh/cells.rs"]
 mod cells;
 #[path = "mesh/kernel.rs"]

@@ -18,6 +18,8 @@ pub struct Doc<'n, 'a> {
     prefix: String,
     title: String,
     pub errors: RefCell<Vec<Error>>,
+    /// Places whose value could not be read: nothing more is said of them.
+    unread: RefCell<Vec<String>>,
 }
 
 /// Annotations of Terrace all start so; an unknown one is an error.
@@ -31,6 +33,7 @@ impl<'n, 'a> Doc<'n, 'a> {
             prefix: String::new(),
             title: title(node),
             errors: RefCell::default(),
+            unread: RefCell::default(),
         }
     }
 
@@ -44,6 +47,9 @@ impl<'n, 'a> Doc<'n, 'a> {
 
     /// Records a mistake of what `path` names.
     pub fn error(&self, path: &str, message: impl Into<String>) {
+        if self.unread.borrow().iter().any(|unread| unread == path) {
+            return;
+        }
         self.error_at(self.node.line_of(path), path, message);
     }
 
@@ -88,6 +94,7 @@ impl<'n, 'a> Doc<'n, 'a> {
             };
             let line = self.node.line_of(&issue.path);
             self.error_at(line, &issue.path, message);
+            self.unread.borrow_mut().push(issue.path);
         }
         value
     }

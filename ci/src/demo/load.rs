@@ -58,6 +58,10 @@ impl Wrk {
         self.0.exited().is_none()
     }
 
+    pub fn log(&self) -> String {
+        self.0.log()
+    }
+
     /// Ends the load now; wrk tells its figures all the same.
     pub fn stop(self) -> Result<Figures> {
         self.0.signal(Signal::INT)?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use terrace_testkit::wait;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECTIONS: u32 = 32;
 /// Seconds of a load that is stopped when its step is through.
 const LONG: u32 = 60;
 const FAR: &str = "10.30.0.2";
@@ -152,9 +153,9 @@ fn deny_list(stage: &mut Stage) -> Result<()> {
 
 fn load(stage: &mut Stage) -> Result<()> {
     for url in WEB {
-        let mut wrk = Wrk::start(stage.client(), url, 32, 4)?;
+        let mut wrk = Wrk::start(stage.client(), url, CONNECTIONS, 4)?;
         if url == WEB[0] {
-            wait_for_live(stage, 32)?;
+            wait_for_live(stage, &mut wrk)?;
             show_flows(stage)?;
             check_tiers(stage)?;
         }
@@ -224,8 +225,8 @@ fn check_tiers(stage: &Stage) -> Result<()> {
 }
 
 fn churn(stage: &mut Stage) -> Result<()> {
-    let mut wrk = Wrk::start(stage.client(), WEB[0], 32, LONG)?;
-    wait_for_live(stage, 32)?;
+    let mut wrk = Wrk::start(stage.client(), WEB[0], CONNECTIONS, LONG)?;
+    wait_for_live(stage, &mut wrk)?;
     say::command("mv later/web-endpoints.yaml manifests/     # web-far is no longer in it");
     stage.replace_manifest("web-endpoints.yaml")?;
     wait::until("a change of the tables", PATIENCE, || {
@@ -255,15 +256,15 @@ fn churn(stage: &mut Stage) -> Result<()> {
         figures.errors
     );
     say::holds(&format!(
-        "{} requests on 32 established connections, {kept} of them to web-far: none failed",
+        "{} requests on {CONNECTIONS} established connections, {kept} of them to web-far: none failed",
         figures.requests()
     ));
     Ok(())
 }
 
 fn restart(stage: &mut Stage) -> Result<()> {
-    let mut wrk = Wrk::start(stage.client(), WEB[0], 32, LONG)?;
-    wait_for_live(stage, 32)?;
+    let mut wrk = Wrk::start(stage.client(), WEB[0], CONNECTIONS, LONG)?;
+    wait_for_live(stage, &mut wrk)?;
     stage.terrace.kill();
     say::command("kill -9 $(pidof terrace)");
     let answers = spread(stage.client(), WEB[0], 20)?;
@@ -316,13 +317,16 @@ fn detach(stage: &mut Stage) -> Result<()> {
     proof::nothing_is_left(stage, &programs)
 }
 
-/// Waits until so many connections of the service are established.
-fn wait_for_live(stage: &Stage, n: usize) -> Result<()> {
-    wait::until("established connections", PATIENCE, || {
+/// Waits until the load's connections are established.
+fn wait_for_live(stage: &Stage, wrk: &mut Wrk) -> Result<()> {
+    let mut seen = 0;
+    let all = wait::until("established connections", PATIENCE, || {
+        seen = web_flows(stage).map_or(0, |flows| flows.len());
         // Two directions a connection.
-        web_flows(stage).ok().filter(|flows| flows.len() >= 2 * n)
-    })?;
-    Ok(())
+        (seen >= 2 * CONNECTIONS as usize || !wrk.runs()).then_some(())
+    });
+    ensure!(wrk.runs(), "wrk ended early: {}", wrk.log());
+    all.with_context(|| format!("{seen} flows of {} are established", 2 * CONNECTIONS))
 }
 
 fn web_flows(stage: &Stage) -> Result<Vec<Value>> {

@@ -17,7 +17,7 @@ pub type Image = BTreeMap<(Table, u32), Vec<u8>>;
 /// Sizes of the tables in these tests.
 pub fn limits() -> Limits {
     Limits {
-        flows: 1024,
+        flows: 4096,
         ..Limits::small()
     }
 }

@@ -165,6 +165,13 @@ impl Lab {
         })
     }
 
+    /// Others have run packets, too.
+    pub fn recount(&mut self) {
+        for (slot, counts) in &mut self.counted {
+            *counts = counts_of(&self.maps, *slot);
+        }
+    }
+
     /// The one counter that the last run has raised.
     pub fn reason(&mut self, hook: Hook, ifindex: u32) -> Reason {
         let slot = self
@@ -173,13 +180,7 @@ impl Lab {
             .unwrap()
             .map_or(0, |(slot, _)| slot);
         *self.given.entry((slot, hook.number())).or_default() += 1;
-        let counts: BTreeMap<(u32, Reason), u64> = self
-            .maps
-            .reasons_of(slot)
-            .unwrap()
-            .into_iter()
-            .map(|count| ((count.hook, count.reason), count.packets))
-            .collect();
+        let counts = counts_of(&self.maps, slot);
         let before = self.counted.entry(slot).or_default();
         let raised: Vec<Reason> = counts
             .iter()
@@ -205,6 +206,13 @@ impl Lab {
         }
         println!("{total} packets in, {total} reasons counted");
     }
+}
+
+fn counts_of(maps: &Maps, slot: u32) -> BTreeMap<(u32, Reason), u64> {
+    let counts = maps.reasons_of(slot).unwrap().into_iter();
+    counts
+        .map(|count| ((count.hook, count.reason), count.packets))
+        .collect()
 }
 
 /// Where a tc program sits.

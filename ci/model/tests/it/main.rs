@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
 mod alone;
+mod concurrent;
 mod fabric;
 mod image;
 mod lab;
@@ -11,6 +12,7 @@ mod policy_image;
 mod random;
 mod row;
 mod rows;
+mod table;
 mod world;
 
 use std::collections::BTreeMap;

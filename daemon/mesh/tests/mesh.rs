@@ -4,6 +4,8 @@
 mod broken;
 #[path = "mesh/cells.rs"]
 mod cells;
+#[path = "mesh/good.rs"]
+mod good;
 #[path = "mesh/kernel.rs"]
 mod kernel;
 #[path = "mesh/policy.rs"]

@@ -152,9 +152,15 @@ impl Addresses {
             return Ok(false);
         }
         let before = judged_as(net, tables);
+        let mut was_there = false;
         if let Some(record) = record {
             let index = self.take(record, tables)?;
-            let inserted = tables.addresses.insert(&Prefix::from(net), index);
+            let prefix = Prefix::from(net);
+            was_there = tables
+                .addresses
+                .values_of(&prefix)
+                .any(|value| value == index);
+            let inserted = tables.addresses.insert(&prefix, index);
             inserted.map_err(|_| full("address_cells", "addresses and prefixes"))?;
             if let Some(old) = self.entries.insert(net, record) {
                 self.give_back(&old, tables);
@@ -171,7 +177,7 @@ impl Addresses {
         );
         // Of a prefix not all addresses are as the first one.
         let single = net.prefix_len() == net.max_prefix_len();
-        Ok(!single || before != judged_as(net, tables))
+        Ok(!was_there && (!single || before != judged_as(net, tables)))
     }
 
     /// The index of an endpoint, shared by all addresses that have it.

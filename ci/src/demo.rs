@@ -51,13 +51,16 @@ pub fn run(options: &Options) -> Result<()> {
     let mut stage = Stage::build(&terrace)?;
     for (number, step) in steps::STEPS.iter().enumerate() {
         say::headline(number + 1, steps::STEPS.len(), step.title);
-        if let Err(error) = (step.run)(&mut stage) {
+        let result = (step.run)(&mut stage);
+        // Ctrl-C reaches the step's programs too: their failure is no news.
+        if interrupted.load(Ordering::Relaxed) {
+            drop(stage);
+            bail!("interrupted; everything is removed");
+        }
+        if let Err(error) = result {
             say::daemon_log(&stage.daemon_log());
             hold(options.hold, &error, &interrupted);
             return Err(error.context(format!("step {}: {}", number + 1, step.title)));
-        }
-        if interrupted.load(Ordering::Relaxed) {
-            bail!("interrupted; everything is cleaned up");
         }
     }
     drop(stage);

@@ -117,7 +117,11 @@ fn shared_and_own(family: Family, thread: usize, n: usize) -> Vec<Vec<u8>> {
 
 fn assert_whole(table: &Table, when: &str) {
     let n = table.faults.len();
-    assert!(n == 0, "{when}: {n} faults: {:#?}", &table.faults[..n.min(8)]);
+    assert!(
+        n == 0,
+        "{when}: {n} faults: {:#?}",
+        &table.faults[..n.min(8)]
+    );
 }
 
 #[test]
@@ -137,7 +141,11 @@ fn root_a_flow_that_several_cpus_open_at_once_is_there_once() {
             refused += rush(lab, &frames);
             let table = Table::read(&lab.maps, world.seed);
             assert_whole(&table, &format!("round {round}"));
-            assert_eq!(table.origs().count(), FLOWS * (THREADS + 1), "round {round}");
+            assert_eq!(
+                table.origs().count(),
+                FLOWS * (THREADS + 1),
+                "round {round}"
+            );
         }
         let sent = ROUNDS * THREADS * 2 * FLOWS;
         println!("{sent} packets from {THREADS} threads, {refused} refused");

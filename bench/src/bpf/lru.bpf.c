@@ -48,8 +48,9 @@ int lru_insert(struct xdp_md *ctx)
 	if (write_frame((void *)(long)ctx->data, (void *)(long)ctx->data_end) ||
 	    key_of(ctx, &key))
 		return XDP_ABORTED;
-	return bpf_map_update_elem(&peers, &key, &value, BPF_ANY) ? XDP_ABORTED :
-								    XDP_TX;
+	return bpf_map_update_elem(&peers, &key, &value, BPF_ANY) ?
+		       XDP_ABORTED :
+		       XDP_TX;
 }
 
 SEC("xdp")

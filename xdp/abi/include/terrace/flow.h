@@ -33,6 +33,7 @@ enum flow_claim {
 	CLAIM_NEW = 0,
 	CLAIM_EXISTS = 1,
 	CLAIM_FULL = 2,
+	CLAIM_BUSY = 3, /* another CPU was faster: try again */
 };
 
 /* Where a flow sits. */
@@ -162,54 +163,6 @@ static __always_inline bool flow_expired(const struct flow *flow,
 	return (__s32)(now - flow->last_seen) > (__s32)cfg->timeouts[state];
 }
 
-/*
- * How dear a slot is to keep, by state; the cheapest is taken, 255 never is.
- * Free slots cost 0, timed out ones 1. One byte a state, from the lowest:
- * new 4, established and closing 255, closed 2, UDP 5, UDP stream 255,
- * ICMP and others 3.
- */
-#define STATE_WORTH 0x0303ff0502ffff04ULL
-#define WORTH_NEVER 255
-
-/*
- * worth << 2 | steps from the key's first slot. Without branches: the verifier
- * would follow every combination of eight slots (6.18: over a million
- * instructions).
- */
-static __always_inline __u32 slot_worth(const struct flow_bucket *bucket,
-					__u32 start, __u32 steps,
-					const struct config *cfg, __u32 now)
-{
-	const struct flow *flow =
-		&bucket->slots[(start + steps) & (FLOW_SLOTS - 1)];
-	__u32 state = flow->state & (FLOW_STATES - 1);
-	__u32 worth = (STATE_WORTH >> (state * 8)) & 0xff;
-	__s32 left = cfg->timeouts[state] - (now - flow->last_seen);
-	__u32 expired = (__u32)left >> 31;
-	__u32 used = flow->kind, busy = -(flow->seq & 1);
-
-	worth = (worth & (expired - 1)) | expired;
-	worth &= -((used | -used) >> 31);
-	return ((worth | busy) & 0xff) << 2 | steps;
-}
-
-static __always_inline __u32 lesser(__u32 a, __u32 b)
-{
-	__s32 less = (__s32)(b - a) >> 31; /* all ones when b < a */
-
-	return a ^ ((a ^ b) & less);
-}
-
-static __always_inline __u32 cheapest(const struct flow_bucket *bucket,
-				      __u32 start, const struct config *cfg,
-				      __u32 now)
-{
-	return lesser(lesser(slot_worth(bucket, start, 0, cfg, now),
-			     slot_worth(bucket, start, 1, cfg, now)),
-		      lesser(slot_worth(bucket, start, 2, cfg, now),
-			     slot_worth(bucket, start, 3, cfg, now)));
-}
-
 static __always_inline int slot_lock(struct flow *flow)
 {
 	__u32 seq = flow->seq;
@@ -280,128 +233,6 @@ __noinline int flow_free(__u32 slot, __u32 peer)
 		slot_clear(ref.flow, slot);
 	slot_unlock(ref.flow);
 	return 1;
-}
-
-#define NO_BUCKET 0xffffffff
-#define NO_SLOT 0xffffffff
-
-/* What was claimed, and what was there: to clean up after the lock. */
-struct claim {
-	__u32 slot;
-	__u32 victim_first; /* its first bucket when it sat in its second */
-};
-
-static __always_inline int claim_scan(const struct flow_bucket *bucket,
-				      const struct flow_key *key)
-{
-	for (__u32 i = 0; i < FLOW_SLOTS; i++)
-		if (flow_key_is(&bucket->slots[i].key, key) &&
-		    bucket->slots[i].kind != FLOW_FREE)
-			return 1;
-	return 0;
-}
-
-static __always_inline __u32 n_used(const struct flow_bucket *bucket)
-{
-	__u32 n = 0;
-
-	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
-		__u32 kind = bucket->slots[i].kind;
-
-		n += (kind | -kind) >> 31;
-	}
-	return n;
-}
-
-/* The buckets of a key, looked up before its lock is taken. */
-struct places {
-	struct flow_bucket *first;
-	struct flow_bucket *second;
-};
-
-/* Under the key's lock: finds the key or takes the cheapest slot. */
-static __always_inline int claim_locked(const struct places *in,
-					const struct flow_key *key, __u64 hash,
-					const struct config *cfg, __u32 now,
-					struct claim *claim)
-{
-	__u32 start = first_slot(hash), worth, other, used, spill = 0;
-	__u32 index;
-	struct flow_bucket *bucket = in->first;
-	struct flow *flow;
-
-	if (claim_scan(in->first, key))
-		return CLAIM_EXISTS;
-	if (in->first->slots[0].spilled && claim_scan(in->second, key))
-		return CLAIM_EXISTS;
-	worth = cheapest(in->first, start, cfg, now);
-	used = n_used(in->first);
-	/*
-	 * The second bucket is looked at when the first is nearly full, and
-	 * taken when it is clearly emptier: at half load 1 insert in 3,000
-	 * finds no room; taking the first one until it is full, 1 in 270.
-	 */
-	if (worth >> 2 > 1 || used >= FLOW_SLOTS - 1) {
-		other = cheapest(in->second, start, cfg, now);
-		if (other >> 2 < worth >> 2 ||
-		    (other >> 2 == 0 && n_used(in->second) + 1 < used)) {
-			bucket = in->second;
-			worth = other;
-			spill = FLOW_SPILLED;
-		}
-	}
-	start = (start + worth) & (FLOW_SLOTS - 1);
-	flow = &bucket->slots[start];
-	if (worth >> 2 == WORTH_NEVER || !slot_lock(flow))
-		return CLAIM_FULL;
-	if (flow->kind == FLOW_FREE)
-		flow->peer = NO_SLOT;
-	index = hash & flow_mask;
-	if (spill)
-		index = other_bucket(index, hash);
-	claim->victim_first = NO_BUCKET;
-	if (flow->flags & FLOW_SPILLED)
-		claim->victim_first = other_bucket(
-			index, flow_hash(&flow->key, cfg->hash_seed));
-	flow->kind = FLOW_FREE;
-	barrier();
-	flow->key = *key;
-	flow->flags = spill;
-	/* Any kind: seq is odd, so only other claims of this key see it. */
-	flow->kind = FLOW_ORIG;
-	if (spill)
-		__sync_fetch_and_add(&in->first->slots[0].spilled, 1);
-	claim->slot = index * FLOW_SLOTS + start;
-	return CLAIM_NEW;
-}
-
-/*
- * Claims a slot for `key`: its number, or -CLAIM_EXISTS or -CLAIM_FULL. The
- * slot is locked (seq odd) with the key in place, and `peer` is still that of
- * the flow that had to go, or NO_SLOT: the caller frees it, fills in the rest
- * and calls slot_unlock().
- */
-__noinline int flow_claim(const struct flow_key *key, __u64 hash, __u32 now)
-{
-	__u32 lock_index = hash & (FLOW_LOCKS - 1), zero = 0;
-	struct flow_lock *lock = bpf_map_lookup_elem(&flow_locks, &lock_index);
-	struct config *cfg = bpf_map_lookup_elem(&config, &zero);
-	struct claim claim = {};
-	struct places in = {};
-	int result;
-
-	in.first = flow_bucket_at(hash & flow_mask);
-	in.second = flow_bucket_at(other_bucket(hash & flow_mask, hash));
-	if (!key || !in.first || !in.second || !lock || !cfg)
-		return -CLAIM_FULL;
-	bpf_spin_lock(&lock->lock);
-	result = claim_locked(&in, key, hash, cfg, now, &claim);
-	bpf_spin_unlock(&lock->lock);
-	if (result != CLAIM_NEW)
-		return -result;
-	if (claim.victim_first != NO_BUCKET)
-		unspill(claim.victim_first);
-	return claim.slot & 0x7fffffff;
 }
 
 /* One bucket of the clock hand's round: frees what has timed out. */

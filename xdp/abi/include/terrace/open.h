@@ -198,6 +198,38 @@ static __always_inline void report_full(__u32 reason, const struct packet *pkt,
 		       pkt->key.daddr, service);
 }
 
+/* How often a flow is looked for that another CPU is still filling in. */
+#define FILL_ATTEMPTS 8
+
+/* A global function: verified once, whatever loop it is called in. */
+__noinline int flow_is_there(const struct flow_key *key, __u64 hash)
+{
+	struct flow_ref ref;
+
+	if (!key)
+		return 0;
+	for (int i = 0; i < FILL_ATTEMPTS; i++)
+		if (flow_find(key, hash, &ref))
+			return 1;
+	return 0;
+}
+
+/*
+ * The flow that another CPU has made of this packet's connection, which takes
+ * it well below a microsecond. If the hypervisor has stopped it just there,
+ * the packet is lost, the flow is not.
+ */
+static __noinline int find_others(const struct packet *pkt,
+				  const struct view *view, struct flow_ref *ref)
+{
+	__u64 hash = flow_hash(&pkt->key, view->cfg->hash_seed);
+
+	for (int i = 0; i < FILL_ATTEMPTS; i++)
+		if (flow_is_there(&pkt->key, hash))
+			break;
+	return flow_find(&pkt->key, hash, ref) ? 0 : REASON_FLOWS_FULL;
+}
+
 /* Records the flow; 0 and `ref` when its first packet can be served. */
 static __always_inline int start(context_t *ctx, struct packet *pkt,
 				 const struct view *view, struct opening *open,
@@ -219,11 +251,7 @@ static __always_inline int start(context_t *ctx, struct packet *pkt,
 	report_full(reason, pkt, view, open->service);
 	if (reason > 0)
 		return reason;
-	if (reason < 0 &&
-	    !flow_find(&pkt->key, flow_hash(&pkt->key, view->cfg->hash_seed),
-		       ref))
-		return REASON_FLOWS_FULL;
-	return 0;
+	return reason < 0 ? find_others(pkt, view, ref) : 0;
 }
 
 static __always_inline int virtual_address(context_t *ctx, struct packet *pkt,

@@ -6,6 +6,7 @@
 #ifndef TERRACE_TRACK_H
 #define TERRACE_TRACK_H
 
+#include "claim.h"
 #include "service.h"
 #include "way.h"
 
@@ -137,17 +138,17 @@ static __noinline int track(struct packet *pkt, const struct view *view,
 	__u64 hash = flow_hash(&pkt->key, view->cfg->hash_seed);
 	struct flow_ref reply = {};
 	struct tuple *back = &pkt->back;
-	int result, reason = claim_reply(pkt, view, open, hash, &reply);
+	int reason, result = flow_claim(&pkt->key, hash, view->now);
 
-	if (reason)
-		return reason;
-	if (!reply.flow)
+	if (result == -CLAIM_EXISTS)
+		return -1;
+	if (result < 0 || !take_slot(result, orig) || !orig->flow)
 		return REASON_FLOWS_FULL;
-	result = flow_claim(&pkt->key, hash, view->now);
-	if (result < 0 || !take_slot(result, orig) || !orig->flow) {
-		slot_clear(reply.flow, reply.slot);
-		slot_unlock(reply.flow);
-		return result == -CLAIM_EXISTS ? -1 : REASON_FLOWS_FULL;
+	reason = claim_reply(pkt, view, open, hash, &reply);
+	if (reason || !reply.flow) {
+		slot_clear(orig->flow, orig->slot);
+		slot_unlock(orig->flow);
+		return reason ? reason : REASON_FLOWS_FULL;
 	}
 	for (int w = 0; w < 4; w++) {
 		back->saddr[w] = pkt->key.daddr[w];

@@ -1,8 +1,11 @@
 //! Benchmarks that compare Terrace with its floors and its peers.
 
-mod apply;
+mod control;
+mod cpu;
+mod live;
 mod programs;
 mod report;
+mod stats;
 
 use std::path::PathBuf;
 
@@ -23,12 +26,18 @@ struct Cli {
 enum Task {
     /// What a packet costs in the BPF programs, over an empty program
     Programs(programs::Options),
+    /// Traffic through veth, beside plain forwarding and nftables
+    Live(live::Options),
+    /// How long a large mesh takes to load and to change
+    Control(control::Options),
 }
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
     let sections = match &cli.task {
         Task::Programs(options) => vec![programs::run(options)?],
+        Task::Live(options) => live::run(options)?,
+        Task::Control(options) => vec![control::run(options)?],
     };
     for section in &sections {
         println!("{section}");

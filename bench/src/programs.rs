@@ -2,17 +2,18 @@
 //! with a fresh packet and another key for each run.
 
 mod cases;
-mod frame;
-mod harness;
-mod stage;
+pub mod frame;
+pub mod harness;
+pub mod stage;
 mod tables;
 mod timing;
 
-use anyhow::{Context as _, Result, ensure};
-use clap::Args;
-use rustix::process::setpriority_process;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use std::path::PathBuf;
 
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::cpu;
 use crate::report::Section;
 use stage::Stage;
 use timing::Effort;
@@ -28,10 +29,14 @@ pub struct Options {
     /// Only rows whose name contains this
     #[arg(long)]
     only: Option<String>,
+    /// Another build of xdp.bpf.c (an object file), to try a change
+    #[arg(long)]
+    object: Option<PathBuf>,
 }
 
 pub fn run(options: &Options) -> Result<Section> {
-    let mut stage = Stage::new().context("set the stage")?;
+    let mut stage =
+        Stage::new(&stage::limits(), options.object.as_deref()).context("set the stage")?;
     let effort = if options.quick {
         Effort::QUICK
     } else {
@@ -42,19 +47,10 @@ pub fn run(options: &Options) -> Result<Section> {
     let work = move || -> Result<Section> {
         let kind = Some(rustix::thread::LinkNameSpaceType::Network);
         rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&host), kind)?;
-        pin(options.cpu)?;
+        cpu::pin(options.cpu)?;
         let only = options.only.as_deref().unwrap_or_default();
         cases::run(&mut stage, &effort, only)
     };
     std::thread::scope(|scope| scope.spawn(work).join())
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// Ties this thread to one CPU and puts it before all ordinary threads there.
-fn pin(cpu: usize) -> Result<()> {
-    ensure!(cpu < CpuSet::MAX_CPU, "there is no CPU {cpu}");
-    let mut cpus = CpuSet::new();
-    cpus.set(cpu);
-    sched_setaffinity(None, &cpus).with_context(|| format!("run on CPU {cpu}"))?;
-    setpriority_process(None, -20).context("raise the priority")
 }

@@ -41,7 +41,7 @@ struct settings {
 	__u32 dport_mask;
 	__u32 verdict; /* of the empty program */
 	__u32 bucket_mask;
-	__u32 pad;
+	__u32 ifindex; /* where live frames leave */
 };
 
 const volatile struct settings settings = {};

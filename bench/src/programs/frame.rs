@@ -81,3 +81,15 @@ pub fn tcp_frame(dst_mac: [u8; 6], src_mac: [u8; 6], flags: u8) -> [u8; FRAME_BY
     frame[48] = 0xff;
     frame
 }
+
+/// An IPv4 UDP frame of 64 bytes without a checksum; the generator fills in
+/// the key and the checksum of the IP header.
+pub fn udp_frame(dst_mac: [u8; 6], src_mac: [u8; 6]) -> [u8; FRAME_BYTES] {
+    const PROTO_UDP: u8 = 17;
+    const LENGTH: u16 = (FRAME_BYTES - 34) as u16;
+    let mut frame = tcp_frame(dst_mac, src_mac, 0);
+    frame[23] = PROTO_UDP;
+    frame[34..].fill(0);
+    frame[38..40].copy_from_slice(&LENGTH.to_be_bytes());
+    frame
+}

@@ -26,7 +26,7 @@ pub struct Settings {
 
 impl Settings {
     /// `struct settings` of harness.bpf.h.
-    fn to_bytes(&self, bucket_mask: u32) -> Vec<u8> {
+    pub fn to_bytes(&self, bucket_mask: u32, ifindex: u32) -> Vec<u8> {
         let keys = &self.keys;
         let words = [
             keys.n_keys - 1,
@@ -45,7 +45,7 @@ impl Settings {
             keys.dport_mask,
             self.verdict,
             bucket_mask,
-            0,
+            ifindex,
         ];
         let mut bytes = self.frame.to_vec();
         bytes.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
@@ -124,14 +124,14 @@ pub fn tool(maps: &Maps, settings: &Settings, name: &str) -> Result<Driver> {
 
 /// The LRU hash of `capacity` entries: the programs that fill it and look up.
 pub fn lru(capacity: u32, fill: &Settings, look: &Settings) -> Result<[Driver; 2]> {
-    let mut open = open("lru", LRU, &fill.to_bytes(0))?;
+    let mut open = open("lru", LRU, &fill.to_bytes(0, 0))?;
     for mut map in open.maps_mut() {
         if map.name() == "peers" {
             map.set_max_entries(capacity)?;
         }
     }
     let filler = load(open)?;
-    let mut open = self::open("lru", LRU, &look.to_bytes(0))?;
+    let mut open = self::open("lru", LRU, &look.to_bytes(0, 0))?;
     let peers = filler.maps().find(|map| map.name() == "peers");
     let peers = peers.context("lru.bpf.c has no map `peers`")?;
     for mut map in open.maps_mut() {
@@ -147,7 +147,7 @@ pub fn lru(capacity: u32, fill: &Settings, look: &Settings) -> Result<[Driver; 2
 }
 
 fn load_harness(maps: &Maps, settings: &Settings) -> Result<Object> {
-    let bytes = settings.to_bytes(maps.limits().flow_buckets() - 1);
+    let bytes = settings.to_bytes(maps.limits().flow_buckets() - 1, 0);
     let mut open = open("harness", HARNESS, &bytes)?;
     let flows = maps.handle("flows").context("the tables have no `flows`")?;
     for mut map in open.maps_mut() {
@@ -158,7 +158,8 @@ fn load_harness(maps: &Maps, settings: &Settings) -> Result<Object> {
     load(open)
 }
 
-fn open(name: &str, bytes: &[u8], settings: &[u8]) -> Result<OpenObject> {
+/// Opens an object with its `settings`.
+pub fn open(name: &str, bytes: &[u8], settings: &[u8]) -> Result<OpenObject> {
     let mut open = ObjectBuilder::default().name(name)?.open_memory(bytes)?;
     for mut map in open.maps_mut() {
         if !map.name().to_string_lossy().ends_with(".rodata") {
@@ -176,7 +177,8 @@ fn open(name: &str, bytes: &[u8], settings: &[u8]) -> Result<OpenObject> {
     Ok(open)
 }
 
-fn load(open: OpenObject) -> Result<Object> {
+/// Loads an opened object.
+pub fn load(open: OpenObject) -> Result<Object> {
     let (object, log) = messages::capture(|| open.load());
     object.with_context(|| format!("load a driver: {log}"))
 }

@@ -2,22 +2,30 @@
 //! and tables large enough for every row.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use terrace_abi::{Limits, Maps, Reason, consts, hash, sys, types};
+use anyhow::{Context as _, Result, ensure};
+use terrace_abi::{Limits, Maps, Program, Reason, consts, hash, sys, types};
 use terrace_mesh::Tables;
 use terrace_tc::{Direction, Options, Role, TcPrograms};
 use terrace_testkit::{PinRoot, Topology, link};
 use terrace_xdp::XdpPrograms;
 
-use crate::apply::apply;
+use terrace::apply::apply;
 
 /// 1 million connections take 2 million slots: half of this table.
 const FLOWS: u32 = 4 << 20;
 
+/// The XDP program under test.
+#[derive(Debug)]
+enum Xdp {
+    Shipped(XdpPrograms),
+    Trial(Vec<Program>),
+}
+
 #[derive(Debug)]
 pub struct Stage {
-    pub xdp: XdpPrograms,
+    xdp: Xdp,
     pub tc: TcPrograms,
     pub maps: Maps,
     pub tables: Tables,
@@ -42,8 +50,22 @@ pub fn limits() -> Limits {
     }
 }
 
+impl Xdp {
+    fn load(maps: &Maps, object: Option<&Path>) -> Result<Self> {
+        let Some(path) = object else {
+            return Ok(Self::Shipped(XdpPrograms::load(maps)?));
+        };
+        let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+        let mut programs = terrace_abi::load("trial", &bytes, maps, &[])?;
+        programs.retain(|program| program.name() == "terrace_xdp");
+        ensure!(!programs.is_empty(), "no terrace_xdp in {}", path.display());
+        Ok(Self::Trial(programs))
+    }
+}
+
 impl Stage {
-    pub fn new() -> Result<Self> {
+    /// `object` is another build of xdp.bpf.c, in place of the one that ships.
+    pub fn new(limits: &Limits, object: Option<&Path>) -> Result<Self> {
         let net = Topology::new("bench").client("client").backend("backend");
         let net = net.workload("web").build()?;
         let uplink = &net.uplinks[0];
@@ -56,7 +78,7 @@ impl Stage {
             found.map(|(index, _)| *index).context("no such interface")
         };
         let pins = PinRoot::new()?;
-        let maps = Maps::open(pins.path(), &limits())?;
+        let maps = Maps::open(pins.path(), limits)?;
         let ifindex = index(&uplink.iface)?;
         let slot = maps.set_iface(&types::iface {
             ifindex,
@@ -69,9 +91,9 @@ impl Stage {
             ..Default::default()
         })?;
         Ok(Self {
-            xdp: XdpPrograms::load(&maps)?,
+            xdp: Xdp::load(&maps, object)?,
             tc: TcPrograms::load(&maps, &Options::default())?,
-            tables: Tables::new(&limits()),
+            tables: Tables::new(limits),
             maps,
             ifindex,
             slot,
@@ -81,7 +103,10 @@ impl Stage {
     }
 
     pub fn xdp_program(&self) -> BorrowedFd<'_> {
-        self.xdp.program().as_fd()
+        match &self.xdp {
+            Xdp::Shipped(programs) => programs.program().as_fd(),
+            Xdp::Trial(programs) => programs[0].as_fd(),
+        }
     }
 
     /// The tc program of packets that the uplink receives.

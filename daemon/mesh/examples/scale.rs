@@ -47,7 +47,10 @@ fn main() {
 
     let mut compiler = Compiler::new(manifests, facts, None).expect("valid manifests");
     updates(&mut compiler, services, backends);
+    drop(compiler);
     rings();
+    policy();
+    deny();
 }
 
 /// One backend of one Service goes and comes, each time of another Service.
@@ -103,6 +106,93 @@ fn rings() {
             members.len()
         );
     }
+}
+
+/// A workload with a hundred thousand rules on prefixes, beside 10,000 pods.
+fn policy() {
+    println!("100000 rules on prefixes, 10000 pods with 500 sets of labels");
+    let mut text = String::from(
+        "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata:\n  name: many\nspec:\n  endpointSelector: {}\n  egress:\n",
+    );
+    for i in 0..100_000u32 {
+        let (a, b, c) = (i >> 16, i >> 8 & 255, i & 255);
+        text += &format!(
+            "  - toCIDR: [{}.{b}.{c}.0/24]\n    toPorts: [{{ports: [{{port: \"{}\", protocol: TCP}}]}}]\n",
+            100 + a,
+            1000 + i % 50
+        );
+    }
+    let rules = SourceFile {
+        path: "rules.yaml".into(),
+        text,
+    };
+    let pods: Vec<SourceFile> = (0..10_000).map(pod).collect();
+    let files: Vec<SourceFile> = pods.iter().cloned().chain([rules]).collect();
+    let manifests = step("parse", || parse(&files).expect("valid manifests"));
+    let facts = HostFacts {
+        node_name: "node-0".to_owned(),
+        limits: Limits {
+            policy_cells: 1 << 20,
+            address_cells: 1 << 18,
+            endpoints: 1 << 18,
+            ..Limits::default()
+        },
+        ..HostFacts::default()
+    };
+    let mut compiler = step("compile", || {
+        Compiler::new(manifests, facts, None).expect("valid manifests")
+    });
+    let mut moved = pod(77);
+    moved.text = moved.text.replace("group: g77", "group: other");
+    let ops = step("a pod of another host changes its labels", || {
+        compiler.update(&[Change::Put(moved)]).expect("valid")
+    });
+    println!("  {} entries written", written(&ops));
+}
+
+fn pod(i: u32) -> SourceFile {
+    let local = if i < 20 {
+        format!("  annotations:\n    terrace.io/interface: veth{i}\n")
+    } else {
+        String::new()
+    };
+    SourceFile {
+        path: format!("pod-{i}.yaml").into(),
+        text: format!(
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: pod-{i}\n  labels:\n    group: g{}\n{local}spec:\n  nodeName: node-{}\nstatus:\n  podIP: 10.{}.{}.1\n",
+            i % 500,
+            i / 20,
+            i / 250,
+            i % 250
+        ),
+    }
+}
+
+fn deny() {
+    println!("a deny list of 1000000 addresses");
+    let spread = |i: u32| {
+        std::net::Ipv4Addr::from(
+            u32::try_from(u64::from(i) * 3_935_559_000_703_003_845 >> 32 & 0xdfff_ffff)
+                .unwrap_or(i),
+        )
+    };
+    let facts = HostFacts {
+        deny: (0..1_000_000)
+            .map(|i| std::net::IpAddr::from(spread(i)).into())
+            .collect(),
+        limits: Limits {
+            deny_cells: 1 << 20,
+            ..Limits::default()
+        },
+        ..HostFacts::default()
+    };
+    let manifests = parse(&[]).expect("no manifests");
+    let tables = step("compile", || {
+        compile(&manifests, &facts, None).expect("a valid list")
+    });
+    step("compile again, on the former tables", || {
+        compile(&manifests, &facts, Some(&tables)).expect("a valid list")
+    });
 }
 
 fn best<T>(work: impl Fn() -> T) -> (T, Duration) {
@@ -191,11 +281,18 @@ ports:
 endpoints:
 "
     );
-    for n in 0..n {
-        let number = i * backends + n;
-        let (a, b, c) = (number / 62_500, number / 250 % 250, number % 250 + 1);
-        text += &format!(
-            "- addresses:
+    text.extend((0..n).map(|n| endpoint(i, n, i * backends + n)));
+    SourceFile {
+        path: PathBuf::from(format!("service-{i}.yaml")),
+        text,
+    }
+}
+
+/// The `n`th endpoint of service `i`, the `number`th of all.
+fn endpoint(i: u32, n: u32, number: u32) -> String {
+    let (a, b, c) = (number / 62_500, number / 250 % 250, number % 250 + 1);
+    format!(
+        "- addresses:
   - 10.{}.{b}.{c}
   conditions:
     ready: true
@@ -207,12 +304,7 @@ endpoints:
     name: service-{i}-{n}
     namespace: default
 ",
-            100 + a,
-            n % 7
-        );
-    }
-    SourceFile {
-        path: PathBuf::from(format!("service-{i}.yaml")),
-        text,
-    }
+        100 + a,
+        n % 7
+    )
 }

@@ -16,7 +16,8 @@ pub const UDP: u16 = 9001;
 /// The port that the service `echo` answers TCP on, and UDP one higher.
 pub const SERVICE: u16 = 80;
 pub const VIP: [&str; 2] = ["10.96.0.10", "fd00:96::10"];
-const START: Duration = Duration::from_secs(30);
+/// Two verifiers may be at work on a loaded machine.
+const START: Duration = Duration::from_secs(120);
 
 /// What differs from the plain stage.
 #[derive(Debug, Clone)]

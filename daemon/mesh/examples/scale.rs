@@ -172,7 +172,7 @@ fn deny() {
     println!("a deny list of 1000000 addresses");
     let spread = |i: u32| {
         std::net::Ipv4Addr::from(
-            u32::try_from(u64::from(i) * 3_935_559_000_703_003_845 >> 32 & 0xdfff_ffff)
+            u32::try_from(((u64::from(i) * 3_935_559_000_703_003_845) >> 32) & 0xdfff_ffff)
                 .unwrap_or(i),
         )
     };

@@ -68,25 +68,7 @@ pub fn run(options: &Options) -> Result<Section> {
             .collect::<Result<Vec<_>>>()
     })?;
     let changes = changes?;
-    let part = |of: fn(&Times) -> Duration| changes.iter().map(of).collect::<Vec<_>>();
-    add(
-        &mut section,
-        "one endpoint changed: compile and diff",
-        &part(|t| t.compile),
-        None,
-    );
-    add(
-        &mut section,
-        "one endpoint changed: write to the kernel",
-        &part(|t| t.apply),
-        None,
-    );
-    let all = part(|t| t.compile + t.apply);
-    let name = "one endpoint changed: in effect after";
-    add(&mut section, name, &all, Some(TARGET_MS));
-    let name = "then: grace periods, clearing what nobody uses";
-    add(&mut section, name, &part(|t| t.clear), None);
-    let entries: usize = changes.iter().map(|times| times.entries).sum();
+    let entries = add_changes(&mut section, &changes);
     section.notes = vec![
         format!(
             "{} changes under traffic on CPU {}: {} packets of established and new flows to services that changed, {} of them not forwarded",
@@ -107,6 +89,37 @@ pub fn run(options: &Options) -> Result<Section> {
         packets.ways
     );
     Ok(section)
+}
+
+/// The rows of one changed endpoint; the entries that all changes wrote.
+fn add_changes(section: &mut Section, changes: &[Times]) -> usize {
+    let part = |of: fn(&Times) -> Duration| changes.iter().map(of).collect::<Vec<_>>();
+    let rows: [(&str, fn(&Times) -> Duration, Option<f64>); 4] = [
+        (
+            "one endpoint changed: compile and diff",
+            |t| t.compile,
+            None,
+        ),
+        (
+            "one endpoint changed: write to the kernel",
+            |t| t.apply,
+            None,
+        ),
+        (
+            "one endpoint changed: in effect after",
+            |t| t.compile + t.apply,
+            Some(TARGET_MS),
+        ),
+        (
+            "then: grace periods, clearing what nobody uses",
+            |t| t.clear,
+            None,
+        ),
+    ];
+    for (name, of, target) in rows {
+        add(section, name, &part(of), target);
+    }
+    changes.iter().map(|times| times.entries).sum()
 }
 
 /// What one change took.

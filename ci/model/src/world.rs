@@ -83,7 +83,7 @@ pub struct Iface {
 }
 
 /// A Service's port.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Service {
     /// `SERVICE_*`.
     pub flags: u32,
@@ -111,7 +111,7 @@ pub struct Frontend {
 }
 
 /// Who serves.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backend {
     /// Address.
     pub address: IpAddr,
@@ -122,7 +122,7 @@ pub struct Backend {
 }
 
 /// One rule of policy on identities.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// Whose policy it is.
     pub subject: u32,
@@ -160,7 +160,7 @@ pub enum Hop {
 }
 
 /// The host as the programs see it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct World {
     /// Of all flow hashes.
     pub seed: u32,

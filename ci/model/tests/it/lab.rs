@@ -19,8 +19,9 @@ pub struct Lab {
     pub xdp: XdpPrograms,
     pub tc: TcPrograms,
     pub ifaces: [u32; 8],
-    /// What the tables hold.
+    /// What the tables hold, and of which world.
     installed: Image,
+    of: Option<World>,
     rings: BTreeMap<u32, Vec<u64>>,
     /// Packets given to the programs, by interface slot and hook.
     given: BTreeMap<(u32, u32), u64>,
@@ -40,6 +41,7 @@ impl Lab {
             tc,
             ifaces,
             installed: Image::new(),
+            of: None,
             rings: BTreeMap::new(),
             given: BTreeMap::new(),
             counted: BTreeMap::new(),
@@ -59,17 +61,13 @@ impl Lab {
 
     /// Makes the tables say what `world` says.
     pub fn install(&mut self, world: &World) {
-        self.write(image(world));
-        for (index, service) in (0u32..).zip(&world.services) {
-            self.install_ring(index, &service.ring);
-        }
-        for ifindex in self.ifaces {
-            if world.iface(ifindex).is_none() {
-                self.maps.remove_iface(ifindex).unwrap();
+        if self.of.as_ref() != Some(world) {
+            self.write(image(world));
+            for (index, service) in (0u32..).zip(&world.services) {
+                self.install_ring(index, &service.ring);
             }
-        }
-        for iface in &world.ifaces {
-            self.maps.set_iface(&iface_entry(iface)).unwrap();
+            self.install_ifaces(world);
+            self.of = Some(world.clone());
         }
         self.maps.set_config(&config(world)).unwrap();
         let now = self.maps.beat().unwrap();
@@ -80,6 +78,27 @@ impl Lab {
             };
             self.update("heartbeat", &[0; 4], beat.as_bytes());
         }
+    }
+
+    fn install_ifaces(&mut self, world: &World) {
+        for ifindex in self.ifaces {
+            if world.iface(ifindex).is_none() {
+                self.remove_iface(ifindex);
+            }
+        }
+        for iface in &world.ifaces {
+            self.maps.set_iface(&iface_entry(iface)).unwrap();
+        }
+    }
+
+    /// Its counters start again when it comes back.
+    fn remove_iface(&mut self, ifindex: u32) {
+        let Some((gone, _)) = self.maps.iface(ifindex).unwrap() else {
+            return;
+        };
+        self.maps.remove_iface(ifindex).unwrap();
+        self.counted.remove(&gone);
+        self.given.retain(|(slot, _), _| *slot != gone);
     }
 
     fn write(&mut self, new: Image) {

@@ -139,6 +139,21 @@ fn play(lab: &mut Lab, seed: u64, tiers: Tiers) -> Vec<Option<Outcome>> {
     let (mut frames, mut outcomes): (Vec<Vec<u8>>, Vec<_>) = (Vec::new(), Vec::new());
     // Few, so that packets meet flows.
     let servers: Vec<&str> = (0..4).map(|_| dice.of(&SERVERS)).collect();
+    for i in 0..3 {
+        let dst = format!("{}:{}", servers[i], dice.of(&[80, 80, 80, 53]));
+        let src = format!("{}:{}", dice.of(&CLIENTS), 1000 + i);
+        let context = format!("episode {seed}, connection {i}");
+        let family = dice.of(&Family::ALL);
+        open(
+            lab,
+            &mut model,
+            tiers,
+            (family, &src, &dst),
+            &mut frames,
+            &context,
+        );
+        outcomes.resize(frames.len(), None);
+    }
     for i in 0..EPISODE {
         if dice.one_in(40) {
             change(&mut dice, &mut model.world);
@@ -156,6 +171,38 @@ fn play(lab: &mut Lab, seed: u64, tiers: Tiers) -> Vec<Option<Outcome>> {
         outcomes.push(outcome);
     }
     outcomes
+}
+
+/// A handshake, or a question and its answer.
+fn open(
+    lab: &mut Lab,
+    model: &mut Model,
+    tiers: Tiers,
+    (family, src, dst): (Family, &str, &str),
+    frames: &mut Vec<Vec<u8>>,
+    context: &str,
+) {
+    let up0 = At::Uplink("up0");
+    let (first, next) = if dst.ends_with(":53") {
+        (udp(family, src, dst), udp(family, src, dst))
+    } else {
+        (syn(family, src, dst), tcp(family, src, dst, ACK))
+    };
+    let Some(out) = send(lab, model, tiers, up0, &first.bytes(), context) else {
+        return;
+    };
+    if out.reason.class() == Class::Forward && out.reason != Reason::Encapsulated {
+        let answer = answer_to(&out.bytes, SYN | ACK);
+        let dst = answer.ends.0;
+        let here = WORKLOADS.iter().find(|(_, own)| family.ip(own) == dst);
+        let place = here.map_or(up0, |(iface, _)| At::From(iface));
+        send(lab, model, tiers, place, &answer.bytes(), context);
+    }
+    for _ in 0..2 {
+        let frame = next.bytes();
+        let out = send(lab, model, tiers, up0, &frame, context);
+        frames.push(out.map_or(frame, |out| out.bytes));
+    }
 }
 
 fn send(

@@ -3,6 +3,7 @@
 mod addresses;
 mod answers;
 mod errors;
+mod established;
 mod extensions;
 mod fragments;
 mod headers;
@@ -25,6 +26,7 @@ pub fn all(family: Family) -> Vec<Row> {
         addresses::rows,
         answers::rows,
         errors::rows,
+        established::rows,
         extensions::rows,
         fragments::rows,
         headers::rows,

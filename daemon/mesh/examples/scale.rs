@@ -112,7 +112,7 @@ fn rings() {
 fn policy() {
     println!("100000 rules on prefixes, 10000 pods with 500 sets of labels");
     let mut text = String::from(
-        "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata:\n  name: many\nspec:\n  endpointSelector: {}\n  egress:\n",
+        "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata:\n  name: many\nspec:\n  endpointSelector: {matchLabels: {group: g0}}\n  egress:\n",
     );
     for i in 0..100_000u32 {
         let (a, b, c) = (i >> 16, i >> 8 & 255, i & 255);

@@ -4,10 +4,14 @@
 mod broken;
 #[path = "mesh/cells.rs"]
 mod cells;
+#[path = "mesh/cilium.rs"]
+mod cilium;
 #[path = "mesh/good.rs"]
 mod good;
 #[path = "mesh/kernel.rs"]
 mod kernel;
+#[path = "mesh/naive.rs"]
+mod naive;
 #[path = "mesh/policy.rs"]
 mod policy;
 #[path = "mesh/random.rs"]

@@ -1,34 +1,22 @@
 //! `v1` Service.
 
+mod annotations;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as api;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::doc::{Doc, annotation_path};
+use super::doc::Doc;
 use super::values;
-use crate::maglev;
-use crate::objects::{
-    FailMode, Forwarding, FrontendKind, HealthCheck, NoBackend, Object, Service, ServicePort,
-    Weights,
+use crate::objects::{FrontendKind, Object, Service, ServicePort};
+use annotations::{
+    ANNOTATIONS, FAIL_MODES, FORWARDING, NO_BACKEND, health_check, maglev_size, weights, word,
 };
 
 /// Kubernetes' default for sessionAffinity.
 const AFFINITY_SECS: i32 = 10_800;
 const MAX_AFFINITY_SECS: i32 = 86_400;
-const HEALTH_CHECK_MS: u64 = 5_000;
-
-const ANNOTATIONS: [&str; 8] = [
-    "forwarding",
-    "fail-mode",
-    "maglev-size",
-    "no-backend",
-    "weight",
-    "health-check",
-    "health-check-path",
-    "health-check-interval",
-];
 
 pub fn read(doc: &Doc<'_, '_>) -> Option<Object> {
     let raw: api::Service = doc.read()?;
@@ -69,25 +57,6 @@ pub fn read(doc: &Doc<'_, '_>) -> Option<Object> {
         health_check,
     };
     (!doc.failed()).then(|| Object::Service(Arc::new(service)))
-}
-
-const FORWARDING: [(&str, Forwarding); 2] = [("nat", Forwarding::Nat), ("dsr", Forwarding::Dsr)];
-const FAIL_MODES: [(&str, FailMode); 3] = [
-    ("last", FailMode::Last),
-    ("open", FailMode::Open),
-    ("closed", FailMode::Closed),
-];
-const NO_BACKEND: [(&str, NoBackend); 2] =
-    [("reject", NoBackend::Reject), ("drop", NoBackend::Drop)];
-
-fn word<T: Copy>(
-    doc: &Doc<'_, '_>,
-    meta: &ObjectMeta,
-    name: &str,
-    choices: &[(&str, T)],
-) -> Option<T> {
-    let text = doc.annotation(meta, name)?;
-    values::choice(doc, &annotation_path(name), text, choices)
 }
 
 fn refuse_unsupported(doc: &Doc<'_, '_>, spec: &api::ServiceSpec) {
@@ -340,96 +309,4 @@ fn is_local(doc: &Doc<'_, '_>, field: &str, value: Option<&str>) -> bool {
     value
         .and_then(|text| values::choice(doc, &format!("spec.{field}"), text, &choices))
         .unwrap_or(false)
-}
-
-fn weights(doc: &Doc<'_, '_>, meta: &ObjectMeta) -> Weights {
-    doc.annotation(meta, "weight")
-        .map(|text| values::weights(doc, &annotation_path("weight"), text))
-        .unwrap_or_default()
-}
-
-fn maglev_size(doc: &Doc<'_, '_>, meta: &ObjectMeta) -> Option<u32> {
-    let text = doc.annotation(meta, "maglev-size")?;
-    let path = annotation_path("maglev-size");
-    let (min, max) = (maglev::MIN_SIZE, maglev::MAX_SIZE);
-    match text.parse() {
-        Ok(size) if (min..=max).contains(&size) && maglev::is_prime(size) => return Some(size),
-        Ok(size) if (min..=max).contains(&size) => {
-            let near = maglev::next_prime(size);
-            doc.error(
-                &path,
-                format!("{size} is not a prime: the next one is {near}"),
-            );
-        }
-        _ => doc.error(
-            &path,
-            format!("{text:?} is not a size: write a prime from {min} to {max}"),
-        ),
-    }
-    None
-}
-
-fn health_check(doc: &Doc<'_, '_>, meta: &ObjectMeta) -> Option<HealthCheck> {
-    let path = doc.annotation(meta, "health-check-path");
-    let interval = doc.annotation(meta, "health-check-interval");
-    let Some(kind) = doc.annotation(meta, "health-check") else {
-        for (name, value) in [
-            ("health-check-path", path),
-            ("health-check-interval", interval),
-        ] {
-            if value.is_some() {
-                doc.error(
-                    &annotation_path(name),
-                    "has no effect without terrace.io/health-check",
-                );
-            }
-        }
-        return None;
-    };
-    let choices = [("tcp", false), ("http", true)];
-    let http = values::choice(doc, &annotation_path("health-check"), kind, &choices)?;
-    if !http && path.is_some() {
-        doc.error(
-            &annotation_path("health-check-path"),
-            "has no effect: the check is not http",
-        );
-    }
-    let path = path.unwrap_or("/");
-    if http && (!path.starts_with('/') || path.contains(|c: char| c.is_ascii_control() || c == ' '))
-    {
-        doc.error(
-            &annotation_path("health-check-path"),
-            format!("{path:?} is not a path: it starts with / and has no blanks"),
-        );
-    }
-    let interval_ms = match interval.map(milliseconds) {
-        None => HEALTH_CHECK_MS,
-        Some(Some(ms)) => ms,
-        Some(None) => {
-            doc.error(
-                &annotation_path("health-check-interval"),
-                format!(
-                    "{:?} is not an interval: write 100ms to 3600s",
-                    interval.unwrap_or_default()
-                ),
-            );
-            HEALTH_CHECK_MS
-        }
-    };
-    Some(HealthCheck {
-        http_path: http.then(|| path.to_owned()),
-        interval_ms,
-    })
-}
-
-/// `500ms`, `5s` or `5` (seconds), from 100 ms to an hour.
-fn milliseconds(text: &str) -> Option<u64> {
-    let ms = match text.strip_suffix("ms") {
-        Some(number) => number.parse::<u64>().ok()?,
-        None => {
-            let number = text.strip_suffix('s').unwrap_or(text);
-            number.parse::<u64>().ok()?.checked_mul(1000)?
-        }
-    };
-    (100..=3_600_000).contains(&ms).then_some(ms)
 }

@@ -91,10 +91,13 @@ pub fn run(options: &Options) -> Result<Section> {
     Ok(section)
 }
 
+/// What a row is about.
+type Part = fn(&Times) -> Duration;
+
 /// The rows of one changed endpoint; the entries that all changes wrote.
 fn add_changes(section: &mut Section, changes: &[Times]) -> usize {
-    let part = |of: fn(&Times) -> Duration| changes.iter().map(of).collect::<Vec<_>>();
-    let rows: [(&str, fn(&Times) -> Duration, Option<f64>); 4] = [
+    let part = |of: Part| changes.iter().map(of).collect::<Vec<_>>();
+    let rows: [(&str, Part, Option<f64>); 4] = [
         (
             "one endpoint changed: compile and diff",
             |t| t.compile,

@@ -149,9 +149,13 @@ impl Model {
             out: Out::Stack,
         };
         let reason = pass.run();
+        let out = match pass.out {
+            Out::Back if iface.redirect_back => Out::Elsewhere,
+            out => out,
+        };
         Outcome {
             reason,
-            action: hook.action(reason, pass.out),
+            action: hook.action(reason, out),
             bytes: pass.frame,
         }
     }

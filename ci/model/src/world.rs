@@ -78,6 +78,8 @@ pub struct Iface {
     pub ifindex: u32,
     /// The deny list runs in XDP, which may also redirect to it; else in tc.
     pub xdp: bool,
+    /// XDP sends back by a redirect: XDP_TX would not wake the other end.
+    pub redirect_back: bool,
     /// Sources for hairpin NAT; unspecified = none.
     pub addresses: [IpAddr; 2],
 }

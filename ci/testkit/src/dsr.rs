@@ -4,6 +4,8 @@
 //! one and answers the client itself, from the service address. Kernels for
 //! tests often lack the tunnel devices, so raw sockets do their work here.
 
+mod checksum;
+
 use crate::{Error, Node, Result};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -28,8 +30,8 @@ pub struct DsrReceiver {
 }
 
 impl DsrReceiver {
-    /// Gives `node` the service addresses and starts to take apart. Merging of
-    /// packets on receipt is off from now on: a merged one has no checksum.
+    /// Gives `node` the service addresses and starts to take apart. The node
+    /// itself merges no packets from now on.
     pub fn start(node: &Node, services: &[IpAddr]) -> Result<Self> {
         node.ns.run("ethtool", &["-K", "net0", "gro", "off"])?;
         for scope in ["all", "default", "net0", "lo"] {
@@ -74,7 +76,7 @@ impl DsrReceiver {
                 let Ok((length, _)) = recv(&input, &mut buffer[..], RecvFlags::empty()) else {
                     continue;
                 };
-                if let Some((packet, to)) = inner(family, &buffer[..length])
+                if let Some((packet, to)) = inner(family, &mut buffer[..length])
                     && sendto(&output, packet, SendFlags::empty(), &to).is_ok()
                 {
                     packets.fetch_add(1, Ordering::Relaxed);
@@ -109,16 +111,22 @@ fn sockets(family: AddressFamily) -> std::result::Result<(OwnedFd, OwnedFd), Err
 
 /// The packet inside and where it goes. A raw IPv4 socket gives the outer
 /// header too, a raw IPv6 socket does not.
-fn inner(family: AddressFamily, received: &[u8]) -> Option<(&[u8], SocketAddr)> {
-    if family == AddressFamily::INET {
-        let header = usize::from(received.first()? & 0xf) * 4;
-        let packet = received.get(header..)?;
+fn inner(family: AddressFamily, received: &mut [u8]) -> Option<(&[u8], SocketAddr)> {
+    let outer = match family {
+        AddressFamily::INET => usize::from(received.first()? & 0xf) * 4,
+        _ => 0,
+    };
+    let packet = received.get_mut(outer..)?;
+    // None = there was nothing to complete.
+    let _ = checksum::complete(packet);
+    let to = if family == AddressFamily::INET {
         let to: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
-        Some((packet, (Ipv4Addr::from(to), 0).into()))
+        (Ipv4Addr::from(to), 0).into()
     } else {
-        let to: [u8; 16] = received.get(24..40)?.try_into().ok()?;
-        Some((received, (Ipv6Addr::from(to), 0).into()))
-    }
+        let to: [u8; 16] = packet.get(24..40)?.try_into().ok()?;
+        (Ipv6Addr::from(to), 0).into()
+    };
+    Some((packet, to))
 }
 
 #[cfg(test)]
@@ -129,15 +137,15 @@ mod tests {
     fn the_inner_packet_goes_to_its_own_destination() {
         let mut v4 = vec![0x45; 40];
         v4[36..40].copy_from_slice(&[10, 96, 0, 1]);
-        let (packet, to) = inner(AddressFamily::INET, &v4).unwrap();
+        let (packet, to) = inner(AddressFamily::INET, &mut v4).unwrap();
         assert_eq!(
             (packet.len(), to.to_string()),
             (20, "10.96.0.1:0".to_owned())
         );
         let mut v6 = vec![0x60; 40];
         v6[24..40].copy_from_slice(&Ipv6Addr::LOCALHOST.octets());
-        let (packet, to) = inner(AddressFamily::INET6, &v6).unwrap();
+        let (packet, to) = inner(AddressFamily::INET6, &mut v6).unwrap();
         assert_eq!((packet.len(), to.to_string()), (40, "[::1]:0".to_owned()));
-        assert!(inner(AddressFamily::INET, &v4[..30]).is_none());
+        assert!(inner(AddressFamily::INET, &mut v4[..30]).is_none());
     }
 }

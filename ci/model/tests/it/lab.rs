@@ -257,6 +257,11 @@ fn iface_entry(iface: &Iface) -> types::iface {
         role: ROLE_UPLINK as u8,
         prefilter_hook: if iface.xdp { HOOK_XDP } else { HOOK_TC_INGRESS } as u8,
         mtu: 1500,
+        flags: if iface.redirect_back {
+            IFACE_REDIRECT_BACK
+        } else {
+            0
+        },
         addr4: words(0),
         addr6: words(1),
         ..Default::default()

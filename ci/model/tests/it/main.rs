@@ -5,6 +5,7 @@
 mod alone;
 mod concurrent;
 mod fabric;
+mod generate;
 mod image;
 mod lab;
 mod order;

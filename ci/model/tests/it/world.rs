@@ -60,6 +60,7 @@ pub fn world(ifaces: &[u32; 8]) -> World {
         world.ifaces.push(Iface {
             ifindex: ifaces[i],
             xdp: i < 2,
+            redirect_back: i == 1,
             addresses: both(&format!("10.{net}.0.1")),
         });
     }
@@ -67,6 +68,7 @@ pub fn world(ifaces: &[u32; 8]) -> World {
         world.ifaces.push(Iface {
             ifindex: *ifindex,
             xdp: false,
+            redirect_back: false,
             addresses: [Family::V4.ip("0.0.0.0"), Family::V6.ip("::")],
         });
     }

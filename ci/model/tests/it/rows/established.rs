@@ -106,6 +106,14 @@ fn not_plain(f: Family) -> Vec<Row> {
             at(At::Uplink("up2"), data(f)),
             Redirect,
         ),
+        Row::new(
+            "established: back where XDP_TX would not do",
+            f,
+            at(At::Uplink("up1"), tcp(f, CLIENT, "10.96.0.2:80", ACK)),
+            Tx,
+        )
+        .before(warm(f, "10.96.0.2:80"))
+        .before([at(At::Uplink("up1"), tcp(f, CLIENT, "10.96.0.2:80", ACK))]),
         Row::new("established: larger than the way takes", f, long, TooBig)
             .before(warm(f, "10.96.0.11:80")),
         Row::new(

@@ -58,7 +58,8 @@ impl DsrReceiver {
         Ok(receiver)
     }
 
-    /// Packets taken apart so far.
+    /// Packets taken apart so far; what the kernel has merged on the way counts
+    /// as the full packets of the link's MTU that it fills.
     pub fn packets(&self) -> u64 {
         self.packets.load(Ordering::Relaxed)
     }
@@ -69,6 +70,7 @@ impl DsrReceiver {
             .enter(|| sockets(family))?
             .map_err(Error::errno("raw sockets of a DSR receiver"))?;
         let (stop, packets) = (self.stop.clone(), self.packets.clone());
+        let mtu = mtu(node)?;
         self.threads.push(std::thread::spawn(move || {
             let mut buffer = vec![0; LARGEST];
             while !stop.load(Ordering::Relaxed) {
@@ -79,7 +81,7 @@ impl DsrReceiver {
                 if let Some((packet, to)) = inner(family, &mut buffer[..length])
                     && sendto(&output, packet, SendFlags::empty(), &to).is_ok()
                 {
-                    packets.fetch_add(1, Ordering::Relaxed);
+                    packets.fetch_add(packet.len().div_ceil(mtu) as u64, Ordering::Relaxed);
                 }
             }
         }));
@@ -94,6 +96,13 @@ impl Drop for DsrReceiver {
             let _ = thread.join();
         }
     }
+}
+
+fn mtu(node: &Node) -> Result<usize> {
+    let shown = node.ns.run("ip", &["-o", "link", "show", "net0"])?;
+    let mut words = shown.split_whitespace().skip_while(|word| *word != "mtu");
+    let mtu = words.nth(1).and_then(|mtu| mtu.parse().ok());
+    mtu.ok_or_else(|| Error::wrong(format!("no MTU in `{shown}`")))
 }
 
 fn sockets(family: AddressFamily) -> std::result::Result<(OwnedFd, OwnedFd), Errno> {

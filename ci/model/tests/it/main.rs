@@ -50,6 +50,7 @@ fn root_every_row_ends_the_same_at_xdp_at_tc_and_in_the_model() {
         let checked = outcomes.map(|(row, (both, alone))| row.check(both?, alone?));
         let faults: Vec<String> = checked.filter_map(Result::err).collect();
         lab.assert_conserved();
+        println!("{} rows, each with XDP and without", rows.len());
         (tally(&rows), faults)
     });
     let count: usize = rows.values().sum();

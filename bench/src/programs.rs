@@ -8,6 +8,7 @@ pub mod stage;
 mod tables;
 mod timing;
 
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -35,22 +36,36 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<Section> {
-    let mut stage =
-        Stage::new(&stage::limits(), options.object.as_deref()).context("set the stage")?;
     let effort = if options.quick {
         Effort::QUICK
     } else {
         Effort::FULL
     };
-    let file = stage.net.host.path();
-    let host = std::fs::File::open(file)?;
-    let work = move || -> Result<Section> {
+    let only = options.only.as_deref().unwrap_or_default();
+    let mut section = cases::section(&effort);
+    for flows in [stage::DEFAULT_FLOWS, stage::LARGE_FLOWS] {
+        let limits = stage::limits(flows);
+        let stage = Stage::new(&limits, options.object.as_deref()).context("set the stage")?;
+        on_stage(stage, options.cpu, |stage| {
+            cases::run(stage, &effort, only, &mut section)
+        })?;
+    }
+    Ok(section)
+}
+
+/// Runs on a thread in the host's namespace, on one CPU.
+fn on_stage(
+    mut stage: Stage,
+    cpu: usize,
+    work: impl FnOnce(&mut Stage) -> Result<()> + Send,
+) -> Result<()> {
+    let host = std::fs::File::open(stage.net.host.path())?;
+    let inside = move || -> Result<()> {
         let kind = Some(rustix::thread::LinkNameSpaceType::Network);
-        rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&host), kind)?;
-        cpu::pin(options.cpu)?;
-        let only = options.only.as_deref().unwrap_or_default();
-        cases::run(&mut stage, &effort, only)
+        rustix::thread::move_into_link_name_space(host.as_fd(), kind)?;
+        cpu::pin(cpu)?;
+        work(&mut stage)
     };
-    std::thread::scope(|scope| scope.spawn(work).join())
+    std::thread::scope(|scope| scope.spawn(inside).join())
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -8,7 +8,7 @@ use terrace_abi::Reason;
 
 use super::frame::{Keys, Order, TCP_ACK, TCP_SYN, tcp_frame};
 use super::harness::{self, Hook, Settings, XDP_DROP, XDP_PASS, XDP_TX};
-use super::stage::Stage;
+use super::stage::{LARGE_FLOWS, Stage};
 use super::tables::{self, DENY_SCATTER, FIRST_RULE, RULE_PORT, RULE_PORTS};
 use super::timing::{Arm, Effort, Times, time};
 use crate::report::{Outcome, Row, Section};
@@ -35,31 +35,56 @@ struct Case {
     /// Share of packets that may take another way: those whose flow found no
     /// room in a table that is half full.
     strays: f64,
+    effort: Effort,
 }
 
-pub fn run(stage: &mut Stage, effort: &Effort, only: &str) -> Result<Section> {
+/// The section that [`run`] fills.
+pub fn section(effort: &Effort) -> Section {
     let mut section = Section::new(
         "programs: net cost of a packet over the empty program behind the same driver",
         &[
             "packet", "net ns", "units", "target", "total ns", "floor ns", "unit ns",
         ],
     );
-    let deny = tables::deny_list(DENIED);
+    section.notes = notes(effort);
+    section
+}
+
+/// Adds the rows of a stage, by the size of its connection table.
+pub fn run(stage: &mut Stage, effort: &Effort, only: &str, section: &mut Section) -> Result<()> {
+    let is_large = stage.maps.limits().flows == LARGE_FLOWS;
+    let denied = if is_large { 0 } else { DENIED };
+    let deny = tables::deny_list(denied);
     let tables = tables::tables(&stage.net, 0, deny, &stage.tables)?;
     stage.install(tables)?;
     let mut bench = Bench {
         stage,
         effort,
         only,
-        section: &mut section,
+        section,
     };
-    bench.established()?;
-    bench.new_flows()?;
+    if is_large {
+        bench.established(&[(MILLION, Some(7.0), false)])?;
+        bench.new_flows(*effort, Some(13.0))?;
+        return bench.lru();
+    }
+    bench.established(&[
+        (1, Some(3.2), false),
+        (4096, Some(3.2), false),
+        (4096, None, true),
+        (65_536, None, false),
+    ])?;
+    // A slice fills less than half of the table.
+    let slice = effort.slice / 2;
+    let slices = effort.slices * 2;
+    let halved = Effort {
+        slice,
+        slices,
+        ..*effort
+    };
+    bench.new_flows(halved, Some(13.0))?;
     bench.passing_and_dropped()?;
-    bench.lru()?;
-    bench.policy()?;
-    section.notes = notes(effort);
-    Ok(section)
+    bench.policy()
 }
 
 fn notes(effort: &Effort) -> Vec<String> {
@@ -99,15 +124,8 @@ impl Bench<'_> {
         }
     }
 
-    fn established(&mut self) -> Result<()> {
-        let rows = [
-            (1, Some(3.2), false),
-            (4096, Some(3.2), false),
-            (4096, None, true),
-            (65_536, None, false),
-            (MILLION, Some(7.0), false),
-        ];
-        for (n, target, deny) in rows {
+    fn established(&mut self, rows: &[(u32, Option<f64>, bool)]) -> Result<()> {
+        for &(n, target, deny) in rows {
             let extra = if deny {
                 ", deny list of 1 M in front"
             } else {
@@ -127,7 +145,8 @@ impl Bench<'_> {
                 reason: Reason::Tx,
                 target,
                 forget: false,
-                strays: if n == MILLION { 0.01 } else { 0.0 },
+                strays: if n > 4096 { 0.01 } else { 0.0 },
+                effort: *self.effort,
             })?;
             self.stage.deny_list(false)?;
             self.walk("empty_bucket")?;
@@ -157,8 +176,9 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn new_flows(&mut self) -> Result<()> {
-        let name = "new flow, NAT to a remote backend, tables emptied between slices".to_owned();
+    fn new_flows(&mut self, effort: Effort, target: Option<f64>) -> Result<()> {
+        let slots = self.stage.maps.limits().flows;
+        let name = format!("new flow, NAT to a remote backend, table of {slots} slots");
         if !self.wants(&name) {
             return Ok(());
         }
@@ -168,9 +188,10 @@ impl Bench<'_> {
             hook: Hook::Xdp,
             settings: self.to_service(keys, TCP_SYN),
             reason: Reason::Tx,
-            target: Some(13.0),
+            target,
             forget: true,
             strays: 0.0,
+            effort,
         })
     }
 
@@ -193,6 +214,7 @@ impl Bench<'_> {
                 target: Some(1.5),
                 forget: false,
                 strays: 0.0,
+                effort: *self.effort,
             })?;
         }
         for n in [4096, DENIED] {
@@ -226,6 +248,7 @@ impl Bench<'_> {
             target,
             forget: false,
             strays: 0.0,
+            effort: *self.effort,
         })?;
         self.stage.deny_list(false)
     }
@@ -251,6 +274,7 @@ impl Bench<'_> {
                 target: None,
                 forget: false,
                 strays: 0.0,
+                effort: *self.effort,
             };
             let times = self.time(&case, look_up)?;
             self.add(&case.name, None, &times);
@@ -322,6 +346,7 @@ impl Bench<'_> {
             target: None,
             forget: false,
             strays: 0.0,
+            effort: *self.effort,
         })?;
         let row = self.section.rows.last().context("measure() adds a row")?;
         Ok(row.figures["net_ns"])
@@ -343,7 +368,7 @@ impl Bench<'_> {
             &before,
             &after,
             case.reason,
-            self.effort.runs(),
+            case.effort.runs(),
             case.strays,
         )
         .with_context(|| case.name.clone())?;
@@ -363,7 +388,7 @@ impl Bench<'_> {
             verdict: (case.strays == 0.0).then_some(settings.verdict),
         };
         let arms = [arm(&unit, Hook::Xdp), arm(&floor, hook), arm(&driver, hook)];
-        time(&arms, self.effort, |at| {
+        time(&arms, &case.effort, |at| {
             if case.forget && at == 0 {
                 self.walk("empty_bucket")?;
             }

@@ -13,8 +13,10 @@ use terrace_xdp::XdpPrograms;
 
 use terrace::apply::apply;
 
+/// Slots of the default configuration (`Limits::default()`).
+pub const DEFAULT_FLOWS: u32 = 262_144;
 /// 1 million connections take 2 million slots: half of this table.
-const FLOWS: u32 = 4 << 20;
+pub const LARGE_FLOWS: u32 = 4 << 20;
 
 /// The XDP program under test.
 #[derive(Debug)]
@@ -35,9 +37,9 @@ pub struct Stage {
     _pins: PinRoot,
 }
 
-pub fn limits() -> Limits {
+pub fn limits(flows: u32) -> Limits {
     Limits {
-        flows: FLOWS,
+        flows,
         services: 256,
         backends: 4096,
         endpoints: 262_144,

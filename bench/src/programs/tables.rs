@@ -5,10 +5,9 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Result, anyhow};
 use ipnet::{IpNet, Ipv4Net};
+use terrace_abi::Limits;
 use terrace_mesh::{HostFacts, InterfaceFact, NoBackend, SourceFile, Tables, compile, parse};
 use terrace_testkit::Topology;
-
-use super::stage::limits;
 
 pub const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 pub const SERVICE_PORT: u16 = 80;
@@ -32,10 +31,11 @@ pub fn tables(net: &Topology, n_rules: u32, deny: Vec<IpNet>, old: &Tables) -> R
         text,
     };
     let manifests = parse(&[file]).map_err(|errors| anyhow!("{errors}"))?;
-    compile(&manifests, &facts(net, deny)?, Some(old)).map_err(|errors| anyhow!("{errors}"))
+    compile(&manifests, &facts(net, deny, old.limits)?, Some(old))
+        .map_err(|errors| anyhow!("{errors}"))
 }
 
-fn facts(net: &Topology, deny: Vec<IpNet>) -> Result<HostFacts> {
+fn facts(net: &Topology, deny: Vec<IpNet>, limits: Limits) -> Result<HostFacts> {
     let web = net.workload("web");
     let interface = InterfaceFact {
         ifindex: 0xffff,
@@ -47,7 +47,7 @@ fn facts(net: &Topology, deny: Vec<IpNet>) -> Result<HostFacts> {
         addresses: vec![net.uplinks[0].v4.into()],
         interfaces: [(web.host_iface.clone(), interface)].into(),
         deny,
-        limits: limits(),
+        limits,
         // An answer would change the packet's length.
         no_backend: NoBackend::Drop,
         ..HostFacts::default()

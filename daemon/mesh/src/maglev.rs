@@ -56,10 +56,9 @@ impl Walk {
     #[inline]
     fn step(&mut self, size: u32) -> u32 {
         let slot = self.next;
-        self.next += self.skip;
-        if self.next >= size {
-            self.next -= size;
-        }
+        let next = slot + self.skip;
+        // The smaller one: below `size` the subtraction wraps around.
+        self.next = next.min(next.wrapping_sub(size));
         slot
     }
 }

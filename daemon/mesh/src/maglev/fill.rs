@@ -11,9 +11,8 @@ const WALKS_LEFT: u32 = 20;
 pub fn fill(members: &[Member], size: u32) -> Vec<u16> {
     let mut fill = Fill {
         size,
-        slots: vec![0; size as usize],
-        taken: vec![0; size.div_ceil(64) as usize],
-        walks: members.iter().map(|m| Walk::new(m.seed, size)).collect(),
+        slots: vec![FREE; size as usize],
+        seekers: members.iter().map(|m| Seeker::new(m.seed, size)).collect(),
         left: quotas(members, size, |_, rest| rest),
         credit: vec![0; members.len()],
         heaviest: members.iter().map(|m| m.weight).max().unwrap_or(1),
@@ -30,13 +29,14 @@ pub fn fill(members: &[Member], size: u32) -> Vec<u16> {
     fill.slots
 }
 
+/// A slot that nobody took yet; no index of a member.
+const FREE: u16 = u16::MAX;
+
 struct Fill<'m> {
     size: u32,
     members: &'m [Member],
     slots: Vec<u16>,
-    /// One bit a slot.
-    taken: Vec<u64>,
-    walks: Vec<Walk>,
+    seekers: Vec<Seeker>,
     /// Slots that each member still gets.
     left: Vec<u32>,
     /// Turns that each member has coming, in units of the largest weight.
@@ -47,10 +47,9 @@ struct Fill<'m> {
 impl Fill<'_> {
     /// So many rounds of members of one weight: the loop that costs.
     fn by_equal_turns(&mut self, rounds: u32) -> u32 {
-        let size = self.size;
         for _ in 0..rounds {
-            for (i, walk) in (0..).zip(&mut self.walks) {
-                let slot = next_free(walk, &mut self.taken, size);
+            for (i, seeker) in (0..).zip(&mut self.seekers) {
+                let slot = seeker.next_free(&self.slots);
                 self.slots[slot as usize] = i;
             }
         }
@@ -63,17 +62,13 @@ impl Fill<'_> {
         while filled < until {
             for i in 0..self.members.len() {
                 if self.turn(i) {
-                    let slot = next_free(&mut self.walks[i], &mut self.taken, self.size);
+                    let slot = self.seekers[i].next_free(&self.slots);
                     self.take(i, slot);
                     filled += 1;
                 }
             }
         }
         filled
-    }
-
-    fn is_taken(&self, slot: u32) -> bool {
-        self.taken[(slot >> 6) as usize] >> (slot & 63) & 1 != 0
     }
 
     fn turn(&mut self, i: usize) -> bool {
@@ -90,24 +85,24 @@ impl Fill<'_> {
         self.left[i] -= 1;
     }
 
+    fn is_free(&self, slot: u32) -> bool {
+        self.slots[slot as usize] == FREE
+    }
+
     /// The same for the last slots, where walking finds most slots taken:
     /// each member sorts the free ones by their place in its own order.
     fn by_rank(&mut self, mut remaining: u32) {
-        let free: Vec<u32> = (0..self.size)
-            .filter(|slot| !self.is_taken(*slot))
-            .collect();
-        let walks = self.walks.iter();
-        let mut wishes: Vec<_> = walks
-            .map(|walk| ranked(*walk, &free, self.size).into_iter())
-            .collect();
+        let slots = (0..self.size).zip(&self.slots);
+        let free = slots.filter(|(_, owner)| **owner == FREE);
+        let free: Vec<u32> = free.map(|(slot, _)| slot).collect();
+        let ranked = |seeker: &Seeker| ranked(seeker.walk, &free, self.size).into_iter();
+        let mut wishes: Vec<_> = self.seekers.iter().map(ranked).collect();
         while remaining > 0 {
             for (i, wishes) in wishes.iter_mut().enumerate() {
                 if !self.turn(i) {
                     continue;
                 }
-                let slot = wishes.find(|(_, slot)| !self.is_taken(*slot));
-                if let Some((_, slot)) = slot {
-                    self.taken[(slot >> 6) as usize] |= 1 << (slot & 63);
+                if let Some((_, slot)) = wishes.find(|(_, slot)| self.is_free(*slot)) {
                     self.take(i, slot);
                     remaining -= 1;
                 }
@@ -116,16 +111,55 @@ impl Fill<'_> {
     }
 }
 
-#[inline]
-fn next_free(walk: &mut Walk, taken: &mut [u64], size: u32) -> u32 {
-    loop {
-        let slot = walk.step(size);
-        let word = &mut taken[(slot >> 6) as usize];
-        let bit = 1 << (slot & 63);
-        if *word & bit == 0 {
-            *word |= bit;
-            return slot;
+/// Slots looked at in one go.
+const LOOK_AHEAD: usize = 32;
+
+/// A member's walk, with the free slots that it will come by next. They are
+/// gathered without a branch: whether a slot is free is anybody's guess, and
+/// guesses that the processor gets wrong are most of what a ring costs.
+struct Seeker {
+    walk: Walk,
+    found: [u32; LOOK_AHEAD],
+    at: usize,
+    n_found: usize,
+}
+
+impl Seeker {
+    fn new(seed: u64, size: u32) -> Self {
+        Self {
+            walk: Walk::new(seed, size),
+            found: [0; LOOK_AHEAD],
+            at: 0,
+            n_found: 0,
         }
+    }
+
+    /// The next slot that is free; some slot must be.
+    #[inline]
+    fn next_free(&mut self, slots: &[u16]) -> u32 {
+        loop {
+            while self.at == self.n_found {
+                self.look_ahead(slots);
+            }
+            let slot = self.found[self.at % LOOK_AHEAD];
+            self.at += 1;
+            // Others may have taken it since.
+            if slots[slot as usize] == FREE {
+                return slot;
+            }
+        }
+    }
+
+    fn look_ahead(&mut self, slots: &[u16]) {
+        let size = u32::try_from(slots.len()).expect("sizes are at most MAX_SIZE");
+        let mut n_found = 0;
+        for _ in 0..LOOK_AHEAD {
+            let slot = self.walk.step(size);
+            self.found[n_found % LOOK_AHEAD] = slot;
+            n_found += usize::from(slots[slot as usize] == FREE);
+        }
+        self.at = 0;
+        self.n_found = n_found;
     }
 }
 

@@ -33,7 +33,8 @@ impl Eq for Ring {}
 impl Ring {
     /// A ring whose slots are indexes in `backends`.
     pub(super) fn pack(slots: &[u16], backends: Vec<u32>) -> Self {
-        let narrow = |slot: &u16| u8::try_from(*slot).expect("at most 256 backends");
+        // Indexes are below 256 then: their low byte is all of them.
+        let narrow = |slot: &u16| slot.to_le_bytes()[0];
         let slots = if backends.len() <= 256 {
             Slots::Narrow(slots.iter().map(narrow).collect())
         } else {

@@ -1,0 +1,1 @@
+//! The same-host shortcut: payload from socket to socket.

@@ -1,15 +1,18 @@
 //! Where each piece of work runs on this host, and why not higher.
 //!
 //! [`plan`] is pure: capabilities and wishes in, placements out. [`probe`] asks
-//! this machine. Nothing here attaches anything.
+//! this machine; what it learns are [`facts`], and [`verdict`] is what they mean
+//! for each tier.
 
 mod capabilities;
 mod drivers;
+pub mod facts;
 mod native;
 mod plan;
 pub mod probe;
 #[cfg(test)]
 mod tests;
+pub mod verdict;
 mod words;
 
 pub use capabilities::{Capabilities, Interface, KernelVersion};

@@ -1,7 +1,7 @@
-//! Identities: a number for each set of labels, kept for as long as a pod
-//! has them, and never given to others after that.
+//! Identities: a number for each set of labels and named ports, kept for as
+//! long as a pod has them, and never given to others after that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use rustc_hash::FxHashMap;
@@ -16,7 +16,7 @@ use super::{Host, full};
 use crate::error::Error;
 use crate::facts::HostFacts;
 use crate::objects::{
-    CLUSTER_LABEL, Labels, NAMESPACE_LABEL, NAMESPACE_LABELS, ObjectName, Pod,
+    CLUSTER_LABEL, Labels, NAMESPACE_LABEL, NAMESPACE_LABELS, NamedPort, ObjectName, Pod,
     SERVICE_ACCOUNT_LABEL,
 };
 use crate::tables::Tables;
@@ -29,11 +29,19 @@ pub const RESERVED: [(u32, &str); 4] = [
     (IDENTITY_REMOTE_NODE, "remote-node"),
 ];
 
+/// All that rules can know a pod by. Named ports are part of it, so that what
+/// a name means never changes for an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Traits {
+    pub labels: Labels,
+    pub named_ports: BTreeSet<NamedPort>,
+}
+
 #[derive(Debug)]
 pub struct Identities {
-    numbers: FxHashMap<Labels, u32>,
-    /// Labels and number of pods; 0 pods = goes at the end of the transaction.
-    held: BTreeMap<u32, (Labels, u32)>,
+    numbers: FxHashMap<Traits, u32>,
+    /// With the number of pods; 0 pods = goes at the end of the transaction.
+    held: BTreeMap<u32, (Traits, u32)>,
     pods: FxHashMap<ObjectName, u32>,
     next: u32,
     /// An identity came or went in this transaction.
@@ -86,7 +94,7 @@ impl Identities {
         }
     }
 
-    /// Gives a pod the identity of its labels. Of `previous` tables the number
+    /// Gives a pod its identity. Of `previous` tables the number
     /// that the pod's address had is preferred.
     pub fn update(
         &mut self,
@@ -98,11 +106,14 @@ impl Identities {
         let pod = model.pods.get(name).and_then(|held| held.first());
         let old = self.pods.remove(name);
         if let Some(pod) = pod.filter(|pod| !pod.addresses.is_empty()) {
-            let labels = labels_of(pod, model, host);
-            let number = match self.numbers.get(&labels) {
+            let traits = Traits {
+                labels: labels_of(pod, model, host),
+                named_ports: pod.named_ports.iter().cloned().collect(),
+            };
+            let number = match self.numbers.get(&traits) {
                 Some(number) => *number,
                 None => self.add(
-                    labels,
+                    traits,
                     previous.and_then(|tables| self.number_at(tables, pod.addresses[0])),
                 )?,
             };
@@ -124,7 +135,7 @@ impl Identities {
         (is_labels && !self.held.contains_key(&number)).then_some(number)
     }
 
-    fn add(&mut self, labels: Labels, preferred: Option<u32>) -> Result<u32, Error> {
+    fn add(&mut self, traits: Traits, preferred: Option<u32>) -> Result<u32, Error> {
         let number = match preferred {
             Some(number) => number,
             None => {
@@ -136,8 +147,8 @@ impl Identities {
                 number
             }
         };
-        self.numbers.insert(labels.clone(), number);
-        self.held.insert(number, (labels, 0));
+        self.numbers.insert(traits.clone(), number);
+        self.held.insert(number, (traits, 0));
         self.changed = true;
         Ok(number)
     }
@@ -146,14 +157,14 @@ impl Identities {
         self.pods.get(name).copied()
     }
 
-    /// Identities of labels; with `all`, those too that go with this
+    /// Identities of pods; with `all`, those too that go with this
     /// transaction.
-    pub fn iter(&self, all: bool) -> impl Iterator<Item = (u32, &Labels)> {
+    pub fn iter(&self, all: bool) -> impl Iterator<Item = (u32, &Traits)> {
         let held = self
             .held
             .iter()
             .filter(move |(_, (_, pods))| all || *pods > 0);
-        held.map(|(number, (labels, _))| (*number, labels))
+        held.map(|(number, (traits, _))| (*number, traits))
     }
 
     /// The transaction is over: identities without pods go.
@@ -169,8 +180,8 @@ impl Identities {
             .map(|(n, _)| *n)
             .collect();
         for number in gone {
-            if let Some((labels, _)) = self.held.remove(&number) {
-                self.numbers.remove(&labels);
+            if let Some((traits, _)) = self.held.remove(&number) {
+                self.numbers.remove(&traits);
                 tables.directory.identities.remove(&number);
             }
         }
@@ -178,10 +189,10 @@ impl Identities {
         for (number, name) in RESERVED {
             directory.entry(number).or_default().name = name.to_owned();
         }
-        for (number, (labels, _)) in &self.held {
+        for (number, (traits, _)) in &self.held {
             let entry = directory.entry(*number).or_default();
-            if entry.labels != *labels {
-                entry.labels.clone_from(labels);
+            if entry.labels != traits.labels {
+                entry.labels.clone_from(&traits.labels);
             }
         }
     }

@@ -28,7 +28,6 @@ use super::identities::Identities;
 use super::model::{Model, Touched, is_workload};
 use super::{Host, full};
 use crate::error::Error;
-use crate::objects::NamedPort;
 use crate::tables::Tables;
 use cidrs::CidrNumbers;
 use classes::Classes;
@@ -37,8 +36,8 @@ use rules::Rules;
 use universe::Universe;
 use write::Desired;
 
-/// Identities of workloads, with the ports that their pods name.
-type Subjects = BTreeMap<u32, BTreeSet<NamedPort>>;
+/// Identities of this host's workloads.
+type Subjects = BTreeSet<u32>;
 
 #[derive(Debug)]
 pub struct Policies {
@@ -77,7 +76,7 @@ impl Policies {
         Self {
             cidrs: BTreeMap::new(),
             enforced: FxHashMap::default(),
-            subjects: BTreeMap::new(),
+            subjects: Subjects::new(),
             numbers: Numbers::default(),
             cidr_numbers: CidrNumbers::new(fresh),
             fresh,
@@ -265,14 +264,13 @@ fn compile(
     subjects: &Subjects,
     (cidrs, all): (&BTreeMap<IpNet, u32>, bool),
 ) -> Result<Compiled, Error> {
-    let mut universe = Universe::new(scope.model, scope.host, scope.identities, (cidrs, all));
-    universe.add_named(subjects);
+    let universe = Universe::new(scope.model, scope.host, scope.identities, (cidrs, all));
     peers::resolve(rules, &universe);
     let classes =
         Classes::new(rules, &universe).map_err(|_| full("policy_cells", "port classes"))?;
     let mut desired = Desired::default();
     let mut enforced = FxHashMap::default();
-    for subject in subjects.keys() {
+    for subject in subjects {
         let directions = resolve::subject(*subject, rules, &classes, &universe, &mut desired);
         if directions != [false, false] {
             enforced.insert(*subject, directions);
@@ -285,17 +283,9 @@ fn compile(
     })
 }
 
-/// The identities of this host's workloads, with their pods' named ports.
 fn subjects(model: &Model, host: &Host<'_>, identities: &Identities) -> Subjects {
-    let mut subjects = Subjects::new();
     let pods = model.interfaces.values().flatten();
-    for pod in pods.filter(|pod| is_workload(pod, host.facts)) {
-        if let Some(identity) = identities.of_pod(&pod.name) {
-            subjects
-                .entry(identity)
-                .or_default()
-                .extend(pod.named_ports.iter().cloned());
-        }
-    }
-    subjects
+    pods.filter(|pod| is_workload(pod, host.facts))
+        .filter_map(|pod| identities.of_pod(&pod.name))
+        .collect()
 }

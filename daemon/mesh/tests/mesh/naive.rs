@@ -131,16 +131,7 @@ impl<'m> Naive<'m> {
             .any(|port| match &port.what {
                 PortMatch::Range(first, last) => (*first..=*last).contains(&number),
                 PortMatch::Named(name) => {
-                    // Pods with the same labels are one; their names are shared.
-                    let same = |pod: &&&Pod| {
-                        self.pod(owner)
-                            .is_some_and(|owner| Self::labels(owner) == Self::labels(pod))
-                    };
-                    let mut named = self
-                        .pods
-                        .iter()
-                        .filter(same)
-                        .flat_map(|pod| &pod.named_ports);
+                    let mut named = self.pod(owner).into_iter().flat_map(|pod| &pod.named_ports);
                     named.any(|port| port.name == *name && port.row == row && port.port == number)
                 }
             })

@@ -243,7 +243,7 @@ proptest! {
     #[test]
     fn tables_say_what_the_rules_say(text in cluster()) {
         let manifests = read(&text);
-        let tables = compile(&manifests, &facts(), None).unwrap();
+        let tables = compile(&manifests, &facts(), None).expect("valid");
         let naive = Naive::new(&manifests);
         for question in questions() {
             let (subject, remote, direction, packet) = question;
@@ -254,31 +254,60 @@ proptest! {
 
     #[test]
     fn a_change_goes_from_the_old_verdicts_to_the_new_and_nowhere_else(texts in history()) {
-        let mut compiler = Compiler::new(read(&texts[0]), facts(), None).unwrap();
-        let mut kernel = Kernel::new(facts().limits);
-        let ops = diff(&kernel.tables, compiler.tables());
-        kernel.apply_all(&ops);
-        for text in &texts[1..] {
-            let ops = compiler.update(&[put("test.yaml", text)]).unwrap();
-            let fresh = compile(&read(text), &facts(), None).unwrap();
-            let (old, new) = (answers(&kernel.tables), answers(&fresh));
-            let old_rev = kernel.tables.policy_rev;
-            for (i, op) in ops.iter().enumerate() {
-                kernel.tables.apply(op);
-                for ((question, now), (old, new)) in questions().zip(answers(&kernel.tables)).zip(old.iter().zip(&new)) {
-                    let passes = |verdict: &Verdict| *verdict == Verdict::Allow;
-                    prop_assert!(
-                        now == *old || now == *new || passes(&now) == passes(old) && passes(old) == passes(new),
-                        "after op {} of {:?}: {:?} says {:?}, was {:?}, will be {:?}\n{}",
-                        i, ops, question, now, old, new, text
-                    );
-                }
-            }
-            kernel.must_be(compiler.tables());
-            prop_assert_eq!(answers(&kernel.tables), new.clone());
-            prop_assert!(old == new || kernel.tables.policy_rev != old_rev);
-            let again = compile(compiler.manifests(), &facts(), Some(&kernel.read_back())).unwrap();
-            prop_assert_eq!(answers(&again), new);
-        }
+        walk(&texts)?;
     }
+}
+
+fn walk(texts: &[String]) -> Result<(), TestCaseError> {
+    let mut compiler = Compiler::new(read(&texts[0]), facts(), None).expect("valid");
+    let mut kernel = Kernel::new(facts().limits);
+    let ops = diff(&kernel.tables, compiler.tables());
+    kernel.apply_all(&ops);
+    for text in &texts[1..] {
+        let ops = compiler.update(&[put("test.yaml", text)]).expect("valid");
+        let fresh = compile(&read(text), &facts(), None).expect("valid");
+        let (old, new) = (answers(&kernel.tables), answers(&fresh));
+        let old_rev = kernel.tables.policy_rev;
+        for (i, op) in ops.iter().enumerate() {
+            kernel.tables.apply(op);
+            for ((question, now), (old, new)) in questions()
+                .zip(answers(&kernel.tables))
+                .zip(old.iter().zip(&new))
+            {
+                let passes = |verdict: &Verdict| *verdict == Verdict::Allow;
+                prop_assert!(
+                    now == *old
+                        || now == *new
+                        || passes(&now) == passes(old) && passes(old) == passes(new),
+                    "after op {} of {:?}: {:?} says {:?}, was {:?}, will be {:?}\n{}",
+                    i,
+                    ops,
+                    question,
+                    now,
+                    old,
+                    new,
+                    text
+                );
+            }
+        }
+        kernel.must_be(compiler.tables());
+        prop_assert_eq!(answers(&kernel.tables), new.clone());
+        prop_assert!(old == new || kernel.tables.policy_rev != old_rev);
+        let again =
+            compile(compiler.manifests(), &facts(), Some(&kernel.read_back())).expect("valid");
+        prop_assert_eq!(answers(&again), new);
+    }
+    Ok(())
+}
+
+/// `api` gives labels with a named port to a pod that has none.
+#[test]
+fn a_named_port_goes_with_the_pod_that_had_it() {
+    let policy = "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata:\n  name: p0\nspec:\n  endpointSelector: {matchLabels: {app: b}}\n  egress:\n  - {toPorts: [{ports: [{port: http, protocol: TCP}]}]}\n";
+    let texts = [
+        pods(&[0, 3, 0, 0, 0]),
+        pods(&[0, 3, 0, 0, 0]) + policy,
+        pods(&[0, 2, 0, 0, 3]) + policy,
+    ];
+    walk(&texts).unwrap();
 }

@@ -217,14 +217,18 @@ fn tables_that_are_full_refuse_the_change_and_keep_the_old_state() {
 
 #[test]
 fn remote_pods_have_an_identity_and_workloads_an_interface() {
-    let text =
-        workload("a", "10.0.1.1", "veth-web", "{app: web}") + &pod("b", "10.0.2.1", "{app: web}");
+    let text = workload("a", "10.0.1.1", "veth-web", "{app: web}")
+        + &pod("b", "10.0.2.1", "{app: web}")
+        + &pod("c", "10.0.2.2", "{app: web}");
     let compiler = compiler(&text);
     let tables = compiler.tables();
     let local = tables.endpoint_of(ip("10.0.1.1"));
     let remote = tables.endpoint_of(ip("10.0.2.1"));
     assert_eq!((local.ifindex, local.mac), (11, [2, 0, 0, 0, 1, 11]));
-    assert_eq!((remote.ifindex, remote.identity), (0, local.identity));
+    assert_eq!(remote.ifindex, 0);
+    assert_eq!(remote.identity, tables.endpoint_of(ip("10.0.2.2")).identity);
+    // The same labels, but `a` names a port that `b` does not have.
+    assert_ne!(remote.identity, local.identity);
     assert_eq!(tables.endpoint_of(ip("192.0.2.1")).identity, 1);
     assert_eq!(tables.endpoint_of(ip("192.0.2.2")).identity, 6);
     assert_eq!(tables.endpoint_of(ip("8.8.8.8")).identity, 2);

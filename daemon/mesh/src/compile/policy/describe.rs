@@ -116,7 +116,10 @@ fn selections(
     host: &Host<'_>,
     identities: &Identities,
 ) -> Vec<directory::Policy> {
-    let labels: BTreeMap<u32, &Labels> = identities.iter(true).collect();
+    let held = identities.iter(true);
+    let labels: BTreeMap<u32, &Labels> = held
+        .map(|(number, traits)| (number, &traits.labels))
+        .collect();
     let pods = model
         .interfaces
         .values()

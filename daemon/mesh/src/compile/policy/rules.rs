@@ -1,15 +1,13 @@
 //! The rules that select a workload of this host.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
 
 use super::super::identities::Identities;
 use super::super::model::Model;
 use super::numbers::Numbers;
-use crate::objects::{
-    Direction, Labels, NamedPort, Peer, Peers, PolicyPart, PortMatch, Ports, Rule,
-};
+use crate::objects::{Direction, Labels, Peer, Peers, PolicyPart, PortMatch, Ports, Rule};
 
 /// Rules and whom they concern, by index.
 #[derive(Debug)]
@@ -45,11 +43,12 @@ impl<'m> Rules<'m> {
         model: &'m Model,
         numbers: &Numbers,
         identities: &Identities,
-        subjects: &BTreeMap<u32, BTreeSet<NamedPort>>,
+        subjects: &BTreeSet<u32>,
     ) -> Self {
         let held = identities
             .iter(true)
-            .filter(|(number, _)| subjects.contains_key(number));
+            .filter(|(number, _)| subjects.contains(number))
+            .map(|(number, traits)| (number, &traits.labels));
         let labels: Vec<(u32, &Labels)> = held.collect();
         let mut rules = Self {
             rules: Vec::new(),

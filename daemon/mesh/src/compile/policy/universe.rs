@@ -38,10 +38,14 @@ impl<'m> Universe<'m> {
             cidrs,
             labels: identities
                 .iter(all)
-                .map(|(number, labels)| (number, labels.clone()))
+                .map(|(number, traits)| (number, traits.labels.clone()))
                 .collect(),
             by_label: FxHashMap::default(),
-            named_ports: FxHashMap::default(),
+            named_ports: identities
+                .iter(all)
+                .filter(|(_, traits)| !traits.named_ports.is_empty())
+                .map(|(number, traits)| (number, traits.named_ports.clone()))
+                .collect(),
             addresses: FxHashMap::default(),
         };
         for (number, name) in RESERVED {
@@ -73,10 +77,6 @@ impl<'m> Universe<'m> {
             };
             self.addresses
                 .extend(pod.addresses.iter().map(|address| (*address, identity)));
-            if !pod.named_ports.is_empty() {
-                let ports = self.named_ports.entry(identity).or_default();
-                ports.extend(pod.named_ports.iter().cloned());
-            }
         }
         let remote = host.facts.remote_nodes.iter();
         self.addresses
@@ -84,14 +84,6 @@ impl<'m> Universe<'m> {
         let own = host.facts.addresses.iter();
         self.addresses
             .extend(own.map(|address| (*address, IDENTITY_HOST)));
-    }
-
-    /// Ports that pods of some identities name, or named before they went.
-    pub fn add_named(&mut self, ports: &BTreeMap<u32, BTreeSet<NamedPort>>) {
-        for (identity, ports) in ports {
-            let held = self.named_ports.entry(*identity).or_default();
-            held.extend(ports.iter().cloned());
-        }
     }
 
     /// The identities that a selector matches.

@@ -2,11 +2,14 @@
 
 use terrace_l7::http::{Method, ResponseBody, parse_response, storage};
 
+/// Name, head, method, and the body with whether the server stays; `None` = refused.
+type Row = (&'static str, String, Method, Option<(ResponseBody, bool)>);
+
 #[test]
 fn the_end_of_a_response_is_where_the_rfc_says() {
     use ResponseBody::*;
     const OK: &str = "HTTP/1.1 200 OK\r\n";
-    let rows: [(&str, String, Method, Option<(ResponseBody, bool)>); 19] = [
+    let rows: [Row; 19] = [
         (
             "a length",
             format!("{OK}Content-Length: 5\r\n\r\n"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use terrace_abi::consts::{HOOK_TC_INGRESS, HOOK_XDP};
+use terrace_abi::consts::{HOOK_SOCKET, HOOK_TC_INGRESS, HOOK_XDP};
 use terrace_abi::{Limits, Table};
 use terrace_mesh::Tables;
 
@@ -119,6 +119,7 @@ pub fn hook_name(hook: u32) -> &'static str {
     match hook {
         HOOK_XDP => "xdp",
         HOOK_TC_INGRESS => "tc-ingress",
+        HOOK_SOCKET => "socket",
         _ => "tc-egress",
     }
 }

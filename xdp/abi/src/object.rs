@@ -1,14 +1,15 @@
 //! Loading a BPF object that joins the pinned tables.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
 use libbpf_rs::btf::types::{DataSec, Enum, Var};
-use libbpf_rs::{Btf, ObjectBuilder, OpenObject};
+use libbpf_rs::{Btf, MapCore as _, MapHandle, ObjectBuilder, OpenObject};
 
 use crate::messages::capture;
-use crate::{Error, Maps, sys};
+use crate::{Error, Maps, pins, sys};
 
 /// Lines of the verifier's log that go into an error.
 const LOG_LINES: usize = 16;
@@ -71,15 +72,130 @@ pub fn load(
             kind: "map",
             name: name.clone(),
         })?;
-        map.reuse_fd(handle.as_fd()).map_err(|source| Error::Load {
-            object,
-            source,
-            log: String::new(),
-        })?;
+        map.reuse_fd(handle.as_fd())
+            .map_err(|source| load_error(object, source))?;
     }
     set_constants(object, bytes, &mut open, &maps.masks(), Missing::Skipped)?;
     set_constants(object, bytes, &mut open, constants, Missing::Refused)?;
     finish(object, open)
+}
+
+/// A loaded object with maps that are not tables.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Its programs.
+    pub programs: Vec<Program>,
+    /// Its own maps, by name.
+    pub maps: BTreeMap<String, MapHandle>,
+}
+
+/// A map of one tier: pinned beside the tables like them, made when its tier is
+/// first used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnMap {
+    /// Its name in the C source.
+    pub name: &'static str,
+    /// How large; 0 = as in the C source.
+    pub entries: u32,
+    /// Bytes of a value.
+    pub value_size: usize,
+}
+
+/// Like [`load`], with maps of the object's own beside the tables. Those that
+/// are pinned are joined, the others are made and pinned.
+pub fn load_with(
+    object: &'static str,
+    bytes: &[u8],
+    maps: &Maps,
+    constants: &[Constant],
+    own: &[OwnMap],
+) -> Result<Loaded, Error> {
+    let mut open = open(object, bytes)?;
+    let mut made = Vec::new();
+    for mut map in open.maps_mut() {
+        let name = map.name().to_string_lossy().into_owned();
+        if is_internal(&name) {
+            continue;
+        }
+        let ours = own.iter().find(|own| own.name == name);
+        let pin = maps.root().join("maps").join(&name);
+        match ours {
+            Some(own) if !pin.exists() => {
+                if own.entries > 0 {
+                    map.set_max_entries(own.entries)
+                        .map_err(|source| load_error(object, source))?;
+                }
+                made.push(name);
+            }
+            Some(own) => {
+                let handle = MapHandle::from_pinned_path(&pin)
+                    .map_err(|error| pins::error("open", &pin, crate::error::io(error)))?;
+                check_value(own, &handle)?;
+                map.reuse_fd(handle.as_fd())
+                    .map_err(|source| load_error(object, source))?;
+            }
+            None => {
+                let handle = maps.handle(&name).ok_or_else(|| Error::Missing {
+                    object: "tables",
+                    kind: "map",
+                    name: name.clone(),
+                })?;
+                map.reuse_fd(handle.as_fd())
+                    .map_err(|source| load_error(object, source))?;
+            }
+        }
+    }
+    set_constants(object, bytes, &mut open, &maps.masks(), Missing::Skipped)?;
+    set_constants(object, bytes, &mut open, constants, Missing::Refused)?;
+    let loaded = finish_object(object, open)?;
+    keep(object, maps, &loaded, own, &made)
+}
+
+fn keep(
+    object: &'static str,
+    maps: &Maps,
+    loaded: &libbpf_rs::Object,
+    own: &[OwnMap],
+    made: &[String],
+) -> Result<Loaded, Error> {
+    let mut kept = BTreeMap::new();
+    for map in loaded.maps() {
+        let name = map.name().to_string_lossy().into_owned();
+        if !own.iter().any(|own| own.name == name) {
+            continue;
+        }
+        let handle = MapHandle::try_from(&map).map_err(|source| load_error(object, source))?;
+        if made.contains(&name) {
+            let path = maps.root().join("maps").join(&name);
+            sys::pin(handle.as_fd(), &path).map_err(|source| pins::error("pin", &path, source))?;
+        }
+        kept.insert(name, handle);
+    }
+    Ok(Loaded {
+        programs: programs(loaded)?,
+        maps: kept,
+    })
+}
+
+fn check_value(own: &OwnMap, found: &MapHandle) -> Result<(), Error> {
+    let expected = own.value_size as u32;
+    if found.value_size() == expected {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        map: own.name.to_owned(),
+        what: "value size",
+        found: found.value_size(),
+        expected,
+    })
+}
+
+fn load_error(object: &'static str, source: libbpf_rs::Error) -> Error {
+    Error::Load {
+        object,
+        source,
+        log: String::new(),
+    }
 }
 
 /// `.rodata`, `.bss` and `scratch`: maps that belong to one object.

@@ -114,7 +114,8 @@ mod tests {
             assert_eq!(Reason::from_number(reason.number()), Some(reason));
             assert_eq!(Reason::from_name(reason.name()), Some(reason));
             assert!(
-                reason.number() > 0 && reason.number() < consts::REASON_MAX,
+                reason.number() > 0
+                    && reason.number() < consts::SOCKET_REASONS_FIRST + consts::SOCKET_REASONS,
                 "{reason}"
             );
         }

@@ -2,6 +2,7 @@
 //! function each. With `plain.rs` this folder is the only unsafe code of the
 //! tables and the loaders.
 
+mod cgroup;
 mod clock;
 mod iface;
 mod link;
@@ -12,6 +13,7 @@ mod xdp;
 
 use std::io;
 
+pub use cgroup::{SocketHook, SocketLink, iterate, socket_attach, socket_link_info, socket_query};
 pub use clock::hz;
 pub use iface::{ethtool_driver, ethtool_flags, interfaces};
 pub use link::{

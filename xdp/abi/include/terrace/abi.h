@@ -67,7 +67,27 @@
 	X(58, BAD_SOURCE,          DROP,    "source address is multicast, loopback, unspecified, the destination itself or, from the network, one of this host") \
 	X(59, FAIL_CLOSED,         DROP,    "daemon silent and the service's fail mode is closed") \
 	X(60, HELPER_FAILED,       DROP,    "the kernel refused to change the packet (no head or tail room)") \
-	X(61, LOOP,                DROP,    "a backend address leads back to a service address")
+	X(61, LOOP,                DROP,    "a backend address leads back to a service address") \
+	X(64, CONNECT_DIRECT,      PASS,    "socket: neither to a service nor for a proxy: left as it is") \
+	X(65, CONNECT_SERVICE,     FORWARD, "socket: connection to a service, made to a backend") \
+	X(66, SEND_SERVICE,        FORWARD, "socket: datagram to a service, sent to a backend") \
+	X(67, SEND_MOVED,          FORWARD, "socket: datagram socket moved to another backend, its own is gone") \
+	X(68, CONNECT_REFUSED,     DROP,    "socket: service has no ready backend: ECONNREFUSED") \
+	X(69, CONNECT_DENIED,      DROP,    "socket: service has no ready backend: EPERM (configured to drop)") \
+	X(70, CONNECT_FAIL_OPEN,   PASS,    "socket: daemon silent and the service's fail mode is open: left as it is") \
+	X(71, CONNECT_FAIL_CLOSED, DROP,    "socket: daemon silent and the service's fail mode is closed: ECONNREFUSED") \
+	X(72, SOCKET_NO_MEMORY,    PASS,    "socket: no memory for the socket's state: left to tc") \
+	X(73, BIND_NODE_PORT,      DROP,    "socket: port is a node port of a service: EADDRINUSE") \
+	X(74, SOCKET_CLOSED,       DROP,    "socket: closed, its backend is gone: ECONNABORTED") \
+	X(75, PROXY_OUTBOUND,      FORWARD, "socket: connection of a workload, made to its proxy") \
+	X(76, PROXY_INBOUND,       FORWARD, "socket: connection to a workload, given to its proxy") \
+	X(77, PROXY_DNS,           FORWARD, "socket: DNS query of a workload, sent to its proxy") \
+	X(78, PROXY_OWN,           PASS,    "socket: the proxy's own: not redirected") \
+	X(79, PROXY_EXCLUDED,      PASS,    "socket: port or address is not to be redirected for this workload") \
+	X(80, PROXY_DOWN_DIRECT,   PASS,    "socket: the proxy does not listen: not redirected") \
+	X(81, PROXY_DOWN_REFUSED,  DROP,    "socket: the proxy does not listen: ECONNREFUSED") \
+	X(82, HANDSHAKES_FULL,     PASS,    "socket: table of handshakes is full: the proxy can't learn the original destination") \
+	X(83, ORIGINAL_DST,        ANSWER,  "socket: original destination told to the proxy")
 /* clang-format on */
 
 #define REASON_ENUM(number, name, class, text) REASON_##name = number,
@@ -76,11 +96,19 @@ enum reason {
 	REASONS(REASON_ENUM) REASON_MAX = 64,
 };
 
+/*
+ * Reasons from here on are of sockets, not of packets: they are counted in
+ * `socket_reasons`, at their number - SOCKET_REASONS_FIRST.
+ */
+#define SOCKET_REASONS_FIRST 64
+#define SOCKET_REASONS 64
+
 enum hook {
 	HOOK_XDP = 0,
 	HOOK_TC_INGRESS = 1,
 	HOOK_TC_EGRESS = 2,
 	HOOK_MAX = 3,
+	HOOK_SOCKET = 3, /* has `socket_reasons`, not `reasons` */
 };
 
 enum role {
@@ -177,6 +205,8 @@ enum service_flags {
 	SERVICE_DSR = 1,    /* IPIP / IP6IP6 to remote backends */
 	SERVICE_REJECT = 2, /* answer when no backend is ready, else drop */
 	SERVICE_AFFINITY = 4,
+	SERVICE_NODE_PORT = 8,	/* a node port: on loopback addresses too */
+	SERVICE_TERMINATE = 16, /* TCP sockets end with their backend */
 };
 
 enum fail_mode {
@@ -350,6 +380,161 @@ struct fragment {
 	__u32 last_seen;
 };
 
+/* ---- sockets ---- */
+enum peer_flags {
+	PEER_SERVICE = 1,  /* `asked` is a service, `got` one of its backends */
+	PEER_OUTBOUND = 2, /* `got` is the workload's proxy */
+	PEER_DNS = 4,	   /* `got` is the proxy's DNS port */
+	PEER_ACCEPTED = 8, /* the proxy's end: `asked` = original destination */
+	PEER_CONNECTED = 16,
+};
+
+/* What a socket asked the kernel for, and what it got instead. */
+struct peer {
+	__be32 asked[4];
+	__be32 got[4];
+	__be16 asked_port;
+	__be16 got_port;
+	__u16 flags;
+	__u8 proto;
+	__u8 pad;
+	__u32 service; /* index, 0 = none */
+	__u32 backend; /* index, 0 = none */
+};
+
+/* A datagram socket that is not connected talks to several at once. */
+#define DATAGRAM_PEERS 8
+
+struct datagram_peers {
+	struct peer peers[DATAGRAM_PEERS];
+	__u32 next; /* overwritten next */
+	__u32 pad;
+};
+
+/* One line of `terrace sockets`. */
+struct socket_row {
+	struct peer peer;
+	__be32 local[4];
+	__u64 cookie;
+	__u64 netns; /* inode number */
+	__u64 cgroup;
+	__u64 sent; /* bytes; TCP only */
+	__u64 received;
+	__be16 local_port;
+	__u8 state; /* of the kernel: 1 = established */
+	__u8 pad;
+	__u32 uid;
+};
+
+/* What a process asks for, as `terrace explain` puts it. */
+struct connect_question {
+	__be32 addr[4];
+	__be32 client[4]; /* all zero = not bound */
+	__u64 netns;	  /* cookie */
+	__u64 cgroup;	  /* 0 = none of those that have a proxy */
+	__u64 cookie;	  /* of the socket; 0 = choose at random */
+	__u32 uid;
+	__u32 gid;
+	__u32 mark;
+	__be16 port;
+	__u8 proto;
+	__u8 is_v4;
+};
+
+struct connect_answer {
+	struct peer peer;
+	__u32 reason;
+	__u32 workload;
+};
+
+/*
+ * A workload with a proxy is known by its network namespace's cookie or by its
+ * cgroup. Its lists are under the number `rules`, a new one for each version.
+ */
+enum workload_key_kind {
+	WORKLOAD_BY_NETNS = 1,
+	WORKLOAD_BY_CGROUP = 2,
+};
+
+struct workload_key {
+	__u64 id;
+	__u32 kind;
+	__u32 pad;
+};
+
+enum workload_flags {
+	WORKLOAD_OUTBOUND = 1,	   /* redirect what it connects to */
+	WORKLOAD_INBOUND = 2,	   /* redirect what connects to it */
+	WORKLOAD_DNS = 4,	   /* redirect port 53 */
+	WORKLOAD_ALL_NETS = 8,	   /* else only those of its list */
+	WORKLOAD_ALL_INBOUND = 16, /* else only ports of its list */
+	WORKLOAD_FAIL_DIRECT =
+		32, /* the proxy does not listen: go on without */
+	WORKLOAD_PROXY_CGROUP = 64,
+	WORKLOAD_PROXY_UID = 128,
+	WORKLOAD_PROXY_GID = 256,
+	WORKLOAD_PROXY_MARK = 512,
+};
+
+struct workload {
+	__u32 rules;
+	__u32 flags;
+	__be32 addr4[4]; /* its own; all zero = none */
+	__be32 addr6[4];
+	__u64 proxy_cgroup;
+	__u32 proxy_uid;
+	__u32 proxy_gid;
+	__u32 proxy_mark;
+	__be16 outbound_port;
+	__be16 inbound_port;
+	__be16 dns_port;
+	__u16 pad;
+	__u32 number; /* of the daemon's list */
+};
+
+enum port_list {
+	PORTS_OUTBOUND_INCLUDED = 1,
+	PORTS_OUTBOUND_EXCLUDED = 2,
+	PORTS_INBOUND_INCLUDED = 3,
+	PORTS_INBOUND_EXCLUDED = 4,
+};
+
+struct proxy_port_key {
+	__u32 rules;
+	__be16 port;
+	__u8 list;
+	__u8 pad;
+};
+
+enum net_list {
+	NETS_INCLUDED = 1,
+	NETS_EXCLUDED = 2,
+};
+
+#define PROXY_NET_HEAD_BITS 64
+
+struct proxy_net_key { /* of an LPM trie */
+	__u32 bits;    /* PROXY_NET_HEAD_BITS + those of the 128-bit form */
+	__u32 rules;
+	__u32 list;
+	__be32 addr[4];
+};
+
+/* From a client's SYN to its proxy until the proxy's kernel has the socket. */
+struct handshake_key {
+	__u64 netns;
+	__be32 client[4];
+	__be16 client_port;
+	__be16 proxy_port;
+	__u32 pad;
+};
+
+struct listener_key {
+	__u64 netns;
+	__be16 port;
+	__u16 pad[3];
+};
+
 /* ---- interfaces, configuration ---- */
 #define IFACES_MAX 1024 /* power of two; open addressing by ifindex */
 #define IFACE_PROBES 8
@@ -469,8 +654,11 @@ struct event { /* ring buffer `events`, at most one per kind, CPU and jiffy */
  * array of maps: maglevs[]: inner array of __u64 = two __u32 backend indexes,
  *               the even slot in the low half; slot i of ring = entry i / 2
  * per-CPU array: reasons[IFACES_MAX * HOOK_MAX * REASON_MAX]
- *               backend_stats[] nexthops[1024]
+ *               backend_stats[] nexthops[1024] socket_reasons[SOCKET_REASONS]
  * LRU hash:     affinities fragments
+ * sockets:      socket_peers datagram_peers (socket storage), workloads
+ *               proxy_ports handshakes (hash), proxy_nets (LPM trie),
+ *               listeners (sockhash): made by the socket tier when it is used
  * other:        events (ring buffer), xdp_programs (program array, 1)
  * Table sizes are powers of two for cells and flows (index = hash & (n - 1)).
  */

@@ -65,6 +65,7 @@ ARRAY_MAP(traces, struct trace, 1);
 
 PERCPU_MAP(reasons, struct reason_stats, IFACES_MAX *HOOK_MAX *REASON_MAX);
 PERCPU_MAP(backend_stats, struct backend_stats, 1024);
+PERCPU_MAP(socket_reasons, struct reason_stats, SOCKET_REASONS);
 PERCPU_MAP(nexthops, struct nexthop, NEXTHOPS);
 
 /* The template of a ring; real ones differ in size (BPF_F_INNER_MAP). */

@@ -75,7 +75,8 @@ static __always_inline int choose(context_t *ctx, struct packet *pkt,
 		return no_flow(ctx, pkt, service->flags & SERVICE_REJECT);
 	hash = flow_hash(&pkt->key, view->cfg->hash_seed);
 	open->backend =
-		choose_backend(pkt, service, view->cfg, view->now, hash >> 32);
+		choose_backend((const struct address *)pkt->key.saddr, service,
+			       view->cfg, view->now, hash >> 32);
 	backend = bpf_map_lookup_elem(&backends, &open->backend);
 	if (!open->backend || !backend) {
 		if (!(service->flags & SERVICE_REJECT))
@@ -285,7 +286,8 @@ static __noinline int open_flow(context_t *ctx, struct packet *pkt,
 	open->to.sport = pkt->key.sport;
 	open->to.dport = pkt->key.dport;
 	if (view->dst->flags & ENDPOINT_SERVICE) {
-		open->service = service_index(pkt);
+		open->service = service_lookup(pkt->key.daddr, pkt->key.dport,
+					       pkt->key.proto);
 		if (open->service) {
 			reason = steer(ctx, pkt, view, open);
 			if (reason)

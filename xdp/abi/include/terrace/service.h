@@ -6,18 +6,14 @@
 #ifndef TERRACE_SERVICE_H
 #define TERRACE_SERVICE_H
 
-#include "flow.h"
-#include "packet.h"
+#include "cells.h"
 
-/* The index of the service that the packet is sent to, 0 = none. */
-static __always_inline __u32 service_index(const struct packet *pkt)
+/* The index of the service at an address and port, 0 = none. */
+static __always_inline __u32 service_lookup(const __be32 addr[4], __be16 port,
+					    __u8 proto)
 {
 	__u32 key[CELL_KEY_WORDS] = {
-		pkt->key.daddr[0],
-		pkt->key.daddr[1],
-		pkt->key.daddr[2],
-		pkt->key.daddr[3],
-		(__u32)pkt->key.dport << 16 | pkt->key.proto,
+		addr[0], addr[1], addr[2], addr[3], (__u32)port << 16 | proto,
 	};
 
 	return cell_lookup(&service_cells, service_mask, key);
@@ -51,7 +47,7 @@ static __always_inline bool takes_new_flows(__u32 index)
 }
 
 /* Affinity by client address: the table first, the ring for a new client. */
-__noinline __u32 affine_backend(const struct packet *pkt,
+__noinline __u32 affine_backend(const struct address *client,
 				const struct service *service,
 				const struct config *cfg, __u32 now, __u32 hash)
 {
@@ -59,11 +55,11 @@ __noinline __u32 affine_backend(const struct packet *pkt,
 	struct affinity *old, new = {};
 	__u32 limit;
 
-	if (!pkt || !service || !cfg)
+	if (!client || !service || !cfg)
 		return 0;
 	limit = service->affinity_secs * cfg->hz;
 	for (int i = 0; i < 4; i++)
-		key.client[i] = pkt->key.saddr[i];
+		key.client[i] = client->words[i];
 	key.group = service->group;
 	old = bpf_map_lookup_elem(&affinities, &key);
 	if (old && (__s32)(now - old->last_seen) <= (__s32)limit &&
@@ -79,13 +75,13 @@ __noinline __u32 affine_backend(const struct packet *pkt,
 	return new.backend;
 }
 
-static __always_inline __u32 choose_backend(const struct packet *pkt,
+static __always_inline __u32 choose_backend(const struct address *client,
 					    const struct service *service,
 					    const struct config *cfg, __u32 now,
 					    __u32 hash)
 {
 	if (service->flags & SERVICE_AFFINITY)
-		return affine_backend(pkt, service, cfg, now, hash);
+		return affine_backend(client, service, cfg, now, hash);
 	return ring_backend(service, hash);
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use libbpf_rs::{MapCore as _, MapFlags};
 
 use super::Maps;
-use crate::consts::{HOOK_MAX, REASON_MAX};
+use crate::consts::{HOOK_MAX, HOOK_SOCKET, REASON_MAX, SOCKET_REASONS, SOCKET_REASONS_FIRST};
 use crate::hash::reason_index;
 use crate::{Error, Plain, Reason, sys, types};
 
@@ -17,7 +17,7 @@ const CHUNK: usize = 4096;
 pub struct ReasonCount {
     /// Slot of the interface in `ifaces`; 0 = none of the configured ones.
     pub slot: u32,
-    /// `HOOK_XDP`, ...
+    /// `HOOK_XDP`, ..., `HOOK_SOCKET`.
     pub hook: u32,
     /// Why.
     pub reason: Reason,
@@ -34,7 +34,27 @@ impl Maps {
         for (slot, _) in self.ifaces()? {
             counts.extend(self.reasons_of(slot)?);
         }
+        counts.extend(self.socket_reasons()?);
         Ok(counts)
+    }
+
+    /// The counters of the socket tier that are not zero; they count calls.
+    pub fn socket_reasons(&self) -> Result<Vec<ReasonCount>, Error> {
+        let stats: Vec<types::reason_stats> =
+            self.sums("socket_reasons", 0, SOCKET_REASONS as usize, add_reason)?;
+        let counts = (SOCKET_REASONS_FIRST..).zip(stats);
+        Ok(counts
+            .filter(|(_, stats)| stats.packets != 0)
+            .filter_map(|(number, stats)| {
+                Some(ReasonCount {
+                    slot: 0,
+                    hook: HOOK_SOCKET,
+                    reason: Reason::from_number(number)?,
+                    packets: stats.packets,
+                    bytes: stats.bytes,
+                })
+            })
+            .collect())
     }
 
     /// The counters of one slot that are not zero.

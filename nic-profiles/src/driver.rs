@@ -210,6 +210,7 @@ impl Driver {
             "name" => Some(Value::text(&self.name)),
             "kind" => Some(Value::text(&self.kind)),
             "native" => has(self.xdp.native),
+            "native_since" => Some(Value::text(self.xdp.native.to_string())),
             "redirect" => has(self.xdp.redirect),
             "xmit" => has(self.xdp.ndo_xdp_xmit),
             "xmit_gated" => Some(Value::Bool(self.xdp.xmit_gated)),
@@ -237,10 +238,11 @@ impl Driver {
     }
 
     /// Names of what rules may ask under `driver.`.
-    pub(crate) const FACTS: [&str; 17] = [
+    pub(crate) const FACTS: [&str; 18] = [
         "name",
         "kind",
         "native",
+        "native_since",
         "redirect",
         "xmit",
         "xmit_gated",

@@ -77,7 +77,9 @@ impl Predicate {
             Right::Sum(sum) => Some(sum),
             Right::List(_) => None,
         };
-        self.left.keys().chain(right.into_iter().flat_map(Sum::keys))
+        self.left
+            .keys()
+            .chain(right.into_iter().flat_map(Sum::keys))
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -147,7 +149,9 @@ impl Sum {
         let first = term(&words.next().ok_or("a value is missing")?)?;
         let mut rest = Vec::new();
         while let Some(op) = words.next_if(|word| matches!(word, "+" | "-" | "*" | "/")) {
-            let value = words.next().ok_or_else(|| format!("nothing after {op:?}"))?;
+            let value = words
+                .next()
+                .ok_or_else(|| format!("nothing after {op:?}"))?;
             rest.push((op.chars().next().unwrap_or('+'), term(&value)?));
         }
         Ok(Self { first, rest })

@@ -63,7 +63,8 @@ impl FromStr for Since {
         } else if let Some((left, right)) = text.split_once("..") {
             let (left, right) = (version(left), version(right));
             Self::Between(left.ok_or_else(bad)?, right.ok_or_else(bad)?)
-        } else if let Some((left, right)) = text.strip_prefix('>').and_then(|t| t.split_once(",<=")) {
+        } else if let Some((left, right)) = text.strip_prefix('>').and_then(|t| t.split_once(",<="))
+        {
             let (major, minor) = version(left).ok_or_else(bad)?;
             Self::Between((major, minor + 1), version(right).ok_or_else(bad)?)
         } else {

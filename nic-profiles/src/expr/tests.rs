@@ -26,7 +26,10 @@ fn predicates_hold_do_not_hold_or_name_what_is_missing() {
         ("link.mtu == 9000", Ok(true)),
         ("link.mtu != 9000", Ok(false)),
         ("channels.combined > channels.combined_max / 2", Ok(false)),
-        ("channels.combined + 1 > channels.combined_max / 2", Ok(true)),
+        (
+            "channels.combined + 1 > channels.combined_max / 2",
+            Ok(true),
+        ),
         ("channels.combined * 2 >= channels.combined_max", Ok(true)),
         ("host.kernel >= 6.4", Ok(true)),
         ("host.kernel < 6.13", Ok(true)),
@@ -76,7 +79,10 @@ fn what_is_no_predicate_is_refused_with_the_reason() {
 #[test]
 fn texts_are_filled_with_facts() {
     let rows = [
-        ("ip link set dev {ifname} mtu 3498", "ip link set dev eth0 mtu 3498"),
+        (
+            "ip link set dev {ifname} mtu 3498",
+            "ip link set dev eth0 mtu 3498",
+        ),
         ("{channels.combined_max / 2}", "4"),
         ("MTU {link.mtu} of {peer.mtu}", "MTU 9000 of ?"),
         ("plain", "plain"),
@@ -92,7 +98,9 @@ fn texts_are_filled_with_facts() {
 
 #[test]
 fn assignments_say_what_a_fact_becomes() {
-    let assignment: Assignment = "channels.combined = channels.combined_max / 2".parse().unwrap();
+    let assignment: Assignment = "channels.combined = channels.combined_max / 2"
+        .parse()
+        .unwrap();
     assert_eq!(assignment.key, "channels.combined");
     assert_eq!(assignment.value(&facts), Some(Value::Int(4)));
     assert!("link.mtu 3".parse::<Assignment>().is_err());

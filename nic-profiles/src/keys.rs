@@ -97,7 +97,7 @@ const FAMILIES: &[&str] = &[
 /// Whether rules may name this fact. Besides these they may name `ifname`.
 pub fn is_known(key: &str) -> bool {
     let in_family = |family: &&str| key.len() > family.len() && key.starts_with(*family);
-    key == "ifname" || KEYS.contains(&key) || FAMILIES.iter().any(|family| in_family(family))
+    key == "ifname" || KEYS.contains(&key) || FAMILIES.iter().any(in_family)
 }
 
 #[cfg(test)]

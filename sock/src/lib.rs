@@ -5,5 +5,14 @@
 //! `<root>/links`, so that they outlive the daemon, and a new one puts its
 //! programs in their place at once.
 
+mod cgroup;
 pub mod connect;
+mod error;
+pub mod links;
+mod objects;
 pub mod shortcut;
+
+pub use cgroup::{Cgroup, cgroup_id};
+pub use error::Error;
+pub use links::Attachment;
+pub use objects::Own;

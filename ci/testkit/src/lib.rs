@@ -18,7 +18,9 @@
 //! # }
 //! ```
 
+mod agent;
 mod background;
+pub mod cgroup;
 mod dsr;
 mod error;
 pub mod http;
@@ -32,7 +34,9 @@ pub mod udp;
 pub mod wait;
 mod wire;
 
+pub use agent::Agent;
 pub use background::Background;
+pub use cgroup::Cgroup;
 pub use dsr::DsrReceiver;
 pub use error::Error;
 pub use netns::{Netns, clear, sweep};

@@ -159,12 +159,13 @@ impl Drop for Netns {
     }
 }
 
-/// Removes the namespaces and pin roots whose process is gone; their names.
+/// Removes the namespaces, cgroups and pin roots whose process is gone; their names.
 pub fn sweep() -> Vec<String> {
     let mut left = left_overs_in(Path::new(RUN_NETNS));
     for name in &left {
         remove(name);
     }
+    left.extend(crate::cgroup::sweep());
     left.extend(crate::pins::sweep());
     left
 }

@@ -13,14 +13,16 @@ mod xdp;
 
 use std::io;
 
-pub use cgroup::{SocketHook, SocketLink, iterate, socket_attach, socket_link_info, socket_query};
+pub use cgroup::{
+    SocketHook, SocketLink, iterate, netns_cookie, socket_attach, socket_link_info, socket_query,
+};
 pub use clock::hz;
 pub use iface::{ethtool_driver, ethtool_flags, interfaces};
 pub use link::{
     LinkInfo, TcxPoint, create_clsact, destroy_clsact, link_detach, link_info, link_update,
     tcx_attach, tcx_query,
 };
-pub use map::{Words, lookup_batch, lookup_percpu_batch, possible_cpus};
+pub use map::{Words, lookup_batch, lookup_percpu_batch, map_update, possible_cpus};
 use mount::owned;
 pub use mount::{is_bpffs, mount_bpffs, open_pin, pin};
 pub use program::{

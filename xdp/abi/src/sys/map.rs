@@ -124,3 +124,31 @@ impl Drop for Words {
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len * size_of::<u64>()) };
     }
 }
+
+/// Writes one entry of a hash or trie; the errno is the kernel's.
+pub fn map_update(
+    map: BorrowedFd<'_>,
+    key: &[u8],
+    value: &[u8],
+    (key_size, value_size): (u32, u32),
+) -> io::Result<()> {
+    check_size(key, key_size)?;
+    check_size(value, value_size)?;
+    // SAFETY: `key` and `value` have the lengths that the map was made with.
+    ret(unsafe {
+        libbpf_sys::bpf_map_update_elem(
+            map.as_raw_fd(),
+            key.as_ptr().cast(),
+            value.as_ptr().cast(),
+            libbpf_sys::BPF_ANY.into(),
+        )
+    })
+    .map(drop)
+}
+
+fn check_size(bytes: &[u8], size: u32) -> io::Result<()> {
+    match bytes.len() == size as usize {
+        true => Ok(()),
+        false => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}

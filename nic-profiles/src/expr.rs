@@ -1,7 +1,7 @@
 //! The small language of rules: predicates, assignments and texts with facts.
 //!
 //! A predicate is `SUM OP SUM`, `SUM in ['a', 'b']`, `KEY has 'a'` or
-//! `KEY lacks 'a'`. A sum is terms joined by `+ - * /`, worked off from left to
+//! `KEY lacks 'a'`, or `KEY is known` and `KEY is unknown`. A sum is terms joined by `+ - * /`, worked off from left to
 //! right. A term is a whole number, a version (`6.4`), `true`, `false`, a
 //! `'text'`, or the key of a fact. Words are separated by spaces.
 
@@ -35,6 +35,8 @@ enum Op {
     In,
     Has,
     Lacks,
+    IsKnown,
+    IsUnknown,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +63,9 @@ impl Predicate {
     pub fn holds(&self, facts: Lookup<'_>) -> Result<bool, Vec<String>> {
         let mut missing = Vec::new();
         let left = self.left.value(facts, &mut missing);
+        if matches!(self.op, Op::IsKnown | Op::IsUnknown) {
+            return Ok(left.is_some() == (self.op == Op::IsKnown));
+        }
         let right = match &self.right {
             Right::Sum(sum) => sum.value(facts, &mut missing).map(|value| vec![value]),
             Right::List(values) => Some(values.clone()),
@@ -86,9 +91,13 @@ impl Predicate {
         let mut words = Words::of(text)?;
         let left = Sum::parse(&mut words)?;
         let op = words.next().ok_or("a comparison is missing")?;
-        let op = op_of(&op).ok_or_else(|| format!("{op:?} is no comparison"))?;
+        let op = match op.as_str() {
+            "is" => words.known()?,
+            op => op_of(op).ok_or_else(|| format!("{op:?} is no comparison"))?,
+        };
         let right = match op {
             Op::In => Right::List(words.list()?),
+            Op::IsKnown | Op::IsUnknown => Right::List(Vec::new()),
             _ => Right::Sum(Sum::parse(&mut words)?),
         };
         words.end()?;

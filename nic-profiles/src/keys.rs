@@ -22,6 +22,7 @@ const KEYS: &[&str] = &[
     "demand.frags",
     "demand.redirect",
     "demand.redirect_target",
+    "demand.role",
     "demand.worker",
     "devlink.flavour",
     "devlink.handle",

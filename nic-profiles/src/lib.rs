@@ -22,7 +22,7 @@ pub use expr::{Assignment, Predicate, Template};
 pub use fault::{Fault, Faults};
 pub use keys::is_known as is_fact_key;
 pub use profiles::{Known, Profiles};
-pub use rule::{Disruption, Effect, Fix, Outcome, Rule, Target};
+pub use rule::{Disruption, Effect, Fix, LosesTo, Outcome, Rule, Target};
 pub use since::Since;
 pub use situation::{Cap, Match, Means, Probe, Situation, Status};
 pub use value::{Lookup, Value};

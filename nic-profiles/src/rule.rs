@@ -19,6 +19,9 @@ pub struct Rule {
     pub effect: Effect,
     /// What it is about.
     pub target: Vec<Target>,
+    /// It works, and the named tier does the same for less: the planner takes that
+    /// one. Only `tc` stands behind all tiers.
+    pub loses_to: Option<LosesTo>,
     /// What the kernel answers when it is tried all the same.
     pub errno: Option<String>,
     /// Why, for people.
@@ -41,6 +44,14 @@ pub enum Effect {
     Degrade,
     /// Will be refused, or would do nothing.
     Deny,
+}
+
+/// The tier that is better than one that works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LosesTo {
+    /// tc.
+    Tc,
 }
 
 /// The ability that a rule is about.

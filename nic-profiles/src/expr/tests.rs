@@ -20,7 +20,7 @@ fn facts(key: &str) -> Option<Value> {
 
 #[test]
 fn predicates_hold_do_not_hold_or_name_what_is_missing() {
-    let rows: [(&str, Result<bool, &str>); 19] = [
+    let rows: [(&str, Result<bool, &str>); 22] = [
         ("link.mtu > 3498", Ok(true)),
         ("link.mtu <= 3498", Ok(false)),
         ("link.mtu == 9000", Ok(true)),
@@ -39,6 +39,9 @@ fn predicates_hold_do_not_hold_or_name_what_is_missing() {
         ("xdp.features lacks 'basic'", Ok(false)),
         ("xdp.features lacks 'redirect'", Ok(true)),
         ("link.up == true", Ok(true)),
+        ("link.up is known", Ok(true)),
+        ("link.up is unknown", Ok(false)),
+        ("eswitch.mode is unknown", Ok(true)),
         ("eswitch.mode == 'legacy'", Err("eswitch.mode")),
         ("link.mtu > driver.mtu_limit", Err("driver.mtu_limit")),
         ("link.mtu == 'large'", Err("link.mtu")),
@@ -65,6 +68,7 @@ fn what_is_no_predicate_is_refused_with_the_reason() {
         ("link.mtu > 3 4", "is too much"),
         ("link.mtu > 3x", "neither a whole number nor a version"),
         ("feat.rx-lro == on", "texts need quotes"),
+        ("feat.rx-lro is on", "`is known`"),
         ("feat.rx-lro in 'on'", "write a list"),
         ("feat.rx-lro in [", "write a list"),
         ("feat.rx-lro == 'on", "a quote that does not end"),

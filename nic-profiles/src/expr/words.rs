@@ -1,6 +1,6 @@
 //! Words of an expression: separated by spaces, with quoted texts whole.
 
-use super::Term;
+use super::{Op, Term};
 use crate::keys;
 use crate::value::Value;
 
@@ -47,6 +47,15 @@ impl Words {
                 Some(",") => {}
                 _ => return Err(bad()),
             }
+        }
+    }
+
+    /// What follows `is`.
+    pub fn known(&mut self) -> Result<Op, String> {
+        match self.next().as_deref() {
+            Some("known") => Ok(Op::IsKnown),
+            Some("unknown") => Ok(Op::IsUnknown),
+            _ => Err("write `is known` or `is unknown`".into()),
         }
     }
 

@@ -82,11 +82,13 @@ fn version(text: &str) -> Option<(u32, u32)> {
 impl fmt::Display for Since {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Never => f.write_str("no kernel"),
-            Self::At((major, minor)) => write!(f, "Linux {major}.{minor}"),
-            Self::AtLatest((major, minor)) => write!(f, "Linux {major}.{minor} or earlier"),
-            Self::Between((a, b), (c, d)) => write!(f, "Linux {a}.{b} to {c}.{d}"),
-            Self::Ports => f.write_str("its ports"),
+            Self::Never => f.write_str("in no kernel up to 7.3"),
+            Self::At((major, minor)) => write!(f, "since Linux {major}.{minor}"),
+            Self::AtLatest((major, minor)) => write!(f, "since Linux {major}.{minor} or earlier"),
+            Self::Between((a, b), (c, d)) => {
+                write!(f, "since some kernel of Linux {a}.{b} to {c}.{d}")
+            }
+            Self::Ports => f.write_str("where its ports have it"),
         }
     }
 }

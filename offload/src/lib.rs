@@ -7,9 +7,11 @@
 mod capabilities;
 mod drivers;
 pub mod facts;
+pub mod judge;
 mod native;
 mod plan;
 pub mod probe;
+mod subject;
 #[cfg(test)]
 mod tests;
 pub mod verdict;
@@ -18,4 +20,6 @@ mod words;
 pub use capabilities::{Capabilities, Interface, KernelVersion};
 pub use drivers::{Driver, driver};
 pub use plan::{Blocker, Placement, Plan, Refusal, plan};
+pub use subject::{Machine, Needs};
+pub use terrace_nic_profiles::Profiles;
 pub use words::{Role, Task, Tier, Wish, Wishes};

@@ -1,0 +1,5 @@
+//! Rules and verdicts, row by row.
+
+mod case;
+mod rules;
+mod tiers;

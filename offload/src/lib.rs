@@ -4,7 +4,9 @@
 //! this machine; what it learns are [`facts`], and [`verdict`] is what they mean
 //! for each tier.
 
+pub mod ask;
 mod capabilities;
+pub mod decode;
 mod drivers;
 pub mod facts;
 pub mod judge;
@@ -15,6 +17,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 pub mod verdict;
+pub mod wire;
 mod words;
 
 pub use capabilities::{Capabilities, Interface, KernelVersion};

@@ -1,5 +1,16 @@
-//! Asking this machine. Everything is about the network namespace of the
-//! calling thread.
+//! Asking a machine. Everything is about the network namespace of the calling
+//! thread.
+
+mod devices;
+mod host;
+mod settings;
+mod stack;
+mod survey;
+mod switch;
+mod traffic;
+pub(crate) mod trial;
+
+pub use survey::{Mode, Options, Survey, SurveyError, replay, survey};
 
 use std::fs;
 use std::io;

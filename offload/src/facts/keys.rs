@@ -36,6 +36,7 @@ pub const KEYS: &[Key] = &[
     ("id.bus", "the device's name on its bus"),
     ("id.pci", "vendor:device"),
     ("id.pci_subsystem", "vendor:device"),
+    ("id.mac", "only with --identify"),
     ("id.kind", "kind of a virtual link: veth, bond, vlan, ..."),
     ("driver.in_tree", "the driver's version is the kernel's"),
     ("link.type", "ether, loopback, none, ..."),

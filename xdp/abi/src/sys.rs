@@ -4,6 +4,7 @@
 
 mod cgroup;
 mod clock;
+mod ethtool;
 mod iface;
 mod link;
 mod map;
@@ -17,6 +18,7 @@ pub use cgroup::{
     SocketHook, SocketLink, iterate, netns_cookie, socket_attach, socket_link_info, socket_query,
 };
 pub use clock::hz;
+pub use ethtool::{DriverInfo, RuleTable, ethtool_info, ethtool_rules};
 pub use iface::{ethtool_driver, ethtool_flags, interfaces};
 pub use link::{
     LinkInfo, TcxPoint, create_clsact, destroy_clsact, link_detach, link_info, link_update,

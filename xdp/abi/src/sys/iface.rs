@@ -75,7 +75,7 @@ pub fn ethtool_flags(name: &str) -> io::Result<u32> {
 /// # Safety
 /// `data` points to the structure that its own first word, the command, reads
 /// and writes.
-unsafe fn ethtool(name: &str, data: *mut libc::c_char) -> io::Result<()> {
+pub(super) unsafe fn ethtool(name: &str, data: *mut libc::c_char) -> io::Result<()> {
     // SAFETY: all zeroes is a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     if name.len() >= request.ifr_name.len() {

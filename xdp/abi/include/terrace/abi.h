@@ -644,6 +644,117 @@ struct event { /* ring buffer `events`, at most one per kind, CPU and jiffy */
 };
 
 /*
+ * ---- same-host shortcut ----
+ * A pair is the two sockets of one TCP connection on this host. Its key is
+ * what no address translation touches: the first sequence number of either
+ * end, as both ends see them (Linux draws both at random).
+ */
+/* clang-format off */
+#define SHORTCUT_REASONS(X) \
+	X(0, JOINED,     "from socket to socket, past the stack") \
+	X(1, ALONE,      "the other end is not a socket of the chosen cgroups and ports of this host") \
+	X(2, OFF,        "switched off") \
+	X(3, POLICY,     "policy does not allow it") \
+	X(4, WATCHED,    "the reader has not been seen to read yet") \
+	X(5, IN_FLIGHT,  "bytes that went through the stack are not read yet and may not be overtaken") \
+	X(6, BACKLOG,    "the reader is slow: the stack's flow control takes over") \
+	X(7, BULK,       "much in one direction: the stack is as fast") \
+	X(8, REFRESH,    "one message in a while keeps connection tracking alive") \
+	X(9, CLOSING,    "one of the ends is closing") \
+	X(10, SPLICE,    "the reader uses splice()") \
+	X(11, WAITALL,   "the reader uses MSG_WAITALL") \
+	X(12, URGENT,    "the sender uses out-of-band data") \
+	X(13, MPTCP,     "the connection is Multipath TCP") \
+	X(14, ZEROCOPY,  "the sender uses MSG_ZEROCOPY") \
+	X(15, FULL,      "the table of pairs is full")
+/* clang-format on */
+
+#define SHORTCUT_ENUM(number, name, text) SHORTCUT_##name = number,
+enum shortcut_reason {
+	SHORTCUT_REASONS(SHORTCUT_ENUM) SHORTCUT_REASON_MAX = 16
+};
+
+enum shortcut_way {
+	SHORTCUT_BY_STACK = 0,
+	SHORTCUT_BY_SOCKET = 1,
+};
+
+enum shortcut_side {
+	SHORTCUT_CLIENT = 0, /* called connect() */
+	SHORTCUT_SERVER = 1, /* accepted */
+	SHORTCUT_SIDES = 2,
+};
+
+/* May what one end sends go to the other's socket? Decided once, atomically. */
+enum shortcut_claim {
+	SHORTCUT_UNDECIDED = 0,
+	SHORTCUT_USED = 1,   /* bytes went from socket to socket */
+	SHORTCUT_BARRED = 2, /* the reader does what joined sockets can't */
+};
+
+struct shortcut_key {
+	__u32 client_isn; /* first sequence number of payload */
+	__u32 server_isn;
+};
+
+struct shortcut_socket_key { /* of the sockhash */
+	struct shortcut_key pair;
+	__u32 side;
+};
+
+struct shortcut_end { /* one socket, and what it has sent */
+	__u64 sock;   /* the kernel's address of it; 0 = none or closed */
+	__u64 cookie;
+	__be32 local_addr[4];
+	__be32 remote_addr[4];
+	__be16 local_port;
+	__be16 remote_port;
+	__u32 claim;
+	__u32 barred;	 /* enum shortcut_reason for good, 0 = none */
+	__u32 way;	 /* of the last message: enum shortcut_way */
+	__u32 reason;	 /* of the last message */
+	__u32 refreshed; /* jiffies of the last message through the stack */
+	__u64 run_bytes; /* since the other end sent something */
+	__u64 socket_bytes;
+	__u64 socket_messages;
+	__u64 stack_bytes;
+	__u64 stack_messages;
+};
+
+struct shortcut_pair {
+	struct shortcut_end ends[SHORTCUT_SIDES];
+	__u32 policy_rev; /* that `verdict` is of */
+	__u32 verdict;	  /* 0 = allowed, else a reason of the table above */
+	__u32 created;
+	__u32 pad;
+};
+
+struct shortcut_config {
+	__u32 enabled;
+	__u32 n_ports;	     /* 0 = any port */
+	__u32 backlog_bytes; /* not read, above which the stack takes over */
+	__u32 bulk_bytes;    /* in one direction; 0 = no limit */
+	__u32 refresh;	     /* jiffies; 0 = never */
+	__u32 flags;
+};
+
+struct shortcut_stats { /* per CPU; index = enum shortcut_reason */
+	__u64 messages;
+	__u64 bytes;
+};
+
+/* Per CPU; index = enum shortcut_event. */
+enum shortcut_event {
+	SHORTCUT_EVENT_PAIRED = 0,  /* both ends found */
+	SHORTCUT_EVENT_CLOSED = 1,  /* pairs removed */
+	SHORTCUT_EVENT_ALLOWED = 2, /* joined by a policy lookup */
+	SHORTCUT_EVENT_SPLIT = 3,   /* by a policy change */
+	SHORTCUT_EVENT_REFUSED = 4, /* splice() or an option refused */
+	SHORTCUT_EVENT_FULL = 5,    /* no room for a pair */
+	SHORTCUT_EVENT_MAX = 8,
+};
+
+/*
  * ---- maps: names as in maps.h, pinned under <pin root>/maps ----
  * array:        config[1] heartbeat[1] ifaces[IFACES_MAX]
  *               services[] service_cells[] backends[] endpoints[]

@@ -6,7 +6,9 @@
 #ifndef TERRACE_POLICY_H
 #define TERRACE_POLICY_H
 
-#include "packet.h"
+#include <linux/in.h>
+#include <linux/in6.h>
+#include "cells.h"
 
 static __always_inline int class_row(__u8 proto)
 {

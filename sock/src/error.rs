@@ -68,6 +68,27 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// The self-test's throw-away cgroup can't be made.
+    #[error(
+        "make the self-test's cgroup {path}: the service needs to write there (systemd: \
+         ProtectControlGroups=no)"
+    )]
+    MakeCgroup {
+        /// Its folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Bytes that a socket has not read yet would be lost with the tables.
+    #[error(
+        "{sockets} sockets have bytes of the shortcut that their programs have not read yet: it \
+         is switched off, no byte is lost; run `terrace detach` again when they have read them, \
+         or end those programs (`terrace sockets` names them)"
+    )]
+    Unread {
+        /// How many.
+        sockets: u32,
+    },
     /// A map of the socket tier.
     #[error("{action} {map}{}", room(.source))]
     Map {

@@ -65,4 +65,10 @@ int terrace_shortcut_option(struct bpf_sockopt *ctx)
 	return refuse_option(ctx);
 }
 
+SEC("syscall")
+int terrace_shortcut_observe(struct shortcut_observed *found)
+{
+	return observe(found);
+}
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

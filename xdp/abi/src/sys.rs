@@ -10,6 +10,7 @@ mod link;
 mod map;
 mod mount;
 mod program;
+mod sockmap;
 mod xdp;
 
 use std::io;
@@ -30,6 +31,7 @@ pub use mount::{is_bpffs, mount_bpffs, open_pin, pin};
 pub use program::{
     ProgramInfo, RunOutput, program_by_id, program_info, test_run, test_run_syscall,
 };
+pub use sockmap::{message_attach, tracepoint_attach};
 pub use xdp::{XdpMode, XdpState, xdp_attach, xdp_detach, xdp_query};
 
 /// A libbpf return value: negative is an errno.

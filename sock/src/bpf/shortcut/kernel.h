@@ -23,8 +23,13 @@ struct sock_backlog {
 	struct atomic rmem_alloc;
 };
 
+struct atomic64 {
+	__s64 counter;
+};
+
 struct sock_common {
 	unsigned long skc_flags;
+	struct atomic64 skc_cookie;
 };
 
 struct sock {

@@ -650,23 +650,23 @@ struct event { /* ring buffer `events`, at most one per kind, CPU and jiffy */
  * end, as both ends see them (Linux draws both at random).
  */
 /* clang-format off */
-#define SHORTCUT_REASONS(X) \
-	X(0, JOINED,     "from socket to socket, past the stack") \
-	X(1, ALONE,      "the other end is not a socket of the chosen cgroups and ports of this host") \
-	X(2, OFF,        "switched off") \
-	X(3, POLICY,     "policy does not allow it") \
-	X(4, WATCHED,    "the reader has not been seen to read yet") \
-	X(5, IN_FLIGHT,  "bytes that went through the stack are not read yet and may not be overtaken") \
-	X(6, BACKLOG,    "the reader is slow: the stack's flow control takes over") \
-	X(7, BULK,       "much in one direction: the stack is as fast") \
-	X(8, REFRESH,    "one message in a while keeps connection tracking alive") \
-	X(9, CLOSING,    "one of the ends is closing") \
-	X(10, SPLICE,    "the reader uses splice()") \
-	X(11, WAITALL,   "the reader uses MSG_WAITALL") \
-	X(12, URGENT,    "the sender uses out-of-band data") \
-	X(13, MPTCP,     "the connection is Multipath TCP") \
-	X(14, ZEROCOPY,  "the sender uses MSG_ZEROCOPY") \
-	X(15, FULL,      "the table of pairs is full")
+#define SHORTCUT_REASONS(S) \
+	S(0, JOINED,     "from socket to socket, past the stack") \
+	S(1, ALONE,      "the other end is not a socket of the chosen cgroups and ports of this host") \
+	S(2, OFF,        "switched off") \
+	S(3, POLICY,     "policy does not allow it") \
+	S(4, WATCHED,    "the reader has not been seen to read yet") \
+	S(5, IN_FLIGHT,  "bytes that went through the stack are not read yet and may not be overtaken") \
+	S(6, BACKLOG,    "the reader is slow: the stack's flow control takes over") \
+	S(7, BULK,       "much in one direction: the stack is as fast") \
+	S(8, REFRESH,    "one message in a while keeps connection tracking alive") \
+	S(9, CLOSING,    "one of the ends is closing") \
+	S(10, SPLICE,    "the reader uses splice()") \
+	S(11, WAITALL,   "the reader uses MSG_WAITALL") \
+	S(12, URGENT,    "the sender uses out-of-band data") \
+	S(13, MPTCP,     "the connection is Multipath TCP") \
+	S(14, ZEROCOPY,  "the sender uses MSG_ZEROCOPY") \
+	S(15, FULL,      "the table of pairs is full")
 /* clang-format on */
 
 #define SHORTCUT_ENUM(number, name, text) SHORTCUT_##name = number,
@@ -738,6 +738,14 @@ struct shortcut_config {
 	__u32 flags;
 };
 
+/* What a look at all pairs found out. */
+struct shortcut_observed {
+	__u32 pairs;
+	__u32 unread; /* ends with bytes by socket that are not read yet */
+	__u32 swept;  /* pairs removed whose sockets are gone */
+	__u32 pad;
+};
+
 struct shortcut_stats { /* per CPU; index = enum shortcut_reason */
 	__u64 messages;
 	__u64 bytes;
@@ -747,10 +755,9 @@ struct shortcut_stats { /* per CPU; index = enum shortcut_reason */
 enum shortcut_event {
 	SHORTCUT_EVENT_PAIRED = 0,  /* both ends found */
 	SHORTCUT_EVENT_CLOSED = 1,  /* pairs removed */
-	SHORTCUT_EVENT_ALLOWED = 2, /* joined by a policy lookup */
-	SHORTCUT_EVENT_SPLIT = 3,   /* by a policy change */
-	SHORTCUT_EVENT_REFUSED = 4, /* splice() or an option refused */
-	SHORTCUT_EVENT_FULL = 5,    /* no room for a pair */
+	SHORTCUT_EVENT_SPLIT = 2,   /* by a policy change */
+	SHORTCUT_EVENT_REFUSED = 3, /* socket options refused */
+	SHORTCUT_EVENT_FULL = 4,    /* no room for a pair */
 	SHORTCUT_EVENT_MAX = 8,
 };
 

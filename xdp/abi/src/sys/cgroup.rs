@@ -22,6 +22,7 @@ pub enum SocketHook {
     RecvMsg6,
     SendMsg4,
     SendMsg6,
+    SetSockOpt,
     SockOps,
     /// Of a network namespace.
     SkLookup,
@@ -62,6 +63,7 @@ impl SocketHook {
             Self::RecvMsg6 => "recvmsg6",
             Self::SendMsg4 => "sendmsg4",
             Self::SendMsg6 => "sendmsg6",
+            Self::SetSockOpt => "setsockopt",
             Self::SockOps => "sockops",
             Self::SkLookup => "sk_lookup",
         }
@@ -82,6 +84,7 @@ impl SocketHook {
             Self::RecvMsg6 => libbpf_sys::BPF_CGROUP_UDP6_RECVMSG,
             Self::SendMsg4 => libbpf_sys::BPF_CGROUP_UDP4_SENDMSG,
             Self::SendMsg6 => libbpf_sys::BPF_CGROUP_UDP6_SENDMSG,
+            Self::SetSockOpt => libbpf_sys::BPF_CGROUP_SETSOCKOPT,
             Self::SockOps => libbpf_sys::BPF_CGROUP_SOCK_OPS,
             Self::SkLookup => libbpf_sys::BPF_SK_LOOKUP,
         }

@@ -27,7 +27,10 @@ fn reasons(header: &str) -> Result<String> {
     for row in rows {
         let mut parts = row.splitn(3, ',').map(str::trim);
         let number = parts.next().context("a reason without number")?;
-        let name = parts.next().context("a reason without name")?.to_lowercase();
+        let name = parts
+            .next()
+            .context("a reason without name")?
+            .to_lowercase();
         let text = parts.next().context("a reason without text")?;
         let text = text.trim_end_matches('\\').trim_end().trim_end_matches(')');
         writeln!(out, "    ({number}, \"{name}\", {text}),")?;

@@ -23,7 +23,10 @@ fn runner() -> Command {
 fn root_every_check_has_a_verdict() {
     let report = check::run(runner(), &Cgroup::find().unwrap(), check::LIMIT);
     for check in &report.checks {
-        println!("{:18} {:?} {} us: {}", check.name, check.verdict, check.micros, check.words);
+        println!(
+            "{:18} {:?} {} us: {}",
+            check.name, check.verdict, check.micros, check.words
+        );
     }
     assert_eq!(report.trouble, None);
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use libbpf_rs::{MapCore as _, MapHandle};
+use libbpf_rs::MapHandle;
 use terrace_abi::sys::{self, SocketHook};
 use terrace_abi::{Program, pins};
 
@@ -35,12 +35,10 @@ pub struct Attached {
 /// The sockets' messages go through `program`; sockets that are joined already
 /// keep the program of an earlier daemon, which reads the same tables.
 pub(super) fn message(program: &Program, sockets: &MapHandle) -> Result<(), Error> {
-    sys::message_attach(program.as_fd(), sockets.as_fd()).map_err(|source| {
-        Error::Attach {
-            hook: "sk_msg",
-            path: "shortcut_sockets".into(),
-            source,
-        }
+    sys::message_attach(program.as_fd(), sockets.as_fd()).map_err(|source| Error::Attach {
+        hook: "sk_msg",
+        path: "shortcut_sockets".into(),
+        source,
     })
 }
 

@@ -140,7 +140,10 @@ fn watch(mut runner: Command, limit: Duration) -> Report {
     let (sender, lines) = mpsc::channel();
     let stdout = child.stdout.take();
     let reader = std::thread::spawn(move || {
-        for line in stdout.into_iter().flat_map(|out| BufReader::new(out).lines()) {
+        for line in stdout
+            .into_iter()
+            .flat_map(|out| BufReader::new(out).lines())
+        {
             let Ok(line) = line else { break };
             if sender.send(line).is_err() {
                 break;
@@ -188,7 +191,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
 
-    fn report(rows: &[(&str, Verdict)]) -> Report {
+    type Rows<'a> = &'a [(&'a str, Verdict)];
+
+    fn report(rows: Rows<'_>) -> Report {
         let checks = rows.iter().map(|(name, verdict)| Check {
             name: (*name).to_owned(),
             verdict: *verdict,
@@ -204,9 +209,17 @@ mod tests {
     #[test]
     fn only_failures_that_an_operator_can_know_of_are_accepted() {
         use Verdict::{Absent, Fail, Guarded, Pass};
-        let rows: [(&[(&str, Verdict)], &[&str], Option<&str>); 6] = [
-            (&[("bytes-4", Pass), ("mptcp", Guarded), ("ktls", Absent)], &[], None),
-            (&[("splice-later", Fail)], &[], Some("accept = [\"splice-later\"]")),
+        let rows: [(Rows<'_>, &[&str], Option<&str>); 6] = [
+            (
+                &[("bytes-4", Pass), ("mptcp", Guarded), ("ktls", Absent)],
+                &[],
+                None,
+            ),
+            (
+                &[("splice-later", Fail)],
+                &[],
+                Some("accept = [\"splice-later\"]"),
+            ),
             (&[("splice-later", Fail)], &["splice-later"], None),
             (&[("bytes-4", Fail)], &["bytes-4"], Some("bytes-4 (seen)")),
             (

@@ -58,7 +58,9 @@ impl Pair {
             return Reason::new(consts::SHORTCUT_ALONE);
         };
         let sides = [self.client.sent, server.sent];
-        let used = sides.iter().filter(|way| way.socket_messages + way.stack_messages > 0);
+        let used = sides
+            .iter()
+            .filter(|way| way.socket_messages + way.stack_messages > 0);
         used.map(|way| way.reason)
             .find(|&reason| reason != Reason::JOINED)
             .unwrap_or(if self.socket_bytes() > 0 {

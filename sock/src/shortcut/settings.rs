@@ -96,10 +96,7 @@ fn put(map: &MapHandle, name: &'static str, index: u32, value: &impl Plain) -> R
         .map_err(error("write", name))
 }
 
-pub(super) fn error(
-    action: &'static str,
-    map: &'static str,
-) -> impl Fn(libbpf_rs::Error) -> Error {
+pub(super) fn error(action: &'static str, map: &'static str) -> impl Fn(libbpf_rs::Error) -> Error {
     move |source| Error::Map {
         action,
         map,

@@ -6,9 +6,7 @@ use std::time::Instant;
 
 use rustix::net::{AddressFamily, SocketType, ipproto};
 
-use super::super::lab::{
-    Lab, Outcome, PATIENCE, Trouble, connect, expect, hand_over, pattern, receive,
-};
+use super::super::lab::{Lab, Outcome, PATIENCE, Trouble, expect, hand_over, pattern, receive};
 use super::super::{Verdict, raw};
 
 const SHORT_CONNECTIONS: usize = 10_000;
@@ -127,21 +125,30 @@ pub(super) fn mptcp(lab: &Lab) -> Outcome {
 
 /// A joined socket can't become one of kernel TLS.
 pub(super) fn ktls(lab: &Lab) -> Outcome {
-    let (plain, _server) = connect(Ipv4Addr::LOCALHOST.into())?;
-    // Of a socket that is in no table: does this kernel have it?
     let (mut client, mut server) = lab.pair()?;
     let refused = raw::set_option(&client, libc::IPPROTO_TCP, raw::TCP_ULP, b"tls\0");
     hand_over(&mut client, &mut server, b"plain")?;
-    drop(plain);
     match refused {
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok((
             Verdict::Guarded,
-            "TCP_ULP is refused on joined sockets: TLS stays in the program".to_owned(),
+            format!(
+                "TCP_ULP is refused on joined sockets, TLS stays in the program; {}",
+                kernel_tls()
+            ),
         )),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             Ok((Verdict::Absent, "this kernel has no kTLS".to_owned()))
         }
         other => Err(Trouble(format!("a joined socket took TCP_ULP: {other:?}"))),
+    }
+}
+
+/// Whether kTLS is loaded; it would be on first use.
+fn kernel_tls() -> &'static str {
+    let known = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_ulp");
+    match known.is_ok_and(|names| names.split_whitespace().any(|name| name == "tls")) {
+        true => "this kernel has kTLS",
+        false => "kTLS is not loaded here",
     }
 }
 

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use terrace_abi::consts::CONFIG_DENY_LIST;
 use terrace_abi::{Maps, Table, types};
 use terrace_mesh::{Op, Recovered, Tables};
 
@@ -25,6 +26,7 @@ pub struct Applied {
 /// The kernel refused a step; those before it are done.
 pub fn apply(maps: &Maps, ops: &[Op]) -> Result<Applied> {
     let start = Instant::now();
+    look_at_deny_list(maps, ops)?;
     let mut entries = 0;
     let mut rest = ops;
     while let Some(op) = rest.first() {
@@ -45,6 +47,21 @@ pub fn apply(maps: &Maps, ops: &[Op]) -> Result<Applied> {
         entries,
         took: start.elapsed(),
     })
+}
+
+/// The programs look at the deny list before it has entries: a flow that gets
+/// the new policy revision has been held against it.
+fn look_at_deny_list(maps: &Maps, ops: &[Op]) -> Result<()> {
+    let denies = |op: &Op| match op {
+        Op::Write { table, .. } => matches!(table, Table::DenyRoots | Table::DenyCells),
+        _ => false,
+    };
+    if !ops.iter().any(denies) {
+        return Ok(());
+    }
+    let mut config = maps.config()?;
+    config.flags |= CONFIG_DENY_LIST;
+    Ok(maps.set_config(&config)?)
 }
 
 /// The new rings at the head of `ops`.

@@ -57,6 +57,7 @@ pub fn run(stage: &mut Stage, effort: &Effort, only: &str, section: &mut Section
     let deny = tables::deny_list(denied);
     let tables = tables::tables(&stage.net, 0, deny, &stage.tables)?;
     stage.install(tables)?;
+    stage.deny_list(false)?;
     let mut bench = Bench {
         stage,
         effort,

@@ -63,7 +63,11 @@ impl Pass<'_> {
     /// After a policy change a flow is judged again as its opener's.
     fn recheck(&mut self, key: Key, flow: &Flow) -> Option<Reason> {
         let rev = self.world().policy_rev;
-        if flow.flags & consts::FLOW_POLICY == 0 || flow.policy_rev == rev {
+        if flow.policy_rev == rev {
+            return None;
+        }
+        if flow.flags & consts::FLOW_POLICY == 0 {
+            self.stamp(key, rev);
             return None;
         }
         let (from, to, port) = if flow.is_orig {
@@ -75,12 +79,17 @@ impl Pass<'_> {
         let world = self.world();
         let (src, dst) = (world.endpoint(from).1, world.endpoint(to).1);
         let refused = judge(world, &src, &dst, key.proto, port);
-        if refused.is_none()
-            && let Some(flow) = self.model.flows.get_mut(&key)
-        {
-            flow.policy_rev = rev;
+        if refused.is_none() {
+            self.stamp(key, rev);
         }
         refused
+    }
+
+    /// The flow was looked at with this revision in force.
+    fn stamp(&mut self, key: Key, rev: u32) {
+        if let Some(flow) = self.model.flows.get_mut(&key) {
+            flow.policy_rev = rev;
+        }
     }
 
     /// The answer to an echo, and the rest of its fragments, are judged as the

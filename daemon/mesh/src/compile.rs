@@ -207,13 +207,17 @@ impl Compiler {
             .iter()
             .map(|net| crate::tables::Prefix::from(*net))
             .collect();
+        let before = self.tables.deny.len();
         for prefix in &wanted {
             let inserted = self.tables.deny.insert(prefix, 1);
             inserted.map_err(|_| full("deny_cells", "denied prefixes"))?;
         }
+        let more = self.tables.deny.len();
         self.tables
             .deny
             .retain_claimed(|prefix| wanted.contains(prefix));
+        let changed = before != more || self.tables.deny.len() != more;
+        self.policies.finish(changed, &mut self.tables);
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use crate::directory::Directory;
 use crate::maglev::Ring;
 
 pub use cells::{Cells, Full};
-pub(crate) use diff::Changes;
+pub(crate) use diff::{Changes, REV_STEP};
 pub use diff::{Op, diff};
 pub use image::Image;
 pub(crate) use image::Journal;

@@ -198,9 +198,10 @@ fn load_error(object: &'static str, source: libbpf_rs::Error) -> Error {
     }
 }
 
-/// `.rodata`, `.bss` and `scratch`: maps that belong to one object.
+/// `.rodata`, `.bss`, `scratch` and what a program remembers: maps that belong
+/// to one object.
 pub(crate) fn is_internal(map: &str) -> bool {
-    map.contains('.') || map == "scratch"
+    map.contains('.') || ["scratch", "destinations"].contains(&map)
 }
 
 pub(crate) fn open(object: &'static str, bytes: &[u8]) -> Result<OpenObject, Error> {

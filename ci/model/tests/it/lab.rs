@@ -14,6 +14,10 @@ use terrace_xdp::XdpPrograms;
 use crate::image::{Image, image, limits};
 use crate::world::world;
 
+/// Policy revisions of one world: what the programs remember of another world
+/// must not count in this one. Even, so that generations stay.
+const EPOCH: u32 = 256;
+
 pub struct Lab {
     pub maps: Maps,
     pub xdp: XdpPrograms,
@@ -22,6 +26,8 @@ pub struct Lab {
     /// What the tables hold, and of which world.
     installed: Image,
     of: Option<World>,
+    /// How many worlds there were.
+    epoch: u32,
     rings: BTreeMap<u32, Vec<u64>>,
     /// Packets given to the programs, by interface slot and hook.
     given: BTreeMap<(u32, u32), u64>,
@@ -42,6 +48,7 @@ impl Lab {
             ifaces,
             installed: Image::new(),
             of: None,
+            epoch: 0,
             rings: BTreeMap::new(),
             given: BTreeMap::new(),
             counted: BTreeMap::new(),
@@ -68,8 +75,13 @@ impl Lab {
             }
             self.install_ifaces(world);
             self.of = Some(world.clone());
+            self.epoch += 1;
         }
-        self.maps.set_config(&config(world)).unwrap();
+        let config = types::config {
+            policy_rev: world.policy_rev + self.epoch * EPOCH,
+            ..config(world)
+        };
+        self.maps.set_config(&config).unwrap();
         let now = self.maps.beat().unwrap();
         if world.silent {
             let beat = types::heartbeat {
@@ -282,7 +294,6 @@ fn config(world: &World) -> types::config {
     };
     types::config {
         hash_seed: world.seed,
-        policy_rev: world.policy_rev,
         nexthop_rev: 1,
         hz: HZ,
         heartbeat_timeout: 1 << 20,

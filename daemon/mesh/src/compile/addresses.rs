@@ -235,13 +235,14 @@ fn record_of(endpoint: &endpoint) -> Record {
         .expect("the size of an endpoint")
 }
 
-/// What policy sees of the first address of a prefix.
+/// What verdicts and the data plane's short way rely on, of the first address
+/// of a prefix.
 fn judged_as(net: IpNet, tables: &Tables) -> (u32, u32) {
     let index = tables.addresses.lookup(&address_bytes(net.network()));
     let endpoint: endpoint = tables.endpoints.read(index);
     (
         endpoint.identity,
-        endpoint.flags & (ENDPOINT_INGRESS | ENDPOINT_EGRESS),
+        endpoint.flags & (ENDPOINT_INGRESS | ENDPOINT_EGRESS | ENDPOINT_SERVICE | ENDPOINT_HOST),
     )
 }
 

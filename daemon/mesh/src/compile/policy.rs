@@ -28,7 +28,7 @@ use super::identities::Identities;
 use super::model::{Model, Touched, is_workload};
 use super::{Host, full};
 use crate::error::Error;
-use crate::tables::Tables;
+use crate::tables::{REV_STEP, Tables};
 use cidrs::CidrNumbers;
 use classes::Classes;
 use numbers::Numbers;
@@ -230,14 +230,16 @@ impl Policies {
         compile(scope, &mut rules, &both, (&all, true))
     }
 
-    /// The end of the transaction: flows are judged again when a verdict may
-    /// have changed, here or because addresses are judged differently.
+    /// The end of the transaction: flows are looked at again when a verdict or
+    /// what an address is may have changed. Even steps leave the generation as
+    /// it is; there are two of them, for [`crate::diff`] to take the first one
+    /// when all that can be written at once is.
     pub fn finish(&mut self, judged: bool, tables: &mut Tables) {
         if self.flipped {
             tables.policy_rev = tables.policy_rev.wrapping_add(1);
         }
-        if judged || (self.verdicts_changed && !self.flipped) {
-            tables.policy_rev = tables.policy_rev.wrapping_add(2);
+        if self.flipped || judged || self.verdicts_changed {
+            tables.policy_rev = tables.policy_rev.wrapping_add(2 * REV_STEP);
         }
         self.verdicts_changed = false;
         self.flipped = false;

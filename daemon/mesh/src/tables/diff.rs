@@ -37,9 +37,12 @@ pub enum Op {
     },
     /// Wait until no program runs that was running before.
     Grace,
-    /// Write `config.policy_rev`: flows are judged again when next seen.
+    /// Write `config.policy_rev`: flows are looked at again when next seen.
     SetPolicyRev(u32),
 }
+
+/// A policy revision that keeps its generation: bit 0.
+pub(crate) const REV_STEP: u32 = 2;
 
 /// A ring with more changed entries than one in so many is swapped whole.
 const SWAP_RING_SHARE: usize = 4;
@@ -94,7 +97,7 @@ impl Changes<'_> {
         stages.prefixes(Table::DenyCells, Table::DenyRoots);
         stages.cells_cleared(Table::ServiceCells);
         stages.policy_cleared(false);
-        stages.policy_done();
+        stages.policy_done(false);
         // Nothing refers to the rest once the running programs are done.
         if stages.leaves_something() {
             stages.push(Op::Grace);
@@ -108,6 +111,7 @@ impl Changes<'_> {
         stages.rings_dropped();
         stages.policy_cleared(true);
         stages.cells_late(Table::PolicyCells);
+        stages.policy_done(true);
         if stages.clears_late() {
             stages.push(Op::Grace);
         }

@@ -145,9 +145,13 @@ impl Prefixes {
         }
     }
 
+    pub fn len(&self) -> usize {
+        self.cells.len() as usize + self.short.len()
+    }
+
     /// True when there is no prefix at all.
     pub fn is_empty(&self) -> bool {
-        self.cells.is_empty() && self.short.is_empty()
+        self.len() == 0
     }
 
     /// Gives a prefix a value (never 0).

@@ -6,13 +6,17 @@
  * three times the cost (measured: 33 against 94 ns). The rows of ci/model hold
  * both to the same bytes.
  *
+ * It has two ends: sent, for an established flow that XDP already serves and
+ * whose next hop is known; passed, for what is neither for a service nor for
+ * this host.
+ *
  * Plain: untagged IPv4 without options or IPv6 without extension headers, no
- * fragment, TCP without SYN, FIN and RST or UDP with a checksum, to an address
- * of ours, of a flow that XDP already serves, to a next hop that is known.
+ * fragment, TCP without SYN, FIN and RST or UDP with a checksum.
  */
 #ifndef TERRACE_FAST_H
 #define TERRACE_FAST_H
 
+#include "destination.h"
 #include "pipeline.h"
 
 #define FAST_L3 14
@@ -23,7 +27,8 @@
 struct plain {
 	struct flow_key key;
 	struct tuple to;
-	__u32 len; /* of the IP packet */
+	__u32 len;	 /* of the IP packet */
+	__u32 dst_flags; /* of its endpoint */
 };
 
 static __always_inline bool is_plain_v4(const struct iphdr *ip,
@@ -48,7 +53,9 @@ static __always_inline bool is_plain_v6(const struct ipv6hdr *ip,
 	__builtin_memcpy(plain->key.saddr, &ip->saddr, 16);
 	__builtin_memcpy(plain->key.daddr, &ip->daddr, 16);
 	plain->len = bpf_ntohs(ip->payload_len) + sizeof(*ip);
-	return true;
+	/* A mapped IPv4 address must not find that address's flows. */
+	return (plain->key.saddr[0] | plain->key.saddr[1]) &&
+	       (plain->key.daddr[0] | plain->key.daddr[1]);
 }
 
 /* `room` = what the IP packet has behind its own header. */
@@ -68,25 +75,18 @@ static __always_inline bool is_plain_l4(const void *l4, __u32 room,
 	       !(((const __u8 *)tcp)[13] & (TCP_SYN | TCP_FIN | TCP_RST));
 }
 
-/* The flow of a plain packet, if it may go the short way. */
-static __always_inline bool find_fast(const struct config *cfg,
-				      struct plain *plain, struct flow_ref *ref)
+/*
+ * Whether the flow may go the short way, and where. Its policy revision says
+ * that the pipeline has let one of its packets pass since the deny list, the
+ * addresses and the policy changed last: none of them is looked at again.
+ */
+static __always_inline bool is_fast(const struct flow_ref *ref,
+				    __u32 policy_rev, struct plain *plain)
 {
-	const struct endpoint *dst;
-	const struct flow *flow;
+	const struct flow *flow = ref->flow;
 
-	if ((cfg->flags & CONFIG_DENY_LIST) &&
-	    deny_lookup((const struct address *)plain->key.saddr))
-		return false;
-	dst = endpoint_of(plain->key.daddr);
-	if (!dst || !(dst->flags & (ENDPOINT_SERVICE | ENDPOINT_HOST)))
-		return false;
-	if (!flow_find(&plain->key, flow_hash(&plain->key, cfg->hash_seed),
-		       ref) ||
-	    !ref->flow)
-		return false;
-	flow = ref->flow;
-	return !(flow->flags & FAST_NEVER) && (flow->flags & FLOW_BY_XDP) &&
+	return flow && !(flow->flags & FAST_NEVER) &&
+	       (flow->flags & FLOW_BY_XDP) && flow->policy_rev == policy_rev &&
 	       (flow->state == FLOW_ESTABLISHED ||
 		flow->state == FLOW_UDP_STREAM) &&
 	       !copy_tuple(ref, &plain->to);
@@ -141,6 +141,24 @@ write_plain(void *ip, void *l4, const struct plain *plain, const bool is_v4)
 	udp->check = sum ? sum : 0xffff;
 }
 
+/* For others than this host's services: passed on, or -1. */
+static __always_inline int pass_plain(const struct config *cfg,
+				      const struct plain *plain, __u32 slot,
+				      __u32 bytes, const bool is_v4)
+{
+	const struct flow_key *key = &plain->key;
+	__u32 reason = plain->dst_flags & ENDPOINT_WORKLOAD ? REASON_TO_TC :
+							      REASON_NOT_OURS;
+
+	if (addr_is_multicast(key->daddr, is_v4) || is_bad_source(key, is_v4))
+		return -1;
+	if ((cfg->flags & CONFIG_DENY_LIST) &&
+	    deny_lookup((const struct address *)key->saddr))
+		return -1;
+	count(slot, HOOK_XDP, reason, bytes);
+	return ACTION_PASS;
+}
+
 /* The action, or -1: the whole pipeline. */
 static __always_inline int serve_plain(context_t *ctx, const bool is_v4)
 {
@@ -154,7 +172,7 @@ static __always_inline int serve_plain(context_t *ctx, const bool is_v4)
 	const struct nexthop *hop;
 	const struct config *cfg;
 	const struct iface *iface;
-	__u32 zero = 0, slot = 0;
+	__u32 zero = 0, slot = 0, policy_rev;
 
 	if (l4 + sizeof(struct tcphdr) > end)
 		return -1;
@@ -165,8 +183,16 @@ static __always_inline int serve_plain(context_t *ctx, const bool is_v4)
 		return -1;
 	cfg = bpf_map_lookup_elem(&config, &zero);
 	iface = iface_of(ctx_ifindex(ctx), &slot);
-	if (!cfg || !iface || iface->prefilter_hook != HOOK_XDP ||
-	    !find_fast(cfg, &plain, &ref))
+	if (!cfg || !iface || iface->prefilter_hook != HOOK_XDP)
+		return -1;
+	policy_rev = *(const volatile __u32 *)&cfg->policy_rev;
+	plain.dst_flags = destination_flags(plain.key.daddr, policy_rev);
+	if (!(plain.dst_flags & (ENDPOINT_SERVICE | ENDPOINT_HOST)))
+		return pass_plain(cfg, &plain, slot, (__u64)end - (__u64)data,
+				  is_v4);
+	if (!flow_find(&plain.key, flow_hash(&plain.key, cfg->hash_seed),
+		       &ref) ||
+	    !is_fast(&ref, policy_rev, &plain))
 		return -1;
 	hop = fast_hop(cfg, &plain, iface->ifindex);
 	if (!hop)

@@ -17,7 +17,7 @@ static __always_inline int judge_one(const struct view *view, __u32 subject,
 		.subject = subject,
 		.remote = remote,
 		.direction = direction,
-		.gen = view->cfg->policy_rev & 1,
+		.gen = view->policy_rev & 1,
 		.proto = proto,
 		.port = port,
 	};

@@ -298,10 +298,10 @@ static __always_inline int parse_ipv6(context_t *ctx, struct packet *pkt)
 	return 0;
 }
 
-static __always_inline bool addr_is_multicast(const struct packet *pkt,
-					      const __be32 addr[4])
+static __always_inline bool addr_is_multicast(const __be32 addr[4],
+					      const bool is_v4)
 {
-	if (!pkt->is_v4)
+	if (!is_v4)
 		return (addr[0] & 0xff) == 0xff;
 	/* 240/4 is unicast to Linux, but for the limited broadcast. */
 	return (addr[3] & 0xf0) == 0xe0 || addr[3] == 0xffffffff;
@@ -311,15 +311,16 @@ static __always_inline bool addr_is_multicast(const struct packet *pkt,
  * Multicast, loopback, unspecified, the destination itself; IPv6: a mapped
  * IPv4 address too.
  */
-static __always_inline bool is_bad_source(const struct packet *pkt)
+static __always_inline bool is_bad_source(const struct flow_key *key,
+					  const bool is_v4)
 {
-	const __be32 *src = pkt->key.saddr, *dst = pkt->key.daddr;
+	const __be32 *src = key->saddr, *dst = key->daddr;
 	__u8 first = src[3] & 0xff;
 
 	if (src[3] == dst[3] && src[2] == dst[2] && src[1] == dst[1] &&
 	    src[0] == dst[0])
 		return true;
-	if (pkt->is_v4)
+	if (is_v4)
 		return first == 0 || first == 127 || first >= 224;
 	if ((src[0] & 0xff) == 0xff)
 		return true;
@@ -485,9 +486,9 @@ static __always_inline int parse_packet(context_t *ctx, struct packet *pkt)
 
 	if (reason)
 		return reason;
-	if (addr_is_multicast(pkt, pkt->key.daddr))
+	if (addr_is_multicast(pkt->key.daddr, pkt->is_v4))
 		return REASON_MULTICAST;
-	if (is_bad_source(pkt))
+	if (is_bad_source(&pkt->key, pkt->is_v4))
 		return REASON_BAD_SOURCE;
 	return 0;
 }

@@ -157,6 +157,8 @@ static __always_inline int run(context_t *ctx, __u32 hook, __u32 role)
 	if (ctx_is_marked(ctx))
 		return finish(pkt, &view, REASON_ALREADY_HANDLED, bytes);
 	view.now = bpf_jiffies64();
+	/* Before anything is looked up: a flow never claims to know more. */
+	view.policy_rev = *(const volatile __u32 *)&view.cfg->policy_rev;
 	reason = pipeline(ctx, pkt, &view);
 	reason = answer_size(ctx, pkt, &view, reason);
 	return finish(pkt, &view, reason, bytes);

@@ -50,8 +50,6 @@ static __noinline int recheck(const struct packet *pkt, const struct view *view,
 	dst = endpoint_of(orig ? to->daddr : pkt->key.saddr);
 	reason = judge(view, src, dst, pkt->key.proto,
 		       policy_port(pkt, orig ? to->dport : pkt->key.sport));
-	if (!reason && !dry_run)
-		ref->flow->policy_rev = view->cfg->policy_rev;
 	return reason;
 }
 
@@ -97,11 +95,12 @@ static __noinline int serve_flow(context_t *ctx, struct packet *pkt,
 		if (reason)
 			return reason;
 	}
-	if ((flags & FLOW_POLICY) &&
-	    flow->policy_rev != view->cfg->policy_rev) {
-		reason = recheck(pkt, view, ref, &to);
+	if (flow->policy_rev != view->policy_rev) {
+		reason = flags & FLOW_POLICY ? recheck(pkt, view, ref, &to) : 0;
 		if (reason)
 			return reason;
+		if (!dry_run)
+			flow->policy_rev = view->policy_rev;
 	}
 	/* The direct answer to a workload of this host needs no wrapping. */
 	reason = (flags & FLOW_DSR) && !reply ?

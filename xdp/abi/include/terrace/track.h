@@ -59,7 +59,7 @@ fill_slot(struct flow *flow, const struct opening *open,
 	flow->service = open->service;
 	flow->backend = open->backend;
 	flow->peer = peer;
-	flow->policy_rev = view->cfg->policy_rev;
+	flow->policy_rev = view->policy_rev;
 	flow->created = view->now;
 	flow->packets = 0;
 	flow->bytes = 0;

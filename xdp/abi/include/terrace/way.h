@@ -18,9 +18,10 @@ struct view {
 	const struct endpoint *src;
 	const struct endpoint *dst;
 	__u32 iface_slot;
+	__u32 policy_rev; /* from before anything was looked up */
 	__u32 now;
-	__u32 hook;
-	__u32 role;
+	__u16 hook;
+	__u16 role;
 };
 
 enum way_kind {

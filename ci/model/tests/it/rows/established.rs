@@ -90,6 +90,12 @@ fn not_plain(f: Family) -> Vec<Row> {
         row("a deny list that is new", f, data(f), DenyList).before([Step::Change(|world| {
             world.flags |= consts::CONFIG_DENY_LIST;
             world.deny = Family::ALL.map(|f| net(f, "192.0.2.7/32")).to_vec();
+            world.policy_rev += 2;
+        })]),
+        row("a service that is gone", f, data(f), NotOurs).before([Step::Change(|world| {
+            let vips = Family::ALL.map(|f| net(f, "10.96.0.0/24"));
+            world.addresses.retain(|(net, _)| !vips.contains(net));
+            world.policy_rev += 2;
         })]),
         row("a silent daemon", f, data(f), Tx).before([Step::Change(|world| world.silent = true)]),
         row("another policy", f, data(f), Tx).before([Step::Change(|world| world.policy_rev += 1)]),
@@ -147,11 +153,19 @@ fn not_plain(f: Family) -> Vec<Row> {
     rows
 }
 
+/// An IPv6 packet with the addresses of an IPv4 flow.
+fn mapped() -> Step {
+    let mapped = |address: [u8; 4]| [&[0; 10][..], &[0xff; 2], &address].concat();
+    let addresses = [mapped([192, 0, 2, 7]), mapped([10, 96, 0, 1])].concat();
+    raw(UP0, with(&data(Family::V6), 14 + 8, &addresses))
+}
+
 fn hostile(f: Family) -> Vec<Row> {
     let l4 = 14 + f.header_len();
     let changed = |offset, bytes: &[u8]| raw(UP0, with(&data(f), offset, bytes));
     let length = if f == Family::V4 { 16 } else { 18 };
     vec![
+        Row::new("established: IPv4 in IPv6", f, mapped(), BadSource).before(warm(Family::V4, VIP)),
         row("version 0", f, changed(14, &[0x05]), BadIpHeader),
         row(
             "longer than the frame",

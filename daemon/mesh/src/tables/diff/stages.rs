@@ -7,7 +7,7 @@ use terrace_abi::consts::POLICY_ROW;
 use terrace_abi::types::{cell, cell_bucket};
 use terrace_abi::{Plain, Table};
 
-use super::{Changes, Op, SWAP_RING_SHARE};
+use super::{Changes, Op, REV_STEP, SWAP_RING_SHARE};
 use crate::maglev::Ring;
 use crate::tables::Tables;
 
@@ -162,15 +162,35 @@ impl<'c, 'o> Stages<'c, 'o> {
         }
     }
 
-    /// Flows are judged again when all else is in place.
-    pub fn policy_done(&mut self) {
+    /// Flows are looked at again when all else is in place: with cells that
+    /// wait for the grace period, once before and once after.
+    pub fn policy_done(&mut self, late: bool) {
         let set = self.ops.iter().rev().find_map(|op| match op {
             Op::SetPolicyRev(rev) => Some(*rev),
             _ => None,
         });
-        if set.unwrap_or(self.changes.policy_rev) != self.new.policy_rev {
-            self.push(Op::SetPolicyRev(self.new.policy_rev));
+        let set = set.unwrap_or(self.changes.policy_rev);
+        let last = self.new.policy_rev;
+        let now = match late || !self.writes_late() {
+            true => last,
+            false => last.wrapping_sub(REV_STEP),
+        };
+        if set != last && set != now {
+            self.push(Op::SetPolicyRev(now));
         }
+    }
+
+    /// Whether a verdict waits for the grace period.
+    fn writes_late(&self) -> bool {
+        let tables = [Table::AddressCells, Table::DenyCells, Table::PolicyCells];
+        tables.iter().any(|table| {
+            self.changed(*table).iter().any(|(index, old)| {
+                let old: cell_bucket = Plain::from_bytes(old).expect("a bucket");
+                let new: cell_bucket = self.new.image(*table).read(*index);
+                let mut cells = old.cells.iter().zip(&new.cells);
+                cells.any(|(old, new)| turn_of(*table, old, new) == Turn::Late)
+            })
+        })
     }
 
     fn frees_cells(&self, table: Table) -> bool {

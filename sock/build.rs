@@ -7,8 +7,9 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 
 fn main() -> Result<()> {
-    terrace_bpf_build::compile("src/bpf/connect.bpf.c".as_ref(), "connect")?;
-    terrace_bpf_build::compile("src/bpf/shortcut.bpf.c".as_ref(), "shortcut")?;
+    for name in ["connect", "proxy", "sockets", "explain", "shortcut"] {
+        terrace_bpf_build::compile(format!("src/bpf/{name}.bpf.c").as_ref(), name)?;
+    }
     let header = terrace_bpf_build::include_dir().join("terrace/abi.h");
     let text = fs::read_to_string(&header).context("read abi.h")?;
     let path = terrace_bpf_build::out_dir()?.join("shortcut_reasons.rs");

@@ -8,9 +8,14 @@
 mod cgroup;
 pub mod connect;
 mod error;
+pub mod explain;
 pub mod links;
+pub mod netns;
 mod objects;
+pub mod proxy;
 pub mod shortcut;
+pub mod sockets;
+pub mod workloads;
 
 pub use cgroup::{Cgroup, cgroup_id};
 pub use error::Error;

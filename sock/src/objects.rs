@@ -5,13 +5,13 @@ use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd as _;
 
-use libbpf_rs::{MapCore as _, MapHandle};
+use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
 use terrace_abi::{OwnMap, sys, types};
 
 use crate::Error;
 
 /// Every map of the socket tier, and how large it is.
-pub(crate) fn own_maps(max_entries: u32) -> [OwnMap; 6] {
+pub(crate) fn own_maps(max_entries: u32) -> [OwnMap; 8] {
     let own = |name, value_size, entries| OwnMap {
         name,
         entries,
@@ -21,6 +21,8 @@ pub(crate) fn own_maps(max_entries: u32) -> [OwnMap; 6] {
         own("socket_peers", size_of::<types::peer>(), 0),
         own("datagram_peers", size_of::<types::datagram_peers>(), 0),
         own("workloads", size_of::<types::workload>(), max_entries),
+        own("inbound", size_of::<types::workload>(), max_entries),
+        own("listeners", size_of::<u64>(), max_entries),
         own("proxy_ports", size_of::<u32>(), max_entries),
         own("proxy_nets", size_of::<u32>(), max_entries),
         own("handshakes", size_of::<types::peer>(), 0),
@@ -59,6 +61,15 @@ impl Own {
             }
             _ => Ok(()),
         }
+    }
+
+    /// All values of a map that is no array.
+    pub fn values(&self, name: &'static str) -> Result<Vec<Vec<u8>>, Error> {
+        let map = self.map(name)?;
+        let values = map
+            .keys()
+            .filter_map(|key| map.lookup(&key, MapFlags::ANY).ok());
+        Ok(values.flatten().collect())
     }
 
     /// All keys of a map that is no array.

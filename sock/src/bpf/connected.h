@@ -74,9 +74,8 @@ static __always_inline int connect_socket(struct bpf_sock_addr *ctx, bool v6)
 }
 
 /* What the socket asked for when it got this address; NULL = this address. */
-static __always_inline struct peer *connected_peer(struct bpf_sock_addr *ctx,
-						   const __be32 addr[4],
-						   __be16 port)
+static __always_inline struct peer *
+connected_peer(struct bpf_sock_addr *ctx, const __be32 addr[4], __be16 port)
 {
 	struct peer *peer;
 

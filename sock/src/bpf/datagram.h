@@ -117,9 +117,8 @@ static __always_inline int send_datagram(struct bpf_sock_addr *ctx, bool v6)
 	return refuse_datagram(reason);
 }
 
-static __always_inline struct peer *sending_peer(struct bpf_sock_addr *ctx,
-						 const __be32 addr[4],
-						 __be16 port)
+static __always_inline struct peer *
+sending_peer(struct bpf_sock_addr *ctx, const __be32 addr[4], __be16 port)
 {
 	struct datagram_peers *held;
 

@@ -8,6 +8,8 @@
 
 #include "translate.h"
 
+#define AF_INET 2
+#define AF_INET6 10
 #define EPERM 1
 #define EADDRINUSE 98
 #define ECONNREFUSED 111
@@ -19,6 +21,13 @@ static __always_inline void map_v4(__be32 addr[4], __be32 v4)
 	addr[2] = bpf_htonl(0xffff);
 	addr[3] = v4;
 }
+
+/*
+ * Read now: else clang (19) would choose between two fields by computing an
+ * offset, which pointers to contexts and sockets can't have ("dereference of
+ * modified ctx ptr").
+ */
+#define READ_NOW(variable) asm volatile("" : "+r"(variable))
 
 static __always_inline void asked_address(struct bpf_sock_addr *ctx, bool v6,
 					  __be32 addr[4])

@@ -181,6 +181,29 @@ static __always_inline void ask_who(struct bpf_sock_addr *ctx,
 }
 
 /*
+ * What the workload's lists say, whether or not the proxy is there. With
+ * `answer->peer.flags` it goes to the proxy.
+ */
+static __always_inline __u32 redirect_wanted(
+	const struct workload *workload,
+	const struct connect_question *question, struct connect_answer *answer)
+{
+	__be16 port;
+	__u32 why;
+
+	if (is_proxy(workload, question))
+		return REASON_PROXY_OWN;
+	port = proxy_port(workload, question, &why);
+	answer->workload = workload->number;
+	if (!port)
+		return why;
+	loopback_of(question, answer->peer.got);
+	answer->peer.got_port = port;
+	answer->peer.flags = why == REASON_PROXY_DNS ? PEER_DNS : PEER_OUTBOUND;
+	return why;
+}
+
+/*
  * 0: not redirected, services are next. Else the reason at which the way ends;
  * with `answer->peer.flags` it ends at the proxy.
  */
@@ -189,34 +212,24 @@ static __always_inline __u32 redirect(struct bpf_sock_addr *ctx,
 				      struct connect_answer *answer)
 {
 	struct workload *workload = find_workload(question->netns);
-	__be16 port;
 	__u32 why;
 
 	if (!workload)
 		return 0;
 	ask_who(ctx, question);
-	if (is_proxy(workload, question)) {
-		count_socket(REASON_PROXY_OWN);
-		return 0;
-	}
-	port = proxy_port(workload, question, &why);
-	if (!port) {
+	why = redirect_wanted(workload, question, answer);
+	if (!answer->peer.flags) {
 		if (why)
 			count_socket(why);
 		return 0;
 	}
-	answer->workload = workload->number;
-	loopback_of(question, answer->peer.got);
-	answer->peer.got_port = port;
-	if (!proxy_listens(ctx, &answer->peer, question->proto,
-			   question->is_v4)) {
-		if (!(workload->flags & WORKLOAD_FAIL_DIRECT))
-			return REASON_PROXY_DOWN_REFUSED;
-		count_socket(REASON_PROXY_DOWN_DIRECT);
-		return 0;
-	}
-	answer->peer.flags = why == REASON_PROXY_DNS ? PEER_DNS : PEER_OUTBOUND;
-	return why;
+	if (proxy_listens(ctx, &answer->peer, question->proto, question->is_v4))
+		return why;
+	answer->peer.flags = 0;
+	if (!(workload->flags & WORKLOAD_FAIL_DIRECT))
+		return REASON_PROXY_DOWN_REFUSED;
+	count_socket(REASON_PROXY_DOWN_DIRECT);
+	return 0;
 }
 
 #endif

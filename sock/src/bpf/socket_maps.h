@@ -34,12 +34,18 @@ const volatile bool with_cgroups = false;
 		__type(value, value_type);            \
 	} name SEC(".maps")
 
+struct address_key {
+	__be32 words[4];
+};
+
 /* Of TCP sockets, and of connected datagram sockets. */
 STORAGE_MAP(socket_peers, struct peer);
 /* Of datagram sockets that send without being connected. */
 STORAGE_MAP(datagram_peers, struct datagram_peers);
 
 SOCKET_HASH(workloads, struct workload_key, struct workload);
+/* The same by their own addresses, for those that redirect what comes in. */
+SOCKET_HASH(inbound, struct address_key, struct workload);
 SOCKET_HASH(proxy_ports, struct proxy_port_key, __u32);
 SOCKET_HASH(handshakes, struct handshake_key, struct peer);
 
@@ -50,6 +56,14 @@ struct {
 	__type(key, struct proxy_net_key);
 	__type(value, __u32);
 } proxy_nets SEC(".maps");
+
+/* The proxies' listening sockets for what comes in. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, 65536);
+	__type(key, struct listener_key);
+	__type(value, __u64);
+} listeners SEC(".maps");
 
 static __always_inline void count_socket(__u32 reason)
 {

@@ -150,6 +150,8 @@ static __always_inline __u32 translate(const struct connect_question *ask,
 	answer->peer.got_port = backend->port;
 	copy_address(answer->peer.got, backend->addr);
 	answer->peer.flags = PEER_SERVICE;
+	if (service->flags & SERVICE_TERMINATE)
+		answer->peer.flags |= PEER_TERMINATE;
 	return REASON_CONNECT_SERVICE;
 }
 

@@ -89,7 +89,7 @@ pub struct Stage {
     pub tables: Tables,
     pub cgroup: Cgroup,
     pub near: Netns,
-    _far: Netns,
+    pub far: Netns,
 }
 
 impl Stage {
@@ -118,7 +118,7 @@ impl Stage {
             tables: Tables::new(),
             cgroup,
             near,
-            _far: far,
+            far,
         }
     }
 

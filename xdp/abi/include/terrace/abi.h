@@ -387,6 +387,7 @@ enum peer_flags {
 	PEER_DNS = 4,	   /* `got` is the proxy's DNS port */
 	PEER_ACCEPTED = 8, /* the proxy's end: `asked` = original destination */
 	PEER_CONNECTED = 16,
+	PEER_TERMINATE = 32, /* ends with its backend, also if TCP */
 };
 
 /* What a socket asked the kernel for, and what it got instead. */
@@ -445,6 +446,14 @@ struct connect_answer {
 	struct peer peer;
 	__u32 reason;
 	__u32 workload;
+	__u32 redirect; /* reason of the workload's lists, 0 = has no proxy */
+	__u32 pad;
+};
+
+/* Argument of the program `explain_connect`. */
+struct connect_explain {
+	struct connect_question question;
+	struct connect_answer answer;
 };
 
 /*
@@ -481,6 +490,7 @@ struct workload {
 	__u32 flags;
 	__be32 addr4[4]; /* its own; all zero = none */
 	__be32 addr6[4];
+	__u64 netns; /* cookie */
 	__u64 proxy_cgroup;
 	__u32 proxy_uid;
 	__u32 proxy_gid;
@@ -532,7 +542,8 @@ struct handshake_key {
 struct listener_key {
 	__u64 netns;
 	__be16 port;
-	__u16 pad[3];
+	__u16 family; /* AF_INET, or AF_INET6, which may take IPv4 too */
+	__u32 pad;
 };
 
 /* ---- interfaces, configuration ---- */
@@ -775,7 +786,7 @@ enum shortcut_event {
  *               backend_stats[] nexthops[1024] socket_reasons[SOCKET_REASONS]
  * LRU hash:     affinities fragments
  * sockets:      socket_peers datagram_peers (socket storage), workloads
- *               proxy_ports handshakes (hash), proxy_nets (LPM trie),
+ *               inbound proxy_ports handshakes (hash), proxy_nets (LPM trie),
  *               listeners (sockhash): made by the socket tier when it is used
  * other:        events (ring buffer), xdp_programs (program array, 1)
  * Table sizes are powers of two for cells and flows (index = hash & (n - 1)).

@@ -7,6 +7,7 @@ mod detach;
 mod exit;
 mod explain;
 mod generate;
+mod nic;
 mod offline;
 mod output;
 mod plan;
@@ -49,6 +50,7 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<Code, Failure> {
     let global = &cli.global;
     match &cli.command {
         Command::Check(args) => check::check(global, args, output),
+        Command::Nic(args) => nic::nic(global, args, output),
         Command::Plan(args) => plan::plan(global, args, output),
         Command::Status => show::status(global, output),
         Command::Services(args) => show::services(global, args, output),

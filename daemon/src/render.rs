@@ -5,6 +5,7 @@
 mod explain;
 mod flows;
 mod mesh;
+mod nic;
 mod plan;
 mod reasons;
 mod status;
@@ -14,6 +15,7 @@ pub mod units;
 pub use explain::explain;
 pub use flows::flows;
 pub use mesh::{identities, policies, services};
+pub use nic::nic;
 pub use plan::plan;
 pub use reasons::{reasons, reasons_since, reasons_with_zero};
 pub use status::{reload, status};

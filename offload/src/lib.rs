@@ -13,6 +13,7 @@ pub mod judge;
 mod native;
 mod plan;
 pub mod probe;
+pub mod report;
 mod subject;
 #[cfg(test)]
 mod tests;

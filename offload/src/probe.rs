@@ -10,7 +10,7 @@ mod switch;
 mod traffic;
 pub(crate) mod trial;
 
-pub use survey::{Mode, Options, Survey, SurveyError, replay, survey};
+pub use survey::{Consent, Mode, Options, Survey, SurveyError, replay, survey};
 
 use std::fs;
 use std::io;

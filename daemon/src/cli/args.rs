@@ -1,6 +1,7 @@
 //! The grammar of the command line, with the help that people read.
 
 mod examples;
+mod nic;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::api::Tier;
 use crate::config;
+pub use nic::{Allow, NicArgs, NicMode, consent};
 
 const EXPLAIN_USAGE: &str = "terrace explain [OPTIONS] <tcp|udp|sctp|icmp> <SOURCE> <DESTINATION>
        terrace explain [OPTIONS] --pcap <FILE>";
@@ -16,7 +18,7 @@ const EXPLAIN_USAGE: &str = "terrace explain [OPTIONS] <tcp|udp|sctp|icmp> <SOUR
 /// Steers services and policy on this host at the highest tier that can do it right.
 ///
 /// `terrace run` is the daemon. The other commands ask it over its control
-/// socket; check, plan, detach, version, completions and man work without it,
+/// socket; check, nic, plan, detach, version, completions and man work without it,
 /// and services, policy, identities, flows, reasons and explain read the pinned
 /// tables when no daemon runs (root only).
 #[derive(Debug, Parser)]
@@ -76,6 +78,16 @@ pub enum Command {
     /// nor a daemon.
     #[command(after_long_help = examples::CHECK)]
     Check(CheckArgs),
+    /// Report what this host's interfaces can do, and what is in the way
+    ///
+    /// For each interface the best tier, a line per tier with verdict, reason
+    /// and how sure that is, and numbered blockers with the command that
+    /// removes each, its undo and what it does to traffic. What nobody could
+    /// tell is unknown, never no. Needs neither root nor a configuration: a
+    /// passive report reads only. --mode preload loads programs and frees them;
+    /// --mode active also tries what --allow names, and undoes it.
+    #[command(after_long_help = examples::NIC)]
+    Nic(NicArgs),
     /// Show where each task runs, and why not higher
     ///
     /// One line for each task and interface: the tier, the reason, and for

@@ -25,12 +25,18 @@ pub struct Recording {
     /// For people: what machine this is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub title: String,
+    /// When, RFC 3339.
+    #[serde(default)]
+    pub taken_at: String,
     /// The interfaces that were asked about; none = all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<String>,
     /// Which probes ran.
     #[serde(default)]
     pub mode: crate::probe::Mode,
+    /// What active probes were allowed.
+    #[serde(default)]
+    pub consent: crate::probe::Consent,
     /// By question.
     pub answers: BTreeMap<String, Entry>,
 }

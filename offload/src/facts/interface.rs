@@ -6,7 +6,6 @@ use super::Facts;
 
 /// One interface: what it is, its facts, and what was asked to learn them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct InterfaceFacts {
     /// Its index.
     pub ifindex: u32,

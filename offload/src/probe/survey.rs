@@ -24,6 +24,22 @@ pub enum Mode {
     Active,
 }
 
+/// What active probes may do; each by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Consent {
+    /// Attach passing programs in the driver, with and without frags.
+    pub attach: bool,
+    /// Bind a zero-copy socket to the last queue.
+    pub xsk: bool,
+    /// Add a flower rule with skip_sw.
+    pub flower: bool,
+    /// Add a classification rule.
+    pub ntuple: bool,
+    /// Also where the default route leaves.
+    pub default_route: bool,
+}
+
 /// What to survey.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -31,6 +47,8 @@ pub struct Options {
     pub interfaces: Vec<String>,
     /// How far to go.
     pub mode: Mode,
+    /// What active probes may do.
+    pub consent: Consent,
     /// Tell MAC addresses.
     pub identify: bool,
 }
@@ -111,6 +129,7 @@ pub fn replay(recording: &Recording) -> Result<Survey, SurveyError> {
     let options = Options {
         interfaces: recording.interfaces.clone(),
         mode: recording.mode,
+        consent: recording.consent,
         identify: false,
     };
     survey(&mut Replay(recording.clone()), &options)

@@ -33,6 +33,18 @@ Examples:
 
 Exit codes: 0 all is right, 3 something is refused.";
 
+pub const NIC: &str = "\
+Examples:
+  terrace nic                            all interfaces, nothing is tried
+  terrace nic eth0 --mode preload        also loads programs, as root
+  terrace nic eth1 --mode active --allow attach,ntuple
+  terrace nic --json | jq '.interfaces[] | {name, best}'
+  terrace nic eth0 --watch               again whenever something changes
+  terrace nic --record host.json         what the kernel said, to pass on
+  terrace nic --replay host.json         the same report elsewhere
+
+Exit codes: 0 reported, 1 failed, 3 recording or profiles refused.";
+
 pub const PLAN: &str = "\
 Examples:
   terrace plan

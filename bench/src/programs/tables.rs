@@ -46,7 +46,7 @@ fn facts(net: &Topology, deny: Vec<IpNet>, limits: Limits) -> Result<HostFacts> 
         node_name: "node-1".to_owned(),
         addresses: vec![net.uplinks[0].v4.into()],
         interfaces: [(web.host_iface.clone(), interface)].into(),
-        deny,
+        deny: deny.into(),
         limits,
         // An answer would change the packet's length.
         no_backend: NoBackend::Drop,

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use terrace_abi::Limits;
 
 use crate::maglev;
-use crate::objects::NoBackend;
+use crate::objects::{FailMode, NoBackend};
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostFacts {
     /// As in `spec.nodeName` and `endpoints[].nodeName`.
     pub node_name: String,
@@ -23,12 +24,14 @@ pub struct HostFacts {
     pub cluster_cidrs: Vec<IpNet>,
     pub cluster_name: String,
     /// Sources that are dropped first.
-    pub deny: Vec<IpNet>,
+    pub deny: Arc<[IpNet]>,
     pub limits: Limits,
     /// For services that do not say; a prime.
     pub maglev_size: u32,
     /// For services that do not say.
     pub no_backend: NoBackend,
+    /// For services that do not say.
+    pub fail_mode: FailMode,
     /// Backends that failed their health check.
     pub unhealthy: BTreeSet<(IpAddr, u16)>,
 }
@@ -51,10 +54,11 @@ impl Default for HostFacts {
             remote_nodes: Vec::new(),
             cluster_cidrs: Vec::new(),
             cluster_name: "default".to_owned(),
-            deny: Vec::new(),
+            deny: Arc::default(),
             limits: Limits::default(),
             maglev_size: maglev::DEFAULT_SIZE,
             no_backend: NoBackend::default(),
+            fail_mode: FailMode::default(),
             unhealthy: BTreeSet::new(),
         }
     }

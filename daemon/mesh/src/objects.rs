@@ -136,7 +136,7 @@ pub struct Service {
     pub external_local: bool,
     pub publish_not_ready: bool,
     pub forwarding: Forwarding,
-    pub fail_mode: FailMode,
+    pub fail_mode: Option<FailMode>,
     pub no_backend: Option<NoBackend>,
     pub maglev_size: Option<u32>,
     pub weights: Weights,

@@ -1,16 +1,19 @@
 //! `terrace check`: everything that `run` would refuse, without running.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Serialize;
-use terrace_mesh::{HostFacts, SourceFile};
+use terrace_mesh::SourceFile;
 
 use super::args::{CheckArgs, Global};
 use super::exit::{Code, Failure};
 use super::output::Output;
-use crate::config::{Config, Fault, NoBackend, deny, manifests};
+use crate::config::{Config, Fault, deny, manifests};
+use crate::netlink::Network;
 use crate::render::{Style, units::plural};
+use crate::run::facts::host_facts;
 
 /// What was read, and what is wrong with it.
 #[derive(Debug, Default, Serialize)]
@@ -68,7 +71,7 @@ fn look(global: &Global, args: &CheckArgs) -> Findings {
             let sources = texts
                 .into_iter()
                 .map(|(path, text)| SourceFile { path, text });
-            let errors = errors_of(&sources.collect::<Vec<_>>(), &config, denied);
+            let errors = errors_of(&sources.collect::<Vec<_>>(), &config, &denied.into());
             findings
                 .faults
                 .extend(errors.into_iter().map(|error| fault(error, &config)));
@@ -83,21 +86,10 @@ fn look(global: &Global, args: &CheckArgs) -> Findings {
 fn errors_of(
     sources: &[SourceFile],
     config: &Config,
-    deny: Vec<IpNet>,
+    deny: &Arc<[IpNet]>,
 ) -> Vec<terrace_mesh::Error> {
-    let facts = HostFacts {
-        node_name: config.node_name.clone(),
-        remote_nodes: config.remote_nodes.clone(),
-        cluster_cidrs: config.cluster_cidrs.clone(),
-        deny,
-        limits: config.limits,
-        maglev_size: config.services.maglev_size,
-        no_backend: match config.services.no_backend {
-            NoBackend::Reject => terrace_mesh::NoBackend::Reject,
-            NoBackend::Drop => terrace_mesh::NoBackend::Drop,
-        },
-        ..HostFacts::default()
-    };
+    let nobody = std::iter::empty();
+    let facts = host_facts(config, &Network::default(), &config.limits, deny, nobody);
     let compiled = terrace_mesh::parse(sources)
         .and_then(|manifests| terrace_mesh::compile(&manifests, &facts, None));
     compiled.err().map(|errors| errors.0).unwrap_or_default()

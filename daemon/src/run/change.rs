@@ -2,6 +2,7 @@
 //! carried out.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,7 @@ impl Refused {
 #[derive(Debug)]
 pub struct Sources {
     pub manifests: Manifests,
-    pub deny: Vec<IpNet>,
+    pub deny: Arc<[IpNet]>,
 }
 
 /// # Errors
@@ -65,6 +66,7 @@ pub fn read_sources(config: &Config) -> Result<Sources, Faults> {
         .map_err(|faults| faults.0.iter().for_each(|fault| note(fault.to_string())))
         .unwrap_or_default();
     if faults.is_empty() {
+        let deny = deny.into();
         Ok(Sources { manifests, deny })
     } else {
         Err(faults)
@@ -76,7 +78,7 @@ pub fn read_sources(config: &Config) -> Result<Sources, Faults> {
 pub struct Changer {
     /// Of the files that the tables were made from.
     applied: Stamps,
-    deny: Vec<IpNet>,
+    deny: Arc<[IpNet]>,
     owners: Owners,
     /// The kernel refused a step: the tables must be read back.
     torn: bool,
@@ -91,7 +93,7 @@ pub struct Done {
 
 impl Changer {
     /// `applied` = the stamps from before the files were read.
-    pub fn new(applied: Stamps, deny: Vec<IpNet>, held: &Tables) -> Self {
+    pub fn new(applied: Stamps, deny: Arc<[IpNet]>, held: &Tables) -> Self {
         Self {
             applied,
             deny,
@@ -100,7 +102,7 @@ impl Changer {
         }
     }
 
-    pub fn deny(&self) -> &[IpNet] {
+    pub fn deny(&self) -> &Arc<[IpNet]> {
         &self.deny
     }
 
@@ -121,7 +123,7 @@ impl Changer {
     pub fn files_changed(
         &mut self,
         shared: &Shared,
-        facts: impl Fn(&[IpNet]) -> HostFacts,
+        facts: impl Fn(&Arc<[IpNet]>) -> HostFacts,
     ) -> Result<Done, Faults> {
         let config = &shared.config;
         let now = Stamps::take(&config.manifests, &config.deny_lists);
@@ -136,7 +138,7 @@ impl Changer {
             self.facts_changed(shared, facts(&self.deny))?;
         }
         let mut deny = match deny_changed {
-            true => Some(deny::load(&config.deny_lists).map_err(lines)?),
+            true => Some(deny::load(&config.deny_lists).map_err(lines)?.into()),
             false => None,
         };
         let mut done = match &mut *shared.mesh_mut() {
@@ -158,7 +160,7 @@ impl Changer {
                 self.carry_out(shared, &ops).map_err(refused)?
             }
         };
-        let deny = deny.unwrap_or_else(|| self.deny.clone());
+        let deny = deny.unwrap_or_else(|| Arc::clone(&self.deny));
         let denied = self.facts_changed(shared, facts(&deny))?;
         self.deny = deny;
         self.applied = now;

@@ -193,7 +193,7 @@ impl Daemon {
         }
     }
 
-    fn facts(&self, deny: &[IpNet]) -> HostFacts {
+    fn facts(&self, deny: &Arc<[IpNet]>) -> HostFacts {
         let limits = self.shared.maps.limits();
         let unhealthy = self.unhealthy.keys().copied();
         facts::host_facts(&self.shared.config, &self.network, limits, deny, unhealthy)
@@ -208,7 +208,7 @@ impl Daemon {
         let shared = self.shared.clone();
         let (config, network) = (&shared.config, &self.network);
         let unhealthy = &self.unhealthy;
-        let facts = |deny: &[IpNet]| {
+        let facts = |deny: &Arc<[IpNet]>| {
             let unhealthy = unhealthy.keys().copied();
             facts::host_facts(config, network, shared.maps.limits(), deny, unhealthy)
         };

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -11,7 +12,7 @@ use terrace_abi::{Limits, consts, types};
 use terrace_mesh::{HostFacts, InterfaceFact};
 
 use crate::api::Role;
-use crate::config::{Config, NoBackend};
+use crate::config::{Config, FailMode, NoBackend};
 use crate::netlink::{Link, Network};
 
 /// The interfaces that the configuration has a rule for, by ifindex.
@@ -30,7 +31,7 @@ pub fn host_facts(
     config: &Config,
     network: &Network,
     limits: &Limits,
-    deny: &[IpNet],
+    deny: &Arc<[IpNet]>,
     unhealthy: impl Iterator<Item = SocketAddr>,
 ) -> HostFacts {
     let workloads = wanted(config, network)
@@ -44,15 +45,25 @@ pub fn host_facts(
             .collect(),
         remote_nodes: config.remote_nodes.clone(),
         cluster_cidrs: config.cluster_cidrs.clone(),
-        deny: deny.to_vec(),
+        deny: Arc::clone(deny),
         limits: *limits,
         maglev_size: config.services.maglev_size,
         no_backend: match config.services.no_backend {
             NoBackend::Reject => terrace_mesh::NoBackend::Reject,
             NoBackend::Drop => terrace_mesh::NoBackend::Drop,
         },
+        fail_mode: fail_mode(config),
         unhealthy: unhealthy.map(|a| (a.ip(), a.port())).collect(),
         ..HostFacts::default()
+    }
+}
+
+/// Of services that do not say.
+fn fail_mode(config: &Config) -> terrace_mesh::FailMode {
+    match config.services.fail_mode {
+        FailMode::Last => terrace_mesh::FailMode::Last,
+        FailMode::Open => terrace_mesh::FailMode::Open,
+        FailMode::Closed => terrace_mesh::FailMode::Closed,
     }
 }
 
@@ -214,7 +225,7 @@ mod tests {
             &config(),
             &network(),
             &Limits::small(),
-            &[],
+            &Arc::default(),
             std::iter::empty(),
         );
         let shown: Vec<_> = facts.addresses.iter().map(ToString::to_string).collect();

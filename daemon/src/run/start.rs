@@ -145,7 +145,7 @@ impl Start {
             Err(faults) if self.taken_over => (
                 Mesh::Recovered(Box::new(held.clone())),
                 Some(faults),
-                Vec::new(),
+                Arc::default(),
             ),
             Err(faults) => return Err(Refused::manifests(faults)),
         };
@@ -173,7 +173,11 @@ impl Start {
         })
     }
 
-    fn compile(&self, maps: &Maps, held: &Tables) -> Result<(Compiler, Vec<ipnet::IpNet>), Faults> {
+    fn compile(
+        &self,
+        maps: &Maps,
+        held: &Tables,
+    ) -> Result<(Compiler, Arc<[ipnet::IpNet]>), Faults> {
         let files = self.files.as_ref().map_err(Clone::clone)?;
         let none = std::iter::empty();
         let facts = facts::host_facts(
@@ -185,7 +189,7 @@ impl Start {
         );
         let compiler = Compiler::new(files.manifests.clone(), facts, Some(held))
             .map_err(|errors| errors_of(&errors))?;
-        Ok((compiler, files.deny.clone()))
+        Ok((compiler, Arc::clone(&files.deny)))
     }
 }
 

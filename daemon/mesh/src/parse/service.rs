@@ -50,7 +50,7 @@ pub fn read(doc: &Doc<'_, '_>) -> Option<Object> {
         ),
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
         forwarding: word(doc, meta, "forwarding", &FORWARDING).unwrap_or_default(),
-        fail_mode: word(doc, meta, "fail-mode", &FAIL_MODES).unwrap_or_default(),
+        fail_mode: word(doc, meta, "fail-mode", &FAIL_MODES),
         no_backend: word(doc, meta, "no-backend", &NO_BACKEND),
         maglev_size: maglev_size(doc, meta),
         weights: weights(doc, meta),

@@ -1,8 +1,10 @@
 //! Services, backends and rings.
 
-use terrace_abi::consts::{BACKEND_DRAINING, BACKEND_LOCAL, BACKEND_READY, SERVICE_DSR};
+use terrace_abi::consts::{
+    BACKEND_DRAINING, BACKEND_LOCAL, BACKEND_READY, FAIL_CLOSED, FAIL_LAST, FAIL_OPEN, SERVICE_DSR,
+};
 use terrace_abi::types::backend;
-use terrace_mesh::{Change, Op, Tables, compile, diff};
+use terrace_mesh::{Change, FailMode, HostFacts, Op, Tables, compile, diff};
 
 use crate::kernel::Kernel;
 use crate::support::{compiler, facts, ip, manifests, pod, put, service, slice, workload};
@@ -103,6 +105,47 @@ fn annotations_of_a_service_reach_its_record() {
         (u32::from(record.flags) & SERVICE_DSR, record.maglev_size),
         (SERVICE_DSR, 1021)
     );
+}
+
+#[test]
+fn a_service_that_does_not_say_how_it_fails_does_as_the_host() {
+    let annotated = |mode: &str| {
+        service("web", "10.96.0.1", "").replacen(
+            "metadata:\n",
+            &format!("metadata:\n  annotations: {{terrace.io/fail-mode: {mode}}}\n"),
+            1,
+        )
+    };
+    let rows = [
+        (
+            "nothing said",
+            service("web", "10.96.0.1", ""),
+            FailMode::Last,
+            FAIL_LAST,
+        ),
+        (
+            "the host says",
+            service("web", "10.96.0.1", ""),
+            FailMode::Closed,
+            FAIL_CLOSED,
+        ),
+        ("both say", annotated("open"), FailMode::Closed, FAIL_OPEN),
+        (
+            "the default, said",
+            annotated("last"),
+            FailMode::Closed,
+            FAIL_LAST,
+        ),
+    ];
+    for (name, text, host, expected) in rows {
+        let facts = HostFacts {
+            fail_mode: host,
+            ..facts()
+        };
+        let tables = compile(&manifests(&text), &facts, None).unwrap();
+        let record = tables.service(tables.service_lookup(ip("10.96.0.1"), 80, 6));
+        assert_eq!(u32::from(record.fail_mode), expected, "{name}");
+    }
 }
 
 #[test]

@@ -32,6 +32,10 @@ pub fn seed((address, port): (IpAddr, u16)) -> u64 {
     maglev::mix(maglev::mix(high) ^ low).wrapping_add(maglev::mix(u64::from(port)))
 }
 
+fn fail_mode(service: &Service, host: &Host<'_>) -> FailMode {
+    service.fail_mode.unwrap_or(host.facts.fail_mode)
+}
+
 fn no_backend(service: &Service, host: &Host<'_>) -> NoBackend {
     service.no_backend.unwrap_or(host.facts.no_backend)
 }
@@ -54,7 +58,7 @@ pub fn write_front(
     if service.affinity_secs > 0 {
         flags |= SERVICE_AFFINITY;
     }
-    let fail_mode = match service.fail_mode {
+    let fail_mode = match fail_mode(service, host) {
         FailMode::Last => FAIL_LAST,
         FailMode::Open => FAIL_OPEN,
         FailMode::Closed => FAIL_CLOSED,
@@ -146,7 +150,7 @@ pub fn describe_pool(
         is_v6: key.is_v6,
         local_only: key.local_only,
         forwarding: service.forwarding,
-        fail_mode: service.fail_mode,
+        fail_mode: fail_mode(service, host),
         no_backend: no_backend(service, host),
         affinity_secs: service.affinity_secs,
         maglev_size: pool.size,

@@ -187,7 +187,9 @@ impl Compiler {
             .addresses
             .update(model, &host, (touched, all), named, tables)?;
         self.policies.finish(judged, tables);
-        self.identities.finish(tables);
+        if self.identities.finish(tables) {
+            self.policies.mark(tables);
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use terrace_abi::consts::FLOW_ORIG;
+use terrace_abi::consts::{FLOW_CLOSED, FLOW_ORIG};
 use terrace_mesh::Tables;
 use terrace_mesh::directory::{BackendState, Frontend, Pool, Rule};
 use terrace_mesh::{FailMode, Forwarding, FrontendKind};
@@ -134,7 +134,8 @@ fn traffic(shared: &Shared) -> Result<Traffic> {
     }
     for entry in shared.maps.flows() {
         let entry = entry?;
-        if entry.flow.backend != 0 && u32::from(entry.kind) == FLOW_ORIG {
+        let live = u32::from(entry.state) != FLOW_CLOSED && u32::from(entry.kind) == FLOW_ORIG;
+        if entry.flow.backend != 0 && live {
             traffic
                 .entry(entry.flow.backend)
                 .or_default()

@@ -167,10 +167,11 @@ impl Identities {
         held.map(|(number, (traits, _))| (*number, traits))
     }
 
-    /// The transaction is over: identities without pods go.
-    pub fn finish(&mut self, tables: &mut Tables) {
+    /// The transaction is over: identities without pods go, new ones get their
+    /// names. True when there were some.
+    pub fn finish(&mut self, tables: &mut Tables) -> bool {
         if !self.changed && !tables.directory.identities.is_empty() {
-            return;
+            return false;
         }
         self.changed = false;
         let gone: Vec<u32> = self
@@ -195,5 +196,6 @@ impl Identities {
                 entry.labels.clone_from(&traits.labels);
             }
         }
+        true
     }
 }

@@ -205,6 +205,11 @@ impl Policies {
         Ok(plan.look_again)
     }
 
+    /// New identities are in the directory now.
+    pub fn mark(&self, tables: &mut Tables) {
+        describe::mark(self, tables);
+    }
+
     fn rules<'m>(&self, scope: &Scope<'m>, subjects: &Subjects) -> Rules<'m> {
         Rules::select(scope.model, &self.numbers, scope.identities, subjects)
     }

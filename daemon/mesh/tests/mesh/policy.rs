@@ -214,3 +214,14 @@ egress:
         ],
     );
 }
+
+#[test]
+fn the_directory_says_at_once_what_is_enforced() {
+    let text = workload("web", "10.0.1.1", "veth-web", "{app: web}")
+        + "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: p\nspec:\n  podSelector: {matchLabels: {app: web}}\n  policyTypes: [Ingress]\n";
+    let compiler = compiler(&text);
+    let tables = compiler.tables();
+    let identity = tables.endpoint_of(ip("10.0.1.1")).identity;
+    let enforced = tables.directory.identities[&identity].enforced;
+    assert_eq!(enforced, [true, false]);
+}

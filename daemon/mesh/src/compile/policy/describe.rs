@@ -34,7 +34,12 @@ pub fn describe(
     for (net, number) in &policies.cidrs {
         named.entry(*number).or_default().name = format!("cidr:{net}");
     }
-    for (number, identity) in named.iter_mut() {
+    mark(policies, tables);
+}
+
+/// Says of each identity what is enforced on it.
+pub fn mark(policies: &Policies, tables: &mut Tables) {
+    for (number, identity) in &mut tables.directory.identities {
         identity.enforced = policies.enforced(*number);
     }
 }

@@ -35,7 +35,7 @@ impl Default for Settings {
             enabled: true,
             ports: Vec::new(),
             backlog_bytes: 256 << 10,
-            bulk_bytes: 256 << 10,
+            bulk_bytes: 0,
             refresh_secs: 60,
         }
     }

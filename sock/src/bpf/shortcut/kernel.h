@@ -28,6 +28,7 @@ struct atomic64 {
 };
 
 struct sock_common {
+	unsigned char skc_state;
 	unsigned long skc_flags;
 	struct atomic64 skc_cookie;
 };

@@ -42,17 +42,10 @@ static __always_inline bool may_send(struct bpf_sock *sk)
 }
 
 static __always_inline bool due(const struct shortcut_config *cfg,
-				struct shortcut_end *own)
+				const struct shortcut_end *own)
 {
-	__u32 now;
-
-	if (!cfg->refresh)
-		return false;
-	now = bpf_jiffies64();
-	if (now - own->refreshed < cfg->refresh)
-		return false;
-	own->refreshed = now;
-	return true;
+	return cfg->refresh &&
+	       (__u32)bpf_jiffies64() - own->refreshed >= cfg->refresh;
 }
 
 /* What holds for the whole pair; 0 = nothing is in the way. */
@@ -108,6 +101,7 @@ static __always_inline void account(struct shortcut_end *own, __u32 why,
 		own->way = SHORTCUT_BY_STACK;
 		own->stack_bytes += size;
 		own->stack_messages += 1;
+		own->refreshed = bpf_jiffies64();
 	}
 	count_message(why, size);
 }

@@ -18,12 +18,14 @@ struct observation {
 	__u32 oldest; /* jiffies */
 };
 
+/* A freed socket keeps its cookie until its memory is used again. */
 static __always_inline bool is_alive(const struct shortcut_end *end)
 {
 	struct sock *sk = (void *)end->sock;
 
-	return sk &&
-	       BPF_CORE_READ(sk, __sk_common.skc_cookie.counter) == end->cookie;
+	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_state) == BPF_TCP_CLOSE)
+		return false;
+	return BPF_CORE_READ(sk, __sk_common.skc_cookie.counter) == end->cookie;
 }
 
 static __always_inline bool has_unread(const struct shortcut_end *end)

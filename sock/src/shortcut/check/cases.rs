@@ -13,7 +13,7 @@ pub(super) struct Case {
 }
 
 /// All of them, in their order.
-pub(super) const ALL: [Case; 23] = [
+pub(super) const ALL: [Case; 24] = [
     case("bytes-4", writing::bytes4),
     case("bytes-6", writing::bytes6),
     case("partial-writes", writing::partial_writes),
@@ -23,6 +23,7 @@ pub(super) const ALL: [Case; 23] = [
     case("zerocopy", writing::zerocopy),
     case("out-of-band", writing::out_of_band),
     case("pending-bytes", reading::pending_bytes),
+    case("pending-mixed", reading::pending_mixed),
     case("peek", reading::peek),
     case("poll", reading::poll),
     case("splice-first", reading::splice_first),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,9 @@ struct Pins(PathBuf);
 
 impl Stage {
     pub(super) fn build(parent: &Cgroup) -> Result<Self, Error> {
-        let name = format!("terrace-selftest-{}", std::process::id());
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("terrace-selftest-{}-{n}", std::process::id());
         let folder = Folder(parent.path().join(&name));
         fs::create_dir(&folder.0).map_err(|source| Error::MakeCgroup {
             path: folder.0.clone(),

@@ -46,6 +46,24 @@ pub(super) fn pending_bytes(lab: &Lab) -> Outcome {
     Ok((Verdict::Pass, "FIONREAD counts them".to_owned()))
 }
 
+/// Bytes that came through the stack to a socket in the table. nginx asks so
+/// how much is left, and waits for the next edge of epoll when it hears 0.
+pub(super) fn pending_mixed(_: &Lab) -> Outcome {
+    let (mut client, mut server) = connect(Ipv4Addr::LOCALHOST.into())?;
+    client.write_all(b"12345")?;
+    await_readable(&server)?;
+    let count = raw::readable_bytes(&server)?;
+    receive(&mut server, b"12345")?;
+    expect(
+        count == 5,
+        format!(
+            "FIONREAD says {count} of 5 bytes that came through the stack: readers that trust it \
+             (nginx as a proxy) may wait for ever"
+        ),
+    )?;
+    Ok((Verdict::Pass, "FIONREAD counts both".to_owned()))
+}
+
 pub(super) fn peek(lab: &Lab) -> Outcome {
     let (mut client, mut server) = lab.pair()?;
     lab.joined(4, || Ok(client.write_all(b"peek")?))?;

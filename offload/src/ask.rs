@@ -3,6 +3,7 @@
 //! Everything that the probes know comes through [`Answers::ask`]: so a
 //! [`Recording`] of the answers gives the same facts on any other machine.
 
+mod act;
 mod errno;
 mod live;
 mod question;

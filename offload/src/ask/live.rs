@@ -7,9 +7,9 @@ use std::os::fd::AsFd as _;
 
 use terrace_abi::sys;
 
+use super::act;
 use super::{Answers, Ask, Family, No, Question, Said, Socket};
 use crate::facts::Value;
-use crate::probe::trial;
 
 /// Kernel options that decide what can be asked and had.
 const OPTIONS: &[&str] = &[
@@ -63,6 +63,7 @@ impl Answers for Live {
                 Ok(fields([
                     ("rules", rules.count.into()),
                     ("capacity", rules.capacity.into()),
+                    ("any_place", rules.any_place.into()),
                 ]))
             }
             Question::System => Ok(system()),
@@ -72,7 +73,7 @@ impl Answers for Live {
                 name,
                 ifindex,
                 iface,
-            } => trial::run(name, *ifindex, iface),
+            } => act::run(name, *ifindex, iface),
         }
     }
 }

@@ -6,6 +6,11 @@ use crate::wire::netdev::{
     DEV, NAPI, PAGE_POOL, QUEUE, RX_METADATA, XDP_FEATURES, XSK_FEATURES, names,
 };
 
+/// Other interfaces can redirect to this one.
+pub const NDO_XMIT: u64 = 4;
+/// The same with packets of several buffers.
+pub const NDO_XMIT_SG: u64 = 64;
+
 /// The interface that a message of this family is about.
 fn ifindex(form: &crate::wire::Form, message: &[u8], id: u16) -> Option<u32> {
     form.attrs(message).u32(id)
@@ -75,8 +80,8 @@ pub fn redirect_target(message: &[u8], has_native_program: bool) -> Option<Learn
         fact(key, value.transient())
     };
     Some(vec![
-        one("xdp.redirect_target", 4),
-        one("xdp.frags_xmit", 64),
+        one("xdp.redirect_target", NDO_XMIT),
+        one("xdp.frags_xmit", NDO_XMIT_SG),
     ])
 }
 

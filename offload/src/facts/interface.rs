@@ -101,9 +101,6 @@ pub struct Probe {
     /// What asking does.
     #[serde(default)]
     pub side_effect: SideEffect,
-    /// How long it took, in microseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub us: Option<u64>,
 }
 
 /// What came of a question.

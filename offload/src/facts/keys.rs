@@ -1,5 +1,8 @@
 //! The keys of facts: one list, for probes, rules, profiles and reports.
 
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
 /// A key and what its value says.
 pub type Key = (&'static str, &'static str);
 
@@ -131,6 +134,10 @@ pub const KEYS: &[Key] = &[
     ("devlink.unhealthy", "reporters in a state of error"),
     ("xdp.features", "the kernel's XDP feature word"),
     ("xdp.native", "a program runs in the driver"),
+    (
+        "xdp.single_buffer",
+        "programs that take one buffer a packet run here",
+    ),
     ("xdp.redirect_from", "a program here can redirect"),
     (
         "xdp.redirect_target",
@@ -188,8 +195,8 @@ pub const KEYS: &[Key] = &[
 
 /// Whether a key is in the list.
 pub fn is_known(key: &str) -> bool {
-    KEYS.iter().any(|(known, _)| *known == key)
-        || FAMILIES
-            .iter()
-            .any(|(family, _)| key.len() > family.len() && key.starts_with(family))
+    static NAMES: OnceLock<HashSet<&'static str>> = OnceLock::new();
+    let names = NAMES.get_or_init(|| KEYS.iter().map(|(key, _)| *key).collect());
+    let in_family = |family: &str| key.len() > family.len() && key.starts_with(family);
+    names.contains(key) || FAMILIES.iter().any(|(family, _)| in_family(family))
 }

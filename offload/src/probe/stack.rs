@@ -113,14 +113,18 @@ pub(super) fn resolve(entries: &mut Entries) {
     for entry in entries.values_mut() {
         entry.facts.role = role(entry);
     }
-    let by_name: BTreeMap<String, InterfaceFacts> = entries
+    let by_name: BTreeMap<&str, &InterfaceFacts> = entries
         .values()
-        .map(|entry| (entry.facts.name.clone(), entry.facts.clone()))
+        .map(|entry| (entry.facts.name.as_str(), &entry.facts))
         .collect();
-    for entry in entries.values_mut() {
-        let mut places = Vec::new();
-        places_of(&entry.facts, &by_name, &mut Vec::new(), &mut places);
-        entry.facts.attach_to = places;
+    let mut places: Vec<Vec<String>> = Vec::with_capacity(entries.len());
+    for entry in entries.values() {
+        let mut own = Vec::new();
+        places_of(&entry.facts, &by_name, &mut Vec::new(), &mut own);
+        places.push(own);
+    }
+    for (entry, own) in entries.values_mut().zip(places) {
+        entry.facts.attach_to = own;
     }
 }
 
@@ -167,7 +171,7 @@ fn is_function(port: &str) -> bool {
 /// The interfaces on which a program sees this one's packets.
 fn places_of(
     facts: &InterfaceFacts,
-    all: &BTreeMap<String, InterfaceFacts>,
+    all: &BTreeMap<&str, &InterfaceFacts>,
     seen: &mut Vec<String>,
     places: &mut Vec<String>,
 ) {
@@ -178,11 +182,15 @@ fn places_of(
     let controller = facts
         .facts
         .text("link.controller")
-        .and_then(|name| all.get(name));
+        .and_then(|name| all.get(name).copied());
     if let Some(controller) = controller.filter(|controller| takes_over(facts, controller)) {
         return places_of(controller, all, seen, places);
     }
-    let lower: Vec<&InterfaceFacts> = facts.lower.iter().filter_map(|n| all.get(n)).collect();
+    let lower: Vec<&InterfaceFacts> = facts
+        .lower
+        .iter()
+        .filter_map(|n| all.get(n.as_str()).copied())
+        .collect();
     let passes_down = facts.role == InterfaceRole::Stacked && !lower.is_empty();
     if passes_down && !propagates(facts) {
         for under in lower {

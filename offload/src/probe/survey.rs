@@ -116,10 +116,10 @@ pub fn survey(machine: &mut dyn Answers, options: &Options) -> Result<Survey, Su
     stack::relate(&mut entries);
     choose(&mut entries, &options.interfaces)?;
     devices::ask(machine, &host, &mut entries);
-    traffic::ask(machine, &mut entries);
+    host.tcx = traffic::ask(machine, &mut entries);
     stack::resolve(&mut entries);
     settings::conclude(&host, &mut entries);
-    trial::ask(machine, &mut host, options, &mut entries);
+    trial::ask(machine, &host, options, &mut entries);
     let interfaces = entries.into_values().map(|entry| entry.facts).collect();
     Ok(Survey { host, interfaces })
 }

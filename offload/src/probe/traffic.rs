@@ -9,14 +9,17 @@ use crate::wire::route;
 /// How Terrace's own programs begin.
 const OWN: &str = "terrace_";
 
-/// Asks about qdiscs, filters, programs and routes.
-pub(super) fn ask(machine: &mut dyn Answers, entries: &mut Entries) {
+/// Asks about qdiscs, filters, programs and routes; whether the kernel has TCX.
+pub(super) fn ask(machine: &mut dyn Answers, entries: &mut Entries) -> Option<bool> {
+    let mut has_tcx = None;
     qdiscs(machine, entries);
     for entry in entries.values_mut() {
         filters(machine, entry);
+        has_tcx = tcx(machine, entry).or(has_tcx);
         programs(machine, entry);
     }
     default_route(machine, entries);
+    has_tcx
 }
 
 fn qdiscs(machine: &mut dyn Answers, entries: &mut Entries) {
@@ -86,11 +89,19 @@ fn filters(machine: &mut dyn Answers, entry: &mut Entry) {
     );
 }
 
-fn programs(machine: &mut dyn Answers, entry: &mut Entry) {
+/// Whether the kernel has TCX; without rights it doesn't say.
+fn tcx(machine: &mut dyn Answers, entry: &mut Entry) -> Option<bool> {
     let name = entry.facts.name.clone();
-    if let Ok(said) = machine.ask(&Question::Tcx(entry.link.ifindex, name)) {
-        tcx_programs(entry, &said);
+    match machine.ask(&Question::Tcx(entry.link.ifindex, name)) {
+        Ok(said) => {
+            tcx_programs(entry, &said);
+            Some(true)
+        }
+        Err(no) => (no.no == "EINVAL").then_some(false),
     }
+}
+
+fn programs(machine: &mut dyn Answers, entry: &mut Entry) {
     let Some(id) = entry.link.programs.into_iter().find(|id| *id != 0) else {
         return;
     };

@@ -11,6 +11,7 @@ mod map;
 mod mount;
 mod program;
 mod sockmap;
+mod trial;
 mod xdp;
 
 use std::io;
@@ -19,7 +20,9 @@ pub use cgroup::{
     SocketHook, SocketLink, iterate, netns_cookie, socket_attach, socket_link_info, socket_query,
 };
 pub use clock::hz;
-pub use ethtool::{DriverInfo, RuleTable, ethtool_info, ethtool_rules};
+pub use ethtool::{
+    DriverInfo, RuleTable, ethtool_drop_rule, ethtool_info, ethtool_remove_rule, ethtool_rules,
+};
 pub use iface::{ethtool_driver, ethtool_flags, interfaces};
 pub use link::{
     LinkInfo, TcxPoint, create_clsact, destroy_clsact, link_detach, link_info, link_update,
@@ -32,6 +35,7 @@ pub use program::{
     ProgramInfo, RunOutput, program_by_id, program_info, test_run, test_run_syscall,
 };
 pub use sockmap::{message_attach, tracepoint_attach};
+pub use trial::{TrialLoad, trial_attach, trial_load, trial_map};
 pub use xdp::{XdpMode, XdpState, xdp_attach, xdp_detach, xdp_query};
 
 /// A libbpf return value: negative is an errno.

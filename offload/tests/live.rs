@@ -205,6 +205,15 @@ fn root_nothing_is_tried_where_the_default_route_leaves() {
     }
 }
 
+/// Name, role, where programs go, what is below, what is above.
+type Row<'r> = (
+    &'r str,
+    InterfaceRole,
+    &'r [&'r str],
+    &'r [&'r str],
+    &'r [&'r str],
+);
+
 #[test]
 fn root_stacked_interfaces_name_the_place_of_their_programs() {
     let ns = zoo();
@@ -217,7 +226,7 @@ fn root_stacked_interfaces_name_the_place_of_their_programs() {
     .unwrap();
     let survey = asked(&ns, Mode::Passive, &[]);
     #[rustfmt::skip]
-    let rows: [(&str, InterfaceRole, &[&str], &[&str], &[&str]); 5] = [
+    let rows: [Row<'_>; 5] = [
         ("br0", InterfaceRole::Stacked, &["v0", "d0"], &["v0", "d0"], &[]),
         ("v0", InterfaceRole::Virtual, &["v0"], &[], &["br0"]),
         ("m0", InterfaceRole::Stacked, &["v1"], &["v1"], &[]),

@@ -59,7 +59,12 @@ pub fn from_json(form: &Form, value: &Value) -> Result<Vec<u8>, String> {
     let mut message = vec![0; form.header_len];
     for (name, at, width) in form.header {
         let number = map.get(*name).and_then(Value::as_u64).unwrap_or(0);
-        message[*at..at + width].copy_from_slice(&number_bytes(number, *width));
+        let bytes = number_bytes(number, *width);
+        let too_wide = || format!("{name}: {number} does not fit {width} bytes");
+        let slot = message
+            .get_mut(*at..at + bytes.len())
+            .filter(|_| bytes.len() == *width);
+        slot.ok_or_else(too_wide)?.copy_from_slice(&bytes);
     }
     let attrs = map
         .iter()
@@ -107,17 +112,18 @@ fn value_from_json(
     Ok(match kind {
         Kind::U8 => number_bytes(number()?, 1),
         Kind::U16 => number_bytes(number()?, 2),
-        Kind::U32 => number_bytes(number()?, 4),
+        Kind::U32 | Kind::Uint => number_bytes(number()?, 4),
         Kind::U64 => number_bytes(number()?, 8),
-        Kind::Uint if number()? > u64::from(u32::MAX) => number_bytes(number()?, 8),
-        Kind::Uint => number_bytes(number()?, 4),
         Kind::Flag => Vec::new(),
         Kind::Text => [words()?.as_bytes(), &[0]].concat(),
         Kind::Bytes => unhex(words()?)?,
         Kind::Nest(inner) => nest(inner)?,
         Kind::Select(id, tables) => {
             let beside = table.attrs.iter().find(|attr| attr.0 == id);
-            let word = beside.and_then(|attr| siblings.get(attr.1)?.as_str());
+            let word = beside.and_then(|attr| match siblings.get(attr.1)? {
+                Value::Array(words) => words.first()?.as_str(),
+                word => word.as_str(),
+            });
             nest(
                 word.and_then(|word| selected(tables, word))
                     .ok_or("no table")?,
@@ -126,7 +132,11 @@ fn value_from_json(
     })
 }
 
+/// A number in `width` bytes, or in more where it needs them: a kernel that
+/// widens an attribute is still recorded right.
 fn number_bytes(number: u64, width: usize) -> Vec<u8> {
+    let needed = (8 - number.leading_zeros() as usize / 8).next_power_of_two();
+    let width = width.max(needed);
     let bytes = number.to_ne_bytes();
     match cfg!(target_endian = "little") {
         true => bytes[..width].to_vec(),

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::Value;
 use terrace_testkit::Netns;
@@ -55,6 +56,69 @@ fn a_recording_is_told_on_one_screen_with_fix_undo_and_disruption() {
             assert!(told.contains(word), "{machine}: no {word:?} in\n{told}");
         }
     }
+}
+
+#[test]
+fn what_was_not_tried_is_listed_with_what_it_would_do() {
+    #[rustfmt::skip]
+    let rows: &[(&str, &str)] = &[
+        ("ixgbe", "attach_drv, attach_drv_frags (needs consent: --mode active --allow attach; effect: link_reset)"),
+        ("virtio-net-firecracker", "flower_skip_sw (this kernel has no cls_flower)"),
+        ("veth-container", "xsk_bind_copy (needs --mode preload)"),
+        ("ena-default", "ntuple_insert (the driver has no table of rules)"),
+    ];
+    for (machine, words) in rows {
+        let output = terrace(&["--replay", &fixture(machine)]).output().unwrap();
+        let told = answer(&output);
+        assert!(told.contains(words), "{machine}: {told}");
+    }
+}
+
+#[test]
+fn root_trials_of_the_command_are_told_with_the_kernels_words() {
+    let ns = Netns::new("nicact").unwrap();
+    ns.ip([
+        "link add q0 numrxqueues 1 numtxqueues 1 type veth peer name q1 numrxqueues 4 numtxqueues 4",
+        "link set q0 up",
+    ])
+    .unwrap();
+    let args = [
+        "q0",
+        "--mode",
+        "active",
+        "--allow",
+        "attach,xsk,flower,ntuple",
+        "--json",
+    ];
+    let report: Value =
+        serde_json::from_str(&answer(&ns.output(&mut terrace(&args)).unwrap())).unwrap();
+    let iface = &report["interfaces"][0];
+    let native = &iface["facts"]["xdp.native"];
+    assert_eq!(native["value"], false, "{native}");
+    assert_eq!(native["confidence"], "verified", "{native}");
+    let words = "XDP expects number of rx queues not less than peer tx queues";
+    assert!(
+        native["evidence"].as_str().unwrap().contains(words),
+        "{native}"
+    );
+    let told = answer(&ns.output(&mut terrace(&args[..5])).unwrap());
+    assert!(told.contains("verified"), "{told}");
+    let after = ns.run("ip", &["-d", "link", "show", "q0"]).unwrap();
+    assert!(!after.contains("xdp"), "{after}");
+}
+
+#[test]
+fn root_a_watched_report_is_told_again_when_something_changes() {
+    let ns = Netns::new("nicwatch").unwrap();
+    ns.ip(["link add v0 type veth peer name v1"]).unwrap();
+    let mut watching = ns.spawn(terrace(&["v0", "--watch"])).unwrap();
+    let limit = Duration::from_secs(30);
+    watching.wait_for_log("BEST TIER", limit).unwrap();
+    ns.ip(["link set v0 mtu 1400"]).unwrap();
+    watching
+        .wait_for_log("v0 link.mtu: 1500 -> 1400", limit)
+        .unwrap();
+    watching.kill();
 }
 
 #[test]

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use terrace_nic_profiles::Profiles;
 
 use crate::facts::{HostFacts, InterfaceFacts};
-use crate::judge::{Judged, verdicts};
+use crate::judge::{Judged, fact, verdicts};
 use crate::probe::{Mode, Survey};
-use crate::subject::Machine;
+use crate::subject::{Machine, Needs};
 
 /// The version of the format. A reader refuses others; new fields don't change it.
 pub const SCHEMA: &str = "terrace-nic-report/1";
@@ -93,7 +93,14 @@ impl Report {
             .iter()
             .map(|iface| verdicts(machine, iface))
             .collect();
-        let interfaces = survey.interfaces.into_iter().zip(judged);
+        let effects: Vec<Option<String>> = survey
+            .interfaces
+            .iter()
+            .map(|iface| attach_effect(machine, iface))
+            .collect();
+        let interfaces = survey.interfaces.into_iter().zip(effects);
+        let interfaces = interfaces.map(|(known, effect)| with_effect(known, effect));
+        let interfaces = interfaces.zip(judged);
         Self {
             schema: SCHEMA.to_owned(),
             tool: Tool {
@@ -156,6 +163,28 @@ impl Report {
         }
         changes
     }
+}
+
+/// What attaching a program does to the link, as far as profiles know.
+fn attach_effect(machine: Machine<'_>, iface: &InterfaceFacts) -> Option<String> {
+    match fact(machine, iface, Needs::default(), "driver.attach_effect")? {
+        terrace_nic_profiles::Value::Text(effect) => Some(effect),
+        _ => None,
+    }
+}
+
+/// Who is asked for consent is told what attaching does.
+fn with_effect(mut known: InterfaceFacts, effect: Option<String>) -> InterfaceFacts {
+    let effect = effect.unwrap_or_else(|| "not known".to_owned());
+    let not_run = known.probes.iter_mut();
+    for probe in not_run.filter(|probe| probe.name.starts_with("attach_drv")) {
+        if let Some(why_not) = &mut probe.why_not
+            && !why_not.contains("; effect: ")
+        {
+            why_not.push_str(&format!("; effect: {effect}"));
+        }
+    }
+    known
 }
 
 fn differences(before: &InterfaceReport, now: &InterfaceReport) -> Vec<String> {

@@ -106,6 +106,7 @@ fn each_machine_tells_what_decides_its_plan() {
         ("bond-8023ad", "bond0", "bond.mode", text("802.3ad")),
         ("bond-8023ad", "bond0", "bond.xmit_hash", text("layer3+4")),
         ("bond-8023ad", "bond0.100", "vlan.id", 100i64.into()),
+        ("bond-8023ad", "bond0.100", "link.parent", text("bond0")),
         ("foreign-xdp", "eno1", "xdp.foreign_prog", text("xdp_filter_dny_")),
         ("foreign-xdp", "eno1", "xdp.redirect_target", true.into()),
         ("foreign-xdp", "eno1", "af_xdp.bound_queues", 1i64.into()),

@@ -67,7 +67,8 @@ fn interface(iface: &InterfaceReport, style: &Style) -> String {
     }
     let not_tried = not_tried(&known.probes);
     if !not_tried.is_empty() {
-        let _ = writeln!(text, "\n  not tried: {not_tried}");
+        text.push('\n');
+        paragraph(&mut text, "  not tried: ", &not_tried, style);
     }
     text
 }
@@ -271,13 +272,20 @@ fn paragraph(to: &mut String, lead: &str, words: &str, style: &Style) {
     let _ = writeln!(to, "{start}{line}");
 }
 
+/// What was not tried, by reason.
 fn not_tried(probes: &[Probe]) -> String {
-    let skipped = probes.iter().filter(|p| p.result == ProbeResult::NotRun);
-    let words = skipped.map(|probe| match &probe.why_not {
-        Some(why) => format!("{} ({why})", probe.name),
-        None => probe.name.clone(),
-    });
-    words.collect::<Vec<_>>().join(", ")
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for probe in probes.iter().filter(|p| p.result == ProbeResult::NotRun) {
+        let why = probe.why_not.as_deref().unwrap_or_default();
+        match reasons.iter_mut().find(|(same, _)| *same == why) {
+            Some((_, names)) => names.push(&probe.name),
+            None => reasons.push((why, vec![&probe.name])),
+        }
+    }
+    let words = reasons
+        .iter()
+        .map(|(why, names)| format!("{} ({why})", names.join(", ")));
+    words.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub const KEYS: &[Key] = &[
     ),
     ("link.controller_kind", "its kind"),
     ("link.port_name", "name of the port in the NIC: p0, pf0vf3"),
-    ("link.parent", "the link under it, as iflink names it"),
+    ("link.parent", "the link under a VLAN, macvlan, ..."),
     (
         "bond.mode",
         "balance-rr, active-backup, balance-xor, broadcast, 802.3ad, ...",
@@ -161,12 +161,6 @@ pub const KEYS: &[Key] = &[
     ("xdp.attached_prog", "the program's name"),
     ("xdp.attached_id", "the program's id"),
     ("xdp.foreign_prog", "a program that is not Terrace's"),
-    (
-        "xdp.attach_effect",
-        "what attaching does: none, pause, reopen, reset, ...",
-    ),
-    ("xdp.mtu_limit", "largest MTU for programs without frags"),
-    ("xdp.mtu_limit_frags", "largest MTU for programs with frags"),
     ("af_xdp.copy", "sockets in copy mode"),
     ("af_xdp.zero_copy", "sockets in zero-copy mode"),
     (

@@ -41,6 +41,12 @@ pub(super) fn relate(entries: &mut Entries) {
             .is_some_and(|kind| ON_TOP.contains(&kind));
         if let Some(under) = lies_on.filter(|_| on_top) {
             pairs.push((*ifindex, under));
+            if let Some(name) = names.get(&under) {
+                entry.fact(
+                    "link.parent",
+                    Fact::declared(name.as_str(), "rtnl.IFLA_LINK"),
+                );
+            }
         }
         if let Some(id) = &entry.link.switch_id {
             let at = switches.iter().position(|known| known == id);

@@ -13,78 +13,120 @@ pub(super) fn ask(machine: &mut dyn Answers, entries: &mut Entries) {
     devices(machine, entries);
     queues(machine, entries);
     page_pools(machine, entries);
-    let mut names = |set| match machine.ask(&Question::Netlink(Ask::names(set))) {
-        Ok(said) => said.messages().first().map(|m| decode::names(m)),
-        Err(_) => None,
-    };
-    let features = names(ethtool::SS_FEATURES).unwrap_or_default();
-    let functions = names(ethtool::SS_RSS_HASH_FUNCS).unwrap_or_default();
-    let stamping = names(ethtool::SS_TS_CAPS).unwrap_or_default();
-    type Decode<'a> = &'a dyn Fn(&[u8]) -> Learned;
-    let groups: [(u8, &'static str, &'static Form, Decode<'_>); 8] = [
-        (
-            ethtool::FEATURES_GET,
-            "FEATURES_GET",
-            ethtool::FEATURES,
-            &|m| decode::features(m, &features),
-        ),
-        (
-            ethtool::RINGS_GET,
-            "RINGS_GET",
-            ethtool::RINGS,
-            &decode::rings,
-        ),
-        (
-            ethtool::CHANNELS_GET,
+    let names = Names::ask(machine);
+    for group in groups(&names) {
+        ask_group(machine, entries, &group);
+    }
+}
+
+/// Names of bits, by string set.
+struct Names {
+    features: Vec<String>,
+    functions: Vec<String>,
+    stamping: Vec<String>,
+}
+
+impl Names {
+    fn ask(machine: &mut dyn Answers) -> Self {
+        let mut names = |set| match machine.ask(&Question::Netlink(Ask::names(set))) {
+            Ok(said) => said
+                .messages()
+                .first()
+                .map(|m| decode::names(m))
+                .unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        Self {
+            features: names(ethtool::SS_FEATURES),
+            functions: names(ethtool::SS_RSS_HASH_FUNCS),
+            stamping: names(ethtool::SS_TS_CAPS),
+        }
+    }
+}
+
+/// From a reply to facts.
+type Decode<'n> = Box<dyn Fn(&[u8]) -> Learned + 'n>;
+
+/// One command of ethtool, and what its answers mean.
+struct Group<'n> {
+    command: u8,
+    name: &'static str,
+    form: &'static Form,
+    decode: Decode<'n>,
+}
+
+fn groups(names: &Names) -> Vec<Group<'_>> {
+    use ethtool as e;
+    fn group<'n>(
+        command: u8,
+        name: &'static str,
+        form: &'static Form,
+        decode: impl Fn(&[u8]) -> Learned + 'n,
+    ) -> Group<'n> {
+        Group {
+            command,
+            name,
+            form,
+            decode: Box::new(decode),
+        }
+    }
+    vec![
+        group(e::FEATURES_GET, "FEATURES_GET", e::FEATURES, |m| {
+            decode::features(m, &names.features)
+        }),
+        group(e::RINGS_GET, "RINGS_GET", e::RINGS, decode::rings),
+        group(
+            e::CHANNELS_GET,
             "CHANNELS_GET",
-            ethtool::CHANNELS,
-            &decode::channels,
+            e::CHANNELS,
+            decode::channels,
         ),
-        (
-            ethtool::LINKMODES_GET,
+        group(
+            e::LINKMODES_GET,
             "LINKMODES_GET",
-            ethtool::LINKMODES,
-            &decode::link_modes,
+            e::LINKMODES,
+            decode::link_modes,
         ),
-        (
-            ethtool::LINKSTATE_GET,
+        group(
+            e::LINKSTATE_GET,
             "LINKSTATE_GET",
-            ethtool::LINKSTATE,
-            &decode::link_state,
+            e::LINKSTATE,
+            decode::link_state,
         ),
-        (
-            ethtool::PRIVFLAGS_GET,
+        group(
+            e::PRIVFLAGS_GET,
             "PRIVFLAGS_GET",
-            ethtool::PRIVFLAGS,
-            &decode::private_flags,
+            e::PRIVFLAGS,
+            decode::private_flags,
         ),
-        (ethtool::TSINFO_GET, "TSINFO_GET", ethtool::TSINFO, &|m| {
-            decode::time_stamping(m, &stamping)
+        group(e::TSINFO_GET, "TSINFO_GET", e::TSINFO, |m| {
+            decode::time_stamping(m, &names.stamping)
         }),
-        (ethtool::RSS_GET, "RSS_GET", ethtool::RSS, &|m| {
-            decode::hashing(m, &functions)
+        group(e::RSS_GET, "RSS_GET", e::RSS, |m| {
+            decode::hashing(m, &names.functions)
         }),
-    ];
-    for (command, name, form, decode) in groups {
-        let answer = machine.ask(&Question::Netlink(Ask::ethtool(command, name, form)));
-        let replies = by_interface(&answer, |message| decode::ifindex(form, message));
-        for (ifindex, entry) in entries.iter_mut() {
-            let replies = replies.get(ifindex).map_or(&[][..], Vec::as_slice);
-            asked(
-                entry,
-                &format!("ethtool.{name}"),
-                &answer,
-                replies.is_empty(),
-            );
-            if command == ethtool::RSS_GET {
-                contexts(entry, replies);
-            }
-            let main = replies
-                .iter()
-                .find(|m| command != ethtool::RSS_GET || !decode::is_further_context(m));
-            if let Some(message) = main {
-                entry.learn(decode(message));
-            }
+    ]
+}
+
+fn ask_group(machine: &mut dyn Answers, entries: &mut Entries, group: &Group<'_>) {
+    let ask = Ask::ethtool(group.command, group.name, group.form);
+    let answer = machine.ask(&Question::Netlink(ask));
+    let replies = by_interface(&answer, |message| decode::ifindex(group.form, message));
+    let has_contexts = group.command == ethtool::RSS_GET;
+    let is_main = |message: &&&[u8]| !has_contexts || !decode::is_further_context(message);
+    for (ifindex, entry) in entries.iter_mut() {
+        let replies = replies.get(ifindex).map_or(&[][..], Vec::as_slice);
+        asked(
+            entry,
+            &format!("ethtool.{}", group.name),
+            &answer,
+            replies.is_empty(),
+        );
+        if has_contexts {
+            contexts(entry, replies);
+        }
+        if let Some(message) = replies.iter().find(is_main) {
+            entry.learn((group.decode)(message));
         }
     }
 }

@@ -40,7 +40,11 @@ fn decode(bytes: &[u8]) {
         nd::redirect_target(bytes, true),
         nd::queue(bytes),
     );
-    let _ = (nd::napi(bytes), nd::page_pool(bytes));
+    let _ = (
+        nd::napi(bytes),
+        nd::page_pool(bytes),
+        nd::queue_errors(bytes),
+    );
     let _ = (
         et::features(bytes, &names),
         et::private_flags(bytes),

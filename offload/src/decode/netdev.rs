@@ -3,7 +3,7 @@
 use super::{Learned, fact};
 use crate::facts::{Fact, Queue};
 use crate::wire::netdev::{
-    DEV, NAPI, PAGE_POOL, QUEUE, RX_METADATA, XDP_FEATURES, XSK_FEATURES, names,
+    DEV, NAPI, PAGE_POOL, QSTATS, QUEUE, RX_METADATA, XDP_FEATURES, XSK_FEATURES, names,
 };
 
 /// Other interfaces can redirect to this one.
@@ -49,6 +49,8 @@ pub fn device(message: &[u8]) -> Option<(u32, Learned)> {
     ];
     for (id, bits, group, source) in words {
         let Some(word) = attrs.uint(id) else { continue };
+        let all = Fact::declared(names(word, bits), source).with(format!("{word:#x}"));
+        facts.push(fact(format!("{group}.all"), all));
         for (bit, name) in bits {
             let key = match *name {
                 "vlan-tag" => "vlan",
@@ -107,6 +109,19 @@ pub fn queue(message: &[u8]) -> Option<(u32, Queue)> {
 pub fn napi(message: &[u8]) -> Option<(u32, u32)> {
     let attrs = NAPI.attrs(message);
     Some((attrs.u32(2)?, attrs.u32(3)?))
+}
+
+/// Errors that an interface's queues have counted, if its driver counts at all.
+pub fn queue_errors(message: &[u8]) -> Option<(u32, Learned)> {
+    let attrs = QSTATS.attrs(message);
+    let mut facts = vec![fact("qstats", Fact::declared(true, "netdev.QSTATS_GET"))];
+    for (id, key) in [(12, "qstats.rx_alloc_fail"), (13, "qstats.rx_hw_drops")] {
+        if let Some(count) = attrs.uint(id) {
+            let source = format!("netdev.QSTATS_GET.{id}");
+            facts.push(fact(key, Fact::declared(count, source).transient()));
+        }
+    }
+    Some((attrs.u32(1)?, facts))
 }
 
 /// The interface of a page pool.

@@ -169,6 +169,17 @@ pub const KEYS: &[Key] = &[
     ),
     ("af_xdp.bound_queues", "queues that have a socket already"),
     (
+        "rx_meta.all",
+        "what programs can read, with bits that have no name",
+    ),
+    (
+        "tx_meta.all",
+        "what sockets can ask for, with bits that have no name",
+    ),
+    ("qstats", "the driver counts by queue"),
+    ("qstats.rx_alloc_fail", "packets lost for want of a buffer"),
+    ("qstats.rx_hw_drops", "packets that the NIC dropped"),
+    (
         "rx_meta.timestamp",
         "a program can read the hardware's time stamp",
     ),

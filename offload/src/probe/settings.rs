@@ -13,6 +13,7 @@ pub(super) fn ask(machine: &mut dyn Answers, entries: &mut Entries) {
     devices(machine, entries);
     queues(machine, entries);
     page_pools(machine, entries);
+    queue_errors(machine, entries);
     let names = Names::ask(machine);
     for group in groups(&names) {
         ask_group(machine, entries, &group);
@@ -244,6 +245,22 @@ fn page_pools(machine: &mut dyn Answers, entries: &mut Entries) {
             "page_pool.pools",
             Fact::declared(count, "netdev.PAGE_POOL_GET"),
         );
+    }
+}
+
+fn queue_errors(machine: &mut dyn Answers, entries: &mut Entries) {
+    let ask = Ask::generic("netdev", wire::QSTATS_GET, "QSTATS_GET", wire::QSTATS);
+    let Ok(said) = machine.ask(&Question::Netlink(ask)) else {
+        return;
+    };
+    for (ifindex, learned) in said
+        .messages()
+        .iter()
+        .filter_map(|m| netdev::queue_errors(m))
+    {
+        if let Some(entry) = entries.get_mut(&ifindex) {
+            entry.learn(learned);
+        }
     }
 }
 

@@ -101,10 +101,6 @@ pub const QSTATS: &Form = &form(&Table {
     prefix: "NETDEV_A_QSTATS_",
     attrs: &[
         Attr(1, "ifindex", Kind::U32),
-        Attr(8, "rx_packets", Kind::Uint),
-        Attr(9, "rx_bytes", Kind::Uint),
-        Attr(10, "tx_packets", Kind::Uint),
-        Attr(11, "tx_bytes", Kind::Uint),
         Attr(12, "rx_alloc_fail", Kind::Uint),
         Attr(13, "rx_hw_drops", Kind::Uint),
     ],

@@ -15,7 +15,7 @@ pub use chunks::{Chunks, Followed};
 pub use fields::Field;
 pub use request::{Request, parse_request};
 pub use response::{Method, Response, ResponseBody, parse_response};
-pub use target::{Form, Target};
+pub use target::{Form, Target, without_port};
 
 /// Fields that a head may have at most, whatever the limits say.
 pub const MAX_FIELDS: usize = 128;

@@ -11,6 +11,7 @@ mod identities;
 mod model;
 mod policy;
 mod pools;
+mod routes;
 mod services;
 mod transaction;
 
@@ -251,5 +252,6 @@ fn object_key(object: &Object) -> (u8, ObjectName) {
             )
         }
         Object::Policy(policy) => (4 + policy.kind as u8, policy.name.clone()),
+        Object::Route(route) => (16, route.name.clone()),
     }
 }

@@ -26,6 +26,9 @@ pub struct HostFacts {
     /// Sources that are dropped first.
     pub deny: Arc<[IpNet]>,
     pub limits: Limits,
+    /// The L7 tier runs here; without it HTTP rules and routes are refused.
+    #[serde(default)]
+    pub l7: bool,
     /// For services that do not say; a prime.
     pub maglev_size: u32,
     /// For services that do not say.
@@ -56,6 +59,7 @@ impl Default for HostFacts {
             cluster_name: "default".to_owned(),
             deny: Arc::default(),
             limits: Limits::default(),
+            l7: false,
             maglev_size: maglev::DEFAULT_SIZE,
             no_backend: NoBackend::default(),
             fail_mode: FailMode::default(),

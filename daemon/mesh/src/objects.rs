@@ -1,6 +1,7 @@
 //! What the documents say, after reading: plain values, every one valid by
 //! itself. Policies of all kinds have one shape here.
 
+mod http;
 mod policy;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Origin;
 
+pub use http::*;
 pub use policy::*;
 
 pub type Labels = BTreeMap<String, String>;
@@ -231,4 +233,5 @@ pub enum Object {
     Pod(Arc<Pod>),
     Namespace(Arc<Namespace>),
     Policy(Arc<Policy>),
+    Route(Arc<Route>),
 }

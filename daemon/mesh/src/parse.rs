@@ -3,10 +3,13 @@
 mod cilium;
 mod cilium_types;
 mod doc;
+mod http;
 mod icmp;
 mod namespace;
 mod netpol;
 mod pod;
+mod route;
+mod route_types;
 mod selector;
 mod service;
 mod slice;
@@ -114,7 +117,7 @@ fn list(doc: &Doc<'_, '_>, objects: &mut Vec<Object>, errors: &mut Vec<Error>) {
 
 /// The kinds that are read, for the message about another one.
 const KINDS: &str = "Service, EndpointSlice, Pod, Namespace, NetworkPolicy, \
-                     CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy and List";
+                     CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy, HTTPRoute and List";
 
 fn object(doc: &Doc<'_, '_>) -> Option<Object> {
     if !matches!(doc.node.value, Value::Map(_)) {
@@ -134,6 +137,7 @@ fn object(doc: &Doc<'_, '_>) -> Option<Object> {
         ("networking.k8s.io/v1", "NetworkPolicy") => netpol::read(doc),
         ("cilium.io/v2", "CiliumNetworkPolicy") => cilium::read(doc, true),
         ("cilium.io/v2", "CiliumClusterwideNetworkPolicy") => cilium::read(doc, false),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute") => route::read(doc),
         _ => {
             refuse_kind(doc, version, kind);
             None
@@ -156,6 +160,7 @@ fn refuse_kind(doc: &Doc<'_, '_>, version: &str, kind: &str) {
         "EndpointSlice" => "discovery.k8s.io/v1",
         "NetworkPolicy" => "networking.k8s.io/v1",
         "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy" => "cilium.io/v2",
+        "HTTPRoute" => "gateway.networking.k8s.io/v1",
         "Endpoints" => {
             doc.error("kind", "Endpoints is not supported: write an EndpointSlice");
             return;

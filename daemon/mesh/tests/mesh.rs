@@ -8,6 +8,8 @@ mod cells;
 mod cilium;
 #[path = "mesh/good.rs"]
 mod good;
+#[path = "mesh/http.rs"]
+mod http;
 #[path = "mesh/kernel.rs"]
 mod kernel;
 #[path = "mesh/naive.rs"]

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::model::{FrontKey, Model, Touched};
+use super::routes;
 use crate::error::{Error, Errors, Origin};
 use crate::facts::HostFacts;
 use crate::objects::{ObjectName, Pod, Protocol, Service, Slice};
@@ -18,6 +19,7 @@ pub fn check(model: &Model, facts: &HostFacts, touched: &Touched) -> Result<(), 
         errors: Vec::new(),
     };
     check.names(touched);
+    check.errors.extend(routes::faults(model, facts, touched));
     for key in &touched.fronts {
         check.front(key);
     }
@@ -85,6 +87,12 @@ impl Check<'_> {
             for (first, later) in repeats(self.model.namespaces.get(name), |n| &n.origin) {
                 self.errors
                     .push(twice("Namespace", name, &later.origin, &first.origin));
+            }
+        }
+        for name in &touched.routes {
+            for (first, later) in repeats(self.model.routes.get(name), |r| &r.origin) {
+                self.errors
+                    .push(twice("HTTPRoute", name, &later.origin, &first.origin));
             }
         }
         for key in &touched.policies {

@@ -11,7 +11,8 @@ use rustc_hash::FxHashMap;
 
 use crate::facts::HostFacts;
 use crate::objects::{
-    FrontendKind, Namespace, Object, ObjectName, Pod, Policy, PolicyKind, Protocol, Service, Slice,
+    FrontendKind, Namespace, Object, ObjectName, Pod, Policy, PolicyKind, Protocol, Route, Service,
+    Slice,
 };
 
 /// Where a service is reached.
@@ -50,6 +51,9 @@ pub struct Model {
     pub namespaces: BTreeMap<String, Vec<Arc<Namespace>>>,
     pub namespace_pods: FxHashMap<String, Vec<Arc<Pod>>>,
     pub policies: BTreeMap<(PolicyKind, ObjectName), Vec<Arc<Policy>>>,
+    pub routes: BTreeMap<ObjectName, Vec<Arc<Route>>>,
+    /// Routes that name the Service, as parent or as backend.
+    pub service_routes: FxHashMap<ObjectName, Vec<Arc<Route>>>,
 }
 
 /// Keys whose objects changed.
@@ -63,6 +67,7 @@ pub struct Touched {
     pub interfaces: BTreeSet<String>,
     pub namespaces: BTreeSet<String>,
     pub policies: BTreeSet<(PolicyKind, ObjectName)>,
+    pub routes: BTreeSet<ObjectName>,
 }
 
 /// What changes: objects that go, objects that come.
@@ -185,6 +190,14 @@ impl Model {
                 let key = (policy.kind, policy.name.clone());
                 touched.policies.insert(key.clone());
                 self.policies.claim(key, policy, add);
+            }
+            Object::Route(route) => {
+                touched.routes.insert(route.name.clone());
+                self.routes.claim(route.name.clone(), route, add);
+                let named: BTreeSet<_> = route.services().map(|(name, ..)| name).collect();
+                for name in named {
+                    self.service_routes.claim(name.clone(), route, add);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, ObjectName};
+use super::{HttpRule, Labels, ObjectName};
 use crate::error::Origin;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,6 +56,8 @@ pub struct Rule {
     pub deny: bool,
     pub peers: Peers,
     pub ports: Ports,
+    /// Only requests that one of these allows; `None` = all. An empty list allows none.
+    pub http: Option<Vec<HttpRule>>,
     /// `spec.ingress[0]`.
     pub path: String,
     pub line: u32,

@@ -1,5 +1,6 @@
-//! CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy, L3 and L4 parts.
+//! CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy, L3, L4 and HTTP parts.
 
+mod http;
 mod rules;
 
 use std::sync::Arc;

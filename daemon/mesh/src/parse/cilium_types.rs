@@ -8,7 +8,6 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Fields of Cilium's that are refused, with what they are.
 pub const UNSUPPORTED: [(&str, &str); 21] = [
-    ("rules", "L7 rules (http, dns, kafka, l7proto)"),
     ("toFQDNs", "egress by host name; write toCIDR or toEntities"),
     ("listener", "redirecting to a listener"),
     ("terminatingTLS", "TLS interception"),
@@ -40,10 +39,11 @@ pub const UNSUPPORTED: [(&str, &str); 21] = [
         "CiliumCIDRGroup; write the prefixes out",
     ),
     ("log", "log values of a policy"),
-    ("l7proto", "L7 rules (http, dns, kafka, l7proto)"),
-    ("l7", "L7 rules (http, dns, kafka, l7proto)"),
-    ("http", "L7 rules (http, dns, kafka, l7proto)"),
-    ("dns", "L7 rules (http, dns, kafka, l7proto)"),
+    ("l7proto", "L7 rules other than http"),
+    ("l7", "L7 rules other than http"),
+    ("secret", "header values from secrets; write value"),
+    ("dns", "L7 rules other than http"),
+    ("kafka", "L7 rules other than http"),
 ];
 
 #[derive(Debug, Deserialize)]
@@ -137,6 +137,7 @@ pub struct SelectedServices {
 #[derive(Debug, Deserialize)]
 pub struct PortsRule {
     pub ports: Option<Vec<PortProtocol>>,
+    pub rules: Option<L7Rules>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -145,6 +146,28 @@ pub struct PortProtocol {
     pub port: Option<String>,
     pub end_port: Option<i32>,
     pub protocol: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct L7Rules {
+    pub http: Option<Vec<HttpRuleRaw>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpRuleRaw {
+    pub method: Option<String>,
+    pub path: Option<String>,
+    pub host: Option<String>,
+    pub headers: Option<Vec<String>>,
+    pub header_matches: Option<Vec<HeaderMatch>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct HeaderMatch {
+    pub name: Option<String>,
+    pub value: Option<String>,
+    pub mismatch: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

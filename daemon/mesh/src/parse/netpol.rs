@@ -89,6 +89,7 @@ impl Reader<'_, '_, '_> {
         for (i, raw) in ingress.enumerate() {
             let path = format!("spec.ingress[{i}]");
             rules.push(Rule {
+                http: None,
                 direction: Direction::Ingress,
                 deny: false,
                 peers: self.peers(&format!("{path}.from"), raw.from.as_deref()),
@@ -100,6 +101,7 @@ impl Reader<'_, '_, '_> {
         for (i, raw) in spec.egress.iter().flatten().enumerate() {
             let path = format!("spec.egress[{i}]");
             rules.push(Rule {
+                http: None,
                 direction: Direction::Egress,
                 deny: false,
                 peers: self.peers(&format!("{path}.to"), raw.to.as_deref()),

@@ -63,6 +63,7 @@ pub fn facts() -> HostFacts {
         ]
         .into(),
         limits: Limits::small(),
+        l7: true,
         maglev_size: 251,
         ..HostFacts::default()
     }

@@ -8,13 +8,15 @@ use super::super::cilium_types::{
 use super::super::doc::Doc;
 use super::super::netpol::{end_port, port_name};
 use super::super::{icmp, selector, values};
+use super::http;
 use crate::objects::{
-    Direction, Entity, NAMESPACE_LABEL, NAMESPACE_LABELS, ObjectName, Peer, Peers, PortMatch,
-    PortRule, Ports, Rule, Selector,
+    Direction, Entity, HttpRule, NAMESPACE_LABEL, NAMESPACE_LABELS, ObjectName, Peer, Peers,
+    PortMatch, PortRule, Ports, Rule, Selector,
 };
 
 /// All rows of the class table; see [`crate::objects::ROW_NAMES`].
 const TCP_UDP_SCTP: u8 = 7;
+const TCP: u8 = 1;
 
 pub struct Reader<'d, 'n, 'a> {
     pub doc: &'d Doc<'n, 'a>,
@@ -30,7 +32,7 @@ impl Reader<'_, '_, '_> {
             ("ingressDeny", &spec.ingress_deny, true),
         ] {
             for (i, raw) in raw.iter().flatten().enumerate() {
-                rules.push(self.ingress(format!("{path}.{name}[{i}]"), raw, deny));
+                rules.extend(self.ingress(format!("{path}.{name}[{i}]"), raw, deny));
             }
         }
         for (name, raw, deny) in [
@@ -38,13 +40,13 @@ impl Reader<'_, '_, '_> {
             ("egressDeny", &spec.egress_deny, true),
         ] {
             for (i, raw) in raw.iter().flatten().enumerate() {
-                rules.push(self.egress(format!("{path}.{name}[{i}]"), raw, deny));
+                rules.extend(self.egress(format!("{path}.{name}[{i}]"), raw, deny));
             }
         }
         rules
     }
 
-    fn ingress(&self, path: String, raw: &IngressRule, deny: bool) -> Rule {
+    fn ingress(&self, path: String, raw: &IngressRule, deny: bool) -> Vec<Rule> {
         let groups = [
             (
                 "fromEndpoints",
@@ -79,7 +81,7 @@ impl Reader<'_, '_, '_> {
         )
     }
 
-    fn egress(&self, path: String, raw: &EgressRule, deny: bool) -> Rule {
+    fn egress(&self, path: String, raw: &EgressRule, deny: bool) -> Vec<Rule> {
         let groups = [
             (
                 "toEndpoints",
@@ -122,7 +124,7 @@ impl Reader<'_, '_, '_> {
         groups: &[(&str, Option<Vec<Peer>>)],
         to_ports: Option<&[PortsRule]>,
         icmps: Option<&[IcmpRule]>,
-    ) -> Rule {
+    ) -> Vec<Rule> {
         let written: Vec<&str> = groups
             .iter()
             .filter(|(_, peers)| peers.is_some())
@@ -140,21 +142,66 @@ impl Reader<'_, '_, '_> {
                 "toPorts and icmps cannot stand in one rule: write two rules",
             );
         }
-        let ports = self.ports(&path, to_ports, icmps);
         let named = groups.iter().find_map(|(_, peers)| peers.clone());
-        let peers = match (named, &ports) {
-            (Some(peers), _) => Peers::Some(peers),
-            (None, Ports::All) => Peers::Some(Vec::new()),
-            (None, Ports::Some(_)) => Peers::Any,
-        };
-        Rule {
+        let rule = |ports: Ports, http: Option<Vec<HttpRule>>, path: String| Rule {
             direction,
             deny,
-            peers,
+            peers: match (&named, &ports) {
+                (Some(peers), _) => Peers::Some(peers.clone()),
+                (None, Ports::All) => Peers::Some(Vec::new()),
+                (None, Ports::Some(_)) => Peers::Any,
+            },
             ports,
+            http,
             line: self.doc.line_of(&path),
             path,
+        };
+        let mut rules = Vec::new();
+        let mut plain = Vec::new();
+        for (i, raw) in to_ports.into_iter().flatten().enumerate() {
+            let ports = self.to_ports(&format!("{path}.toPorts[{i}].ports"), raw);
+            let path = format!("{path}.toPorts[{i}]");
+            match self.http(&path, raw, deny, &ports) {
+                None => plain.extend(ports),
+                http => rules.push(rule(Ports::Some(ports), http, path)),
+            }
         }
+        plain.extend(self.icmps(&path, icmps));
+        if to_ports.is_none() && icmps.is_none() {
+            rules.push(rule(Ports::All, None, path));
+        } else if rules.is_empty() || !plain.is_empty() {
+            rules.insert(0, rule(Ports::Some(plain), None, path));
+        }
+        rules
+    }
+
+    /// The HTTP rules of a list of ports, all of which must be TCP's.
+    fn http(
+        &self,
+        path: &str,
+        raw: &PortsRule,
+        deny: bool,
+        ports: &[PortRule],
+    ) -> Option<Vec<HttpRule>> {
+        let raw = raw.rules.as_ref()?.http.as_deref()?;
+        let http_path = format!("{path}.rules.http");
+        if raw.is_empty() {
+            let message = "empty: write {} to allow every request, or remove rules";
+            self.doc.error(&http_path, message);
+        }
+        if deny {
+            let message = "a deny rule cannot have L7 rules: what http does not allow is denied";
+            self.doc.error(&format!("{path}.rules"), message);
+        }
+        let whole = PortMatch::Range(0, u16::MAX);
+        if ports
+            .iter()
+            .any(|port| port.rows != TCP || port.what == whole)
+        {
+            let message = "L7 rules need ports of protocol TCP, each with a number or name";
+            self.doc.error(&format!("{path}.rules"), message);
+        }
+        Some(http::rules(self.doc, &http_path, raw))
     }
 
     pub fn selector(&self, path: &str, raw: &LabelSelector) -> Selector {
@@ -289,26 +336,17 @@ impl Reader<'_, '_, '_> {
         }
     }
 
-    fn ports(
-        &self,
-        path: &str,
-        to_ports: Option<&[PortsRule]>,
-        icmps: Option<&[IcmpRule]>,
-    ) -> Ports {
-        if to_ports.is_none() && icmps.is_none() {
-            return Ports::All;
+    fn to_ports(&self, path: &str, raw: &PortsRule) -> Vec<PortRule> {
+        let ports = raw.ports.as_deref().unwrap_or_default();
+        if ports.is_empty() {
+            self.doc.error(path, "empty: name at least one port");
         }
+        let port = |(j, raw)| self.port(&format!("{path}[{j}]"), raw);
+        ports.iter().enumerate().filter_map(port).collect()
+    }
+
+    fn icmps(&self, path: &str, icmps: Option<&[IcmpRule]>) -> Vec<PortRule> {
         let mut found = Vec::new();
-        for (i, rule) in to_ports.unwrap_or_default().iter().enumerate() {
-            let path = format!("{path}.toPorts[{i}].ports");
-            let ports = rule.ports.as_deref().unwrap_or_default();
-            if ports.is_empty() {
-                self.doc.error(&path, "empty: name at least one port");
-            }
-            for (j, raw) in ports.iter().enumerate() {
-                found.extend(self.port(&format!("{path}[{j}]"), raw));
-            }
-        }
         for (i, rule) in icmps.unwrap_or_default().iter().enumerate() {
             let path = format!("{path}.icmps[{i}].fields");
             let fields = rule.fields.as_deref().unwrap_or_default();
@@ -319,7 +357,7 @@ impl Reader<'_, '_, '_> {
                 found.extend(icmp::field(self.doc, &format!("{path}[{j}]"), raw));
             }
         }
-        Ports::Some(found)
+        found
     }
 
     fn port(&self, path: &str, raw: &PortProtocol) -> Option<PortRule> {
@@ -334,7 +372,7 @@ impl Reader<'_, '_, '_> {
         }
         let rows = [
             ("ANY", TCP_UDP_SCTP),
-            ("TCP", 1),
+            ("TCP", TCP),
             ("UDP", 2),
             ("SCTP", 4),
             ("ICMP", 8),

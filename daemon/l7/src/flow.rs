@@ -1,0 +1,382 @@
+//! The flow engine: answers clients itself, holds requests, decides, binds to
+//! a backend late, hands over, and says what the kernel splices from then on.
+//!
+//! No IO and no clock: packets and the time come in, packets and splices go
+//! out through [`Host`]; what is asked about services goes through
+//! [`Services`]. All memory is taken when the engine is made.
+
+mod answer;
+mod backend;
+mod buffers;
+mod client;
+mod cookie;
+mod index;
+mod intake;
+mod reply;
+mod request;
+mod server;
+mod state;
+mod tick;
+mod turn;
+mod wheel;
+
+use crate::http::{Limits, Request};
+use crate::rules::{HeadWriter, NoRoom, Scratch};
+use crate::splice::{Direction, Progress, Splice};
+use crate::tcp::{Endpoint, Segment, flags, wire};
+use buffers::Buffers;
+use index::Index;
+use state::{Flow, Phase};
+use turn::Turn;
+use wheel::Wheel;
+
+pub use buffers::BUFFER_BYTES;
+pub use state::MAX_FLOW_BYTES;
+
+/// A flow's place in the engine; also the place of its splice.
+pub type FlowId = u32;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub max_flows: u32,
+    /// Half-open flows that are remembered; above them SYN cookies.
+    pub max_half_open: u32,
+    /// Buffers of [`BUFFER_BYTES`] for requests that are held or in flight.
+    pub buffers: u32,
+    pub limits: Limits,
+    /// For initial sequence numbers and cookies; random at every start.
+    pub secret: [u8; 16],
+    /// What the worker must see of answers waits for it, instead of passing
+    /// with a copy.
+    pub hold_answers: bool,
+    /// Until a backend's SYN-ACK.
+    pub connect_ms: u32,
+    /// A client that is silent for so long between requests is closed.
+    pub idle_ms: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_flows: 65_536,
+            max_half_open: 4_096,
+            buffers: 4_096,
+            limits: Limits::default(),
+            secret: [0; 16],
+            hold_answers: false,
+            connect_ms: 5_000,
+            idle_ms: 3_600_000,
+        }
+    }
+}
+
+/// What is offered to clients of a service in the SYN-ACK: what all of its
+/// backends take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    pub mss: u16,
+    /// The smallest window that one of them begins with: no more can be held
+    /// without taking back what the client was told.
+    pub window: u16,
+    pub scale: u8,
+    pub sack: bool,
+    pub timestamps: bool,
+}
+
+/// Who talks to what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parties {
+    pub flow: FlowId,
+    pub client: Endpoint,
+    pub service: Endpoint,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backend {
+    pub server: Endpoint,
+    /// What the server sees as its client: the client, or an address of ours.
+    pub source: Endpoint,
+}
+
+/// What is done with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Answered with a status: 403, 404, 503 ...
+    Answer(u16),
+    /// Answered with what [`Services::write`] writes.
+    Redirect(Token),
+    Forward(Forward),
+}
+
+/// What [`Services::write`] is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Token {
+    pub action: u32,
+    pub prefix_len: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forward {
+    pub pool: u32,
+    /// The head is changed: [`Services::write`] writes it.
+    pub rewrite: Option<Token>,
+    /// Upgrade or CONNECT may end in a tunnel.
+    pub tunnel: bool,
+    /// To the first byte of the answer; 0 = no limit.
+    pub timeout_ms: u32,
+}
+
+/// Why a flow was reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Reset {
+    #[error("a retransmission carried other bytes than were inspected")]
+    OtherBytes,
+    #[error("urgent data")]
+    Urgent,
+    #[error("the client ended in the middle of a request head")]
+    CutHead,
+    #[error("the backend lacks a TCP option that the client was promised")]
+    BackendOptions,
+    #[error("the end of the last answer is not known, and the next request goes elsewhere")]
+    AnswerLost,
+    #[error("a chunked request that breaks its framing")]
+    Framing,
+    #[error("what the worker had acknowledged could not be delivered")]
+    Undelivered,
+    #[error("the backend does not acknowledge")]
+    BackendSilent,
+    #[error("the client does not take or end its answer")]
+    ClientSilent,
+}
+
+/// What happened, for logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A request was decided; `status` 0 = goes to a backend.
+    Request {
+        status: u16,
+    },
+    /// The head of an answer of a backend, so long after the request's head.
+    Answer {
+        status: u16,
+        after_ms: u32,
+    },
+    Reset(Reset),
+    Closed,
+}
+
+/// The world of packets: the worker, or a test.
+pub trait Host {
+    fn send(&mut self, direction: Direction, segment: &Segment<'_>);
+    /// Sends a packet on as it came, translated.
+    fn forward(&mut self, direction: Direction, splice: &Splice, packet: &[u8]);
+    /// Installs or replaces the splice of a flow. `progress` is where a new
+    /// binding starts, `None` = goes on.
+    fn splice(&mut self, flow: FlowId, splice: &Splice, progress: Option<&Progress>);
+    fn unsplice(&mut self, flow: FlowId, splice: &Splice);
+    /// What passed without the worker.
+    fn progress(&mut self, flow: FlowId) -> Progress;
+    fn event(&mut self, parties: &Parties, event: Event);
+}
+
+/// The world of services: rules and backends.
+pub trait Services {
+    /// `None` = no service of ours: its segments are answered with RST.
+    fn offer(&self, service: Endpoint) -> Option<Offer>;
+    fn decide(
+        &mut self,
+        parties: &Parties,
+        request: &Request<'_, '_>,
+        scratch: &mut Scratch,
+    ) -> Decision;
+    /// A backend of a pool that takes new requests, `bound` if it is one.
+    fn backend(&mut self, pool: u32, parties: &Parties, bound: Option<&Backend>)
+    -> Option<Backend>;
+    fn write(
+        &self,
+        token: Token,
+        request: &Request<'_, '_>,
+        out: &mut HeadWriter<'_>,
+    ) -> Result<(), NoRoom>;
+}
+
+/// How a packet came to the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is for the worker to send on.
+    Up,
+    /// A copy of one that has passed.
+    Copy,
+}
+
+/// Flows of one worker.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    flows: Vec<Flow>,
+    free: Vec<FlowId>,
+    index: Index,
+    buffers: Buffers,
+    wheel: Wheel,
+    scratch: Scratch,
+    n_half_open: u32,
+}
+
+impl Engine {
+    pub fn new(config: Config) -> Self {
+        let n = config.max_flows as usize;
+        Self {
+            flows: vec![Flow::default(); n],
+            free: (0..config.max_flows).rev().collect(),
+            index: Index::new(n, &config.secret),
+            buffers: Buffers::new(config.buffers),
+            wheel: Wheel::new(n),
+            scratch: Scratch::default(),
+            n_half_open: 0,
+            config,
+        }
+    }
+
+    pub fn n_flows(&self) -> usize {
+        self.flows.len() - self.free.len()
+    }
+
+    pub fn n_buffers_used(&self) -> usize {
+        self.buffers.n_used()
+    }
+
+    /// Takes a packet, from its IP header on. `now` is in milliseconds and
+    /// never goes back.
+    pub fn packet(
+        &mut self,
+        now: u64,
+        packet: &[u8],
+        arrival: Arrival,
+        services: &mut impl Services,
+        host: &mut impl Host,
+    ) {
+        let Ok(segment) = wire::parse(packet) else {
+            return;
+        };
+        let Some(id) = self.index.find(segment.src, segment.dst) else {
+            if arrival == Arrival::Up {
+                self.stranger(now, &segment, packet, services, host);
+            }
+            return;
+        };
+        self.turn(now, id, services, host, |turn| {
+            turn.segment(&segment, packet, arrival);
+        });
+    }
+
+    /// Does what is due at `now`.
+    pub fn tick(&mut self, now: u64, services: &mut impl Services, host: &mut impl Host) {
+        while let Some(id) = self.wheel.due(now) {
+            self.turn(now, id, services, host, |turn| turn.tick());
+        }
+    }
+
+    /// When `tick` must be called again at the latest.
+    pub fn next_tick(&self) -> Option<u64> {
+        self.wheel.next()
+    }
+
+    fn turn<S: Services, H: Host>(
+        &mut self,
+        now: u64,
+        id: FlowId,
+        services: &mut S,
+        host: &mut H,
+        act: impl FnOnce(&mut Turn<'_, S, H>),
+    ) {
+        let flow = &mut self.flows[id as usize];
+        let was_half_open = flow.phase == Phase::HalfOpen;
+        let mut turn = Turn {
+            now,
+            id,
+            config: &self.config,
+            flow,
+            index: &mut self.index,
+            buffers: &mut self.buffers,
+            scratch: &mut self.scratch,
+            services,
+            host,
+        };
+        act(&mut turn);
+        turn.settle();
+        let flow = &mut self.flows[id as usize];
+        if was_half_open && flow.phase != Phase::HalfOpen {
+            self.n_half_open -= 1;
+        }
+        if flow.phase == Phase::Free {
+            self.wheel.cancel(id);
+            *flow = Flow::default();
+            self.free.push(id);
+        } else {
+            self.wheel.set(id, flow.wake);
+        }
+    }
+
+    /// A segment of no flow.
+    fn stranger(
+        &mut self,
+        now: u64,
+        segment: &Segment<'_>,
+        packet: &[u8],
+        services: &mut impl Services,
+        host: &mut impl Host,
+    ) {
+        if segment.has(flags::RST) {
+            return;
+        }
+        let offer = services.offer(segment.dst);
+        let is_syn = segment.has(flags::SYN) && !segment.has(flags::ACK);
+        let Some(offer) = offer else {
+            answer::refuse(segment, host);
+            return;
+        };
+        if is_syn {
+            self.syn(now, segment, &offer, services, host);
+            return;
+        }
+        let Some(flow) = cookie::open(&self.config, now, segment, &offer) else {
+            answer::refuse(segment, host);
+            return;
+        };
+        if let Some(id) = self.place(flow) {
+            self.n_half_open += 1;
+            self.turn(now, id, services, host, |turn| {
+                turn.segment(segment, packet, Arrival::Up);
+            });
+        }
+    }
+
+    fn syn(
+        &mut self,
+        now: u64,
+        segment: &Segment<'_>,
+        offer: &Offer,
+        services: &mut impl Services,
+        host: &mut impl Host,
+    ) {
+        let remember = self.n_half_open < self.config.max_half_open;
+        let flow = cookie::half_open(&self.config, now, segment, offer, remember);
+        let answer = flow.syn_ack(&flow.told_options(offer));
+        if !remember {
+            host.send(Direction::ToClient, &answer);
+        } else if let Some(id) = self.place(flow) {
+            self.n_half_open += 1;
+            host.send(Direction::ToClient, &answer);
+            self.turn(now, id, services, host, |turn| {
+                turn.flow.expire_at = now + 10_000
+            });
+        }
+    }
+
+    fn place(&mut self, flow: Flow) -> Option<FlowId> {
+        let id = self.free.pop()?;
+        self.index.insert(flow.client, flow.service, id);
+        self.flows[id as usize] = flow;
+        Some(id)
+    }
+}

@@ -1,0 +1,333 @@
+//! Segments from the client.
+
+use super::buffers::HOLD_BYTES;
+use super::state::{BodyState, Phase, Text};
+use super::turn::Turn;
+use super::{Event, Host, Reset, Services};
+use crate::splice::{Direction, Verdict, mode};
+use crate::tcp::{Segment, before, distance, flags, later, up_to};
+
+/// How far a body's range is opened at once: sequence numbers wrap.
+const MAX_OPEN: u64 = 1 << 30;
+/// How long a flow that both ends have closed is kept for late segments.
+pub const CLOSING_MS: u64 = 3_000;
+
+impl<S: Services, H: Host> Turn<'_, S, H> {
+    pub fn client_segment(&mut self, segment: &Segment<'_>, packet: &[u8]) {
+        match self.flow.phase {
+            Phase::HalfOpen => self.handshake(segment),
+            Phase::Held | Phase::Connecting => self.held(segment),
+            Phase::Bound => self.bound(segment, packet),
+            Phase::Answering => self.answering(segment),
+            Phase::Closing if self.flow.splice.server.port != 0 => self.bound(segment, packet),
+            Phase::Closing => self.closing(segment),
+            Phase::Free => {}
+        }
+    }
+
+    fn handshake(&mut self, segment: &Segment<'_>) {
+        let flow = &mut *self.flow;
+        if segment.has(flags::RST) {
+            if segment.seq == flow.expect {
+                self.free();
+            }
+            return;
+        }
+        if segment.has(flags::SYN) {
+            // A new attempt from the same port begins anew; one again is answered again.
+            if segment.seq.wrapping_add(1) != flow.expect {
+                self.free();
+                return;
+            }
+            if let Some(offer) = self.services.offer(flow.service) {
+                let answer = flow.syn_ack(&flow.told_options(&offer));
+                self.host.send(Direction::ToClient, &answer);
+            }
+            return;
+        }
+        if !segment.has(flags::ACK) || segment.ack != flow.down_next {
+            super::answer::refuse(segment, self.host);
+            return;
+        }
+        flow.phase = Phase::Held;
+        flow.expire_at = 0;
+        self.held(segment);
+    }
+
+    /// No backend yet.
+    fn held(&mut self, segment: &Segment<'_>) {
+        if segment.has(flags::RST) {
+            self.client_reset(segment);
+            return;
+        }
+        if segment.has(flags::SYN) || !segment.has(flags::ACK) {
+            self.ack_client();
+            return;
+        }
+        if segment.has(flags::URG) {
+            self.reset(Reset::Urgent);
+            return;
+        }
+        self.note_client(segment);
+        let grew = self.intake(segment);
+        if self.flow.phase == Phase::Free {
+            return;
+        }
+        if grew && self.flow.phase == Phase::Held {
+            self.advance();
+        }
+        if self.flow.phase != Phase::Held {
+            return;
+        }
+        if self.flow.fin_at == Some(self.flow.have()) {
+            self.cut_off();
+        } else if !segment.payload.is_empty() || before(segment.seq, self.flow.acked) {
+            // The head is not whole: a client that waits for this ACK (Nagle, a
+            // small window) would never send the rest. From here on we must
+            // deliver what we have.
+            self.flow.acked = self.flow.have();
+            self.ack_client();
+        }
+    }
+
+    /// The client ends before its head does; without any of it, it just leaves.
+    fn cut_off(&mut self) {
+        if self.flow.have() == self.flow.expect {
+            self.answer(Text::Empty);
+        } else {
+            self.reset(Reset::CutHead);
+        }
+    }
+
+    fn client_reset(&mut self, segment: &Segment<'_>) {
+        let inside = up_to(self.flow.acked, segment.seq)
+            && distance(self.flow.acked, segment.seq) <= super::BUFFER_BYTES;
+        if inside {
+            self.unbind();
+            self.free();
+        }
+    }
+
+    /// There is a backend: what is not the kernel's comes here.
+    fn bound(&mut self, segment: &Segment<'_>, packet: &[u8]) {
+        self.merge_progress();
+        if segment.has(flags::RST) {
+            self.pass_reset(segment, packet);
+            return;
+        }
+        if segment.has(flags::SYN) || !segment.has(flags::ACK) {
+            return;
+        }
+        if segment.has(flags::URG) {
+            self.reset(Reset::Urgent);
+            return;
+        }
+        self.note_client(segment);
+        if self.flow.agreed.timestamps
+            && let Some(timestamps) = segment.options.timestamps
+        {
+            self.flow.ts_told = timestamps.echo;
+        }
+        let splice = self.flow.splice;
+        let mut kernels = splice;
+        kernels.mode &= !mode::ALL_UP;
+        let judged = kernels.judge(Direction::ToServer, segment, &self.flow.progress);
+        if judged == Verdict::Pass {
+            splice.note(Direction::ToServer, segment, &mut self.flow.progress);
+            self.host.forward(Direction::ToServer, &splice, packet);
+            self.advance();
+            return;
+        }
+        self.payload(segment);
+    }
+
+    fn pass_reset(&mut self, segment: &Segment<'_>, packet: &[u8]) {
+        let server_ack = self.flow.server_ack();
+        let inside = up_to(server_ack, segment.seq) && distance(server_ack, segment.seq) < 1 << 20;
+        if inside {
+            self.host
+                .forward(Direction::ToServer, &self.flow.splice, packet);
+            self.close_soon();
+        }
+    }
+
+    pub fn close_soon(&mut self) {
+        self.flow.phase = Phase::Closing;
+        self.flow.expire_at = self.now + CLOSING_MS;
+        (self.flow.resend_at, self.flow.answer_by) = (0, 0);
+    }
+
+    /// Payload or FIN that the kernel may not pass.
+    fn payload(&mut self, segment: &Segment<'_>) {
+        self.open_further(segment);
+        let end = segment.payload_end();
+        if !self.agrees(segment.seq, segment.payload) {
+            self.reset(Reset::OtherBytes);
+            return;
+        }
+        let sent = self.send_known(segment);
+        if before(self.flow.expect, end) || segment.has(flags::FIN) {
+            self.take_new(segment);
+        }
+        if self.flow.phase == Phase::Free {
+            return;
+        }
+        self.advance();
+        let ended = self.pass_fin(segment);
+        if !sent && !ended && matches!(self.flow.phase, Phase::Bound | Phase::Closing) {
+            self.send_ack_only(segment);
+        }
+    }
+
+    /// Opens more of a body that is longer than was opened at once.
+    fn open_further(&mut self, segment: &Segment<'_>) {
+        let flow = &mut *self.flow;
+        let BodyState::Length(left) = flow.body else {
+            return;
+        };
+        if left == 0 || up_to(segment.payload_end(), flow.splice.open_until) {
+            return;
+        }
+        let more = left.min(MAX_OPEN);
+        flow.splice.open_until = flow.splice.open_until.wrapping_add(more as u32);
+        flow.splice.open_from = segment.seq;
+        flow.expect = flow.splice.open_until;
+        flow.body = BodyState::Length(left - more);
+        self.host.splice(self.id, &flow.splice, None);
+    }
+
+    /// Sends on what of a segment was inspected before: the part in an open
+    /// body, or one that was sent from the buffer and is not there yet.
+    fn send_known(&mut self, segment: &Segment<'_>) -> bool {
+        let flow = &*self.flow;
+        let splice = &flow.splice;
+        let tunnel = splice.has(mode::TUNNEL);
+        let sent_until = flow.base.wrapping_add(u32::from(flow.sent));
+        let edge = flow.progress.server_edge.wrapping_sub(splice.up_delta);
+        let mut from = later(segment.seq, flow.server_ack());
+        let mut until = match flow.buffer {
+            Some(_) if before(splice.open_until, sent_until) => sent_until,
+            _ => splice.open_until,
+        };
+        if tunnel {
+            until = segment.payload_end();
+            from = segment.seq;
+        }
+        until = earlier(earlier(until, segment.payload_end()), edge);
+        if !before(from, until) {
+            return false;
+        }
+        let skip = distance(segment.seq, from);
+        let payload = &segment.payload[skip..skip + distance(from, until)];
+        let fin = until == segment.payload_end() && segment.has(flags::FIN);
+        let mut out = *segment;
+        (out.seq, out.payload) = (from, payload);
+        if !fin {
+            out.flags &= !flags::FIN;
+        } else {
+            self.flow.fin_at = Some(until);
+            self.flow.client_fin = true;
+        }
+        self.send_up(&out);
+        true
+    }
+
+    /// Holds bytes behind what was inspected.
+    fn take_new(&mut self, segment: &Segment<'_>) {
+        if self.flow.buffer.is_some() {
+            let full = usize::from(self.flow.len) + segment.payload.len() > HOLD_BYTES;
+            if full || before(self.flow.have(), self.flow.expect) {
+                self.make_room();
+            }
+            if before(self.flow.have(), self.flow.expect) {
+                return;
+            }
+        }
+        self.intake(segment);
+    }
+
+    /// The acknowledgement of a segment whose payload is not sent on. An old
+    /// payload is a probe: the server is asked for its acknowledgement.
+    fn send_ack_only(&mut self, segment: &Segment<'_>) {
+        let server_ack = self.flow.server_ack();
+        let old = up_to(segment.end(), server_ack) && !segment.payload.is_empty();
+        let mut out = *segment;
+        out.payload = &[];
+        out.flags = flags::ACK | segment.flags & (flags::ECE | flags::CWR);
+        out.seq = match old {
+            true => server_ack.wrapping_sub(1),
+            false => earlier(later(segment.seq, server_ack), self.sent_until()),
+        };
+        self.send_up(&out);
+    }
+
+    /// Behind the client's bytes that were let through.
+    pub fn sent_until(&self) -> u32 {
+        let flow = &*self.flow;
+        match flow.buffer {
+            Some(_) => {
+                let sent = flow.base.wrapping_add(u32::from(flow.sent));
+                later(sent, earlier(flow.expect, flow.server_ack()))
+            }
+            None => earlier(flow.expect, later(flow.server_ack(), flow.splice.open_from)),
+        }
+    }
+
+    /// A FIN right behind what was let through goes on.
+    fn pass_fin(&mut self, segment: &Segment<'_>) -> bool {
+        let flow = &mut *self.flow;
+        if !segment.has(flags::FIN) || !matches!(flow.phase, Phase::Bound | Phase::Closing) {
+            return false;
+        }
+        let at = segment.payload_end();
+        if flow.client_fin && flow.fin_at != Some(at) {
+            return false;
+        }
+        let unsent = flow.buffer.is_some() && flow.sent != flow.len;
+        let in_body = up_to(flow.splice.open_from, at) && up_to(at, flow.splice.open_until);
+        let behind_all = at == flow.expect && (flow.buffer.is_none() || flow.have() == at);
+        if unsent || !(in_body || behind_all || flow.splice.has(mode::TUNNEL)) {
+            if flow.fin_at == Some(at) && self.is_cut_head(at) {
+                self.reset(Reset::CutHead);
+            }
+            return false;
+        }
+        flow.fin_at = Some(at);
+        flow.client_fin = true;
+        let mut out = *segment;
+        (out.seq, out.payload) = (at, &[]);
+        self.send_up(&out);
+        self.maybe_close();
+        true
+    }
+
+    /// The client's FIN stands in a head that is not whole, and nothing else
+    /// keeps that head waiting.
+    fn is_cut_head(&self, at: u32) -> bool {
+        self.flow.have() == at && !self.flow.waiting && before(self.flow.expect, at)
+    }
+
+    pub fn maybe_close(&mut self) {
+        if self.flow.client_fin && self.flow.server_fin && self.flow.phase == Phase::Bound {
+            self.close_soon();
+        }
+    }
+
+    /// Late segments of a flow that we ended ourselves.
+    fn closing(&mut self, segment: &Segment<'_>) {
+        if segment.has(flags::RST | flags::SYN) {
+            self.free();
+        } else if segment.has(flags::FIN) || !segment.payload.is_empty() {
+            self.ack_client();
+        }
+    }
+
+    /// Tells what became of a request.
+    pub fn decided(&mut self, status: u16) {
+        self.event(Event::Request { status });
+    }
+}
+
+pub fn earlier(a: u32, b: u32) -> u32 {
+    if before(a, b) { a } else { b }
+}

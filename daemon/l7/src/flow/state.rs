@@ -1,0 +1,254 @@
+//! What is known of one flow.
+
+use super::buffers::HOLD_BYTES;
+use super::{Offer, Parties};
+use crate::http::{Chunks, Method};
+use crate::splice::{Progress, Splice};
+use crate::tcp::{Endpoint, Options, Segment, Timestamps, flags};
+
+/// Bytes of a flow that holds nothing.
+pub const MAX_FLOW_BYTES: usize = 512;
+const _: () = assert!(size_of::<Flow>() <= MAX_FLOW_BYTES);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    #[default]
+    Free,
+    /// SYN-ACK sent.
+    HalfOpen,
+    /// Established with the client, no backend yet.
+    Held,
+    /// SYN to a backend sent; the request waits.
+    Connecting,
+    /// Spliced to a backend.
+    Bound,
+    /// The engine answers the client itself and closes.
+    Answering,
+    /// Over; late segments still meet the flow.
+    Closing,
+}
+
+/// The body of the request that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BodyState {
+    #[default]
+    None,
+    /// Bytes behind `open_until` that belong to the body too.
+    Length(u64),
+    Chunked(Chunks),
+}
+
+/// Where the answer is, in the server's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reply {
+    /// Nothing was asked yet.
+    #[default]
+    None,
+    Head {
+        at: u32,
+    },
+    /// A body up to here, and so many bytes more.
+    Length {
+        until: u32,
+        left: u64,
+    },
+    Chunked {
+        at: u32,
+        chunks: Chunks,
+    },
+    UntilClose,
+    Tunnel,
+    Done {
+        end: u32,
+    },
+    /// Where the answer ends is not known.
+    Lost,
+}
+
+/// Text of an answer of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Text {
+    /// None: FIN only.
+    #[default]
+    Empty,
+    Status(u16),
+    /// The first bytes of the flow's buffer.
+    Buffer(u16),
+}
+
+/// What both agreed on in the handshake with the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Agreed {
+    /// The client's; also that of the SYN to the backend.
+    pub mss: u16,
+    pub client_scale: Option<u8>,
+    /// What we said; only with the client's.
+    pub our_scale: u8,
+    /// What the client is told at first, in bytes.
+    pub window: u16,
+    pub sack: bool,
+    pub timestamps: bool,
+}
+
+/// Numbers are the client's unless said otherwise: of the two sequence spaces
+/// that a client knows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Flow {
+    pub phase: Phase,
+    pub client: Endpoint,
+    pub service: Endpoint,
+    pub agreed: Agreed,
+
+    /// The client's next byte that must be inspected.
+    pub expect: u32,
+    /// What we have acknowledged ourselves, and must deliver.
+    pub acked: u32,
+    /// Our next byte to the client, when we are the one who sends.
+    pub down_next: u32,
+    pub client_ack: u32,
+    /// In bytes.
+    pub client_window: u32,
+    pub ts_seen: u32,
+    pub ts_told: u32,
+    /// Where the client's FIN stands.
+    pub fin_at: Option<u32>,
+
+    /// Bytes from `base` on, of which `sent` are with the server.
+    pub buffer: Option<u32>,
+    pub base: u32,
+    pub len: u16,
+    pub sent: u16,
+    /// Bytes behind a gap, from and until as places in the buffer; 0, 0 = none.
+    pub ahead: [(u16, u16); 4],
+    /// A retransmission up to here is compared with the buffer.
+    pub keep_until: u32,
+
+    pub splice: Splice,
+    /// What we sent on ourselves, and what the kernel noted.
+    pub progress: Progress,
+    /// Sequence number of the SYN to the backend.
+    pub syn_seq: u32,
+    pub body: BodyState,
+    pub reply: Reply,
+    pub method: Method,
+    /// An answer may turn the connection into a tunnel.
+    pub tunnel: bool,
+    pub head_len: u16,
+    pub reply_buffer: Option<u32>,
+    pub reply_len: u16,
+    pub reply_ahead: [(u16, u16); 4],
+    /// The next request waits for the end of the last answer.
+    pub waiting: bool,
+    pub client_fin: bool,
+    pub server_fin: bool,
+
+    pub text: Text,
+    pub asked_at: u64,
+    pub timeout_ms: u32,
+    pub resend_ms: u32,
+    /// The server's acknowledgement at the last resending.
+    pub resent_from: u32,
+    /// 0 = not set.
+    pub resend_at: u64,
+    pub expire_at: u64,
+    pub answer_by: u64,
+    pub idle_at: u64,
+    /// When the timer must go off.
+    pub wake: u64,
+}
+
+impl Flow {
+    pub fn parties(&self, flow: u32) -> Parties {
+        Parties {
+            flow,
+            client: self.client,
+            service: self.service,
+        }
+    }
+
+    /// Behind the bytes that are held.
+    pub fn have(&self) -> u32 {
+        match self.buffer {
+            Some(_) => self.base.wrapping_add(u32::from(self.len)),
+            None => self.expect,
+        }
+    }
+
+    /// What the client is told in the SYN-ACK.
+    pub fn told_options(&self, offer: &Offer) -> Options {
+        Options {
+            mss: Some(offer.mss),
+            scale: self.agreed.client_scale.map(|_| self.agreed.our_scale),
+            sack_permitted: self.agreed.sack,
+            timestamps: self.timestamps(),
+            ..Options::default()
+        }
+    }
+
+    fn timestamps(&self) -> Option<Timestamps> {
+        self.agreed.timestamps.then_some(Timestamps {
+            value: self.ts_told,
+            echo: self.ts_seen,
+        })
+    }
+
+    pub fn syn_ack(&self, options: &Options) -> Segment<'static> {
+        Segment {
+            seq: self.down_next.wrapping_sub(1),
+            flags: flags::SYN | flags::ACK,
+            window: self.agreed.window,
+            options: *options,
+            ..self.as_service(&[])
+        }
+    }
+
+    /// A segment of ours to the client.
+    pub fn as_service<'p>(&self, payload: &'p [u8]) -> Segment<'p> {
+        // What we own does not wait for a server's window.
+        let room = match self.acked == self.have() {
+            true => HOLD_BYTES as u16,
+            false => self.agreed.window,
+        };
+        let room = room.saturating_sub(self.len) >> self.agreed.our_scale;
+        Segment {
+            src: self.service,
+            dst: self.client,
+            seq: self.down_next,
+            ack: self.acked,
+            flags: flags::ACK,
+            window: room,
+            options: Options {
+                timestamps: self.timestamps(),
+                ..Options::default()
+            },
+            payload,
+        }
+    }
+
+    /// A segment of the client as we would have got it: the splice makes it
+    /// the server's.
+    pub fn as_client<'p>(&self, seq: u32, ack: u32, payload: &'p [u8]) -> Segment<'p> {
+        let window = self.client_window >> self.agreed.client_scale.unwrap_or(0);
+        Segment {
+            src: self.client,
+            dst: self.service,
+            seq,
+            ack,
+            flags: flags::ACK,
+            window: u16::try_from(window).unwrap_or(u16::MAX),
+            options: Options {
+                timestamps: self.agreed.timestamps.then_some(Timestamps {
+                    value: self.ts_seen,
+                    echo: self.ts_told,
+                }),
+                ..Options::default()
+            },
+            payload,
+        }
+    }
+
+    /// The server's acknowledgement in the client's numbers.
+    pub fn server_ack(&self) -> u32 {
+        self.progress.server_ack.wrapping_sub(self.splice.up_delta)
+    }
+}

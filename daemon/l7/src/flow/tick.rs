@@ -1,0 +1,100 @@
+//! What time does to a flow.
+
+use super::state::{Phase, Reply, Text};
+use super::turn::Turn;
+use super::{Host, Reset, Services};
+use crate::tcp::before;
+
+const MAX_RESEND_MS: u32 = 8_000;
+
+impl<S: Services, H: Host> Turn<'_, S, H> {
+    pub fn tick(&mut self) {
+        let flow = &*self.flow;
+        let due = |time: u64| time != 0 && time <= self.now;
+        let (expired, resend) = (due(flow.expire_at), due(flow.resend_at));
+        let (late, idle) = (due(flow.answer_by), due(flow.idle_at));
+        match flow.phase {
+            Phase::HalfOpen | Phase::Closing if expired => self.free(),
+            Phase::Connecting if expired => self.late(),
+            Phase::Connecting if resend => self.send_syn(),
+            Phase::Answering if expired => self.reset(Reset::ClientSilent),
+            Phase::Answering if resend => self.send_answer(),
+            Phase::Bound => self.bound_tick(resend, late, idle),
+            Phase::Held if idle => self.reset(Reset::ClientSilent),
+            _ => {}
+        }
+    }
+
+    /// The backend did not answer in time.
+    fn late(&mut self) {
+        self.decided(504);
+        self.answer(Text::Status(504));
+    }
+
+    fn bound_tick(&mut self, resend: bool, late: bool, idle: bool) {
+        let before_merge = self.flow.progress;
+        self.merge_progress();
+        if late {
+            self.flow.answer_by = 0;
+            if let Reply::Head { at } = self.flow.reply
+                && self.flow.progress.server_nxt == at
+            {
+                self.flow.down_next = at.wrapping_add(self.flow.splice.down_delta);
+                self.late();
+                return;
+            }
+        }
+        if resend {
+            self.deliver();
+        }
+        if self.flow.phase == Phase::Bound && idle {
+            if before_merge == self.flow.progress {
+                self.reset(Reset::ClientSilent);
+            } else {
+                self.flow.idle_at = self.now + u64::from(self.config.idle_ms);
+            }
+        }
+    }
+
+    /// The client has bytes of the answer that no copy has shown, and its next
+    /// request waits for their end.
+    fn answer_was_missed(&self) -> bool {
+        let at = match self.flow.reply {
+            Reply::Head { at } | Reply::Chunked { at, .. } => at,
+            _ => return false,
+        };
+        let seen = at.wrapping_add(u32::from(self.flow.reply_len));
+        let down_delta = self.flow.splice.down_delta;
+        before(seen.wrapping_add(down_delta), self.flow.client_ack)
+    }
+
+    /// Sends again what we must deliver; gives the buffer back when it is.
+    fn deliver(&mut self) {
+        if self.flow.resent_from != self.flow.progress.server_ack {
+            self.flow.resent_from = self.flow.progress.server_ack;
+            self.flow.resend_ms = 50;
+        }
+        if self.resend_owned() {
+            if self.flow.resend_ms > MAX_RESEND_MS {
+                self.reset(Reset::Undelivered);
+                return;
+            }
+            self.flow.resend_at = self.now + u64::from(self.flow.resend_ms);
+            self.flow.resend_ms *= 2;
+            return;
+        }
+        if self.flow.waiting && self.answer_was_missed() {
+            self.flow.reply = Reply::Lost;
+            self.drop_reply_buffer();
+            self.advance();
+            return;
+        }
+        self.make_room();
+        let holds = self.flow.buffer.is_some();
+        let ended = before(self.flow.expect, self.flow.have());
+        self.flow.resend_at = match (holds && !ended) || self.flow.waiting {
+            true => self.now + 200,
+            false => 0,
+        };
+    }
+}

@@ -9,9 +9,11 @@
 //! | `GET /v1/identities` | `Vec<`[`Identity`]`>` |
 //! | `GET /v1/flows?`[`FlowQuery`] | [`Flows`] |
 //! | `GET /v1/reasons` | `Vec<`[`ReasonCount`]`>` |
+//! | `GET /v1/shortcut` | [`Shortcut`] |
 //! | `GET /v1/version` | [`Version`] |
 //! | `POST /v1/explain` [`ExplainRequest`] | [`ExplainAnswer`] |
 //! | `POST /v1/reload` | [`Reload`] |
+//! | `POST /v1/shortcut` [`ShortcutSwitch`] | [`Shortcut`] |
 //!
 //! Any other status code than 200 carries an [`Error`]. Counters are exact
 //! totals since the tables were made; `_ms` are milliseconds, `unix_ms` since
@@ -20,6 +22,7 @@
 mod explain;
 mod flows;
 mod mesh;
+mod shortcut;
 mod status;
 
 pub use explain::{
@@ -31,6 +34,7 @@ pub use mesh::{
     Backend, Direction, Frontend, Identity, Policy, PolicyRule, RuleVerdict, Service, Source,
     Traffic, short_labels,
 };
+pub use shortcut::{Check, Shortcut, ShortcutReason, ShortcutSwitch, Verdict};
 pub use status::{
     Attachment, Error, Event, FlowTable, Interface, Manifests, Phase, ReasonCount, Reload, Status,
     TableUse, Version,

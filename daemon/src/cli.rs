@@ -24,6 +24,9 @@ use output::Output;
 
 /// Parses the arguments of this process, runs them and prints what failed.
 pub fn main() -> ExitCode {
+    if let Some(code) = self_test() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -46,6 +49,18 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The daemon starts this program again for the shortcut's self-test.
+fn self_test() -> Option<ExitCode> {
+    match terrace_sock::shortcut::check::child() {
+        Ok(false) => None,
+        Ok(true) => Some(ExitCode::SUCCESS),
+        Err(error) => {
+            eprintln!("terrace: the shortcut's self-test: {error}");
+            Some(ExitCode::FAILURE)
+        }
+    }
+}
+
 fn dispatch(cli: &Cli, output: &Output) -> Result<Code, Failure> {
     let global = &cli.global;
     match &cli.command {
@@ -58,6 +73,7 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<Code, Failure> {
         Command::Identities(args) => show::identities(global, args, output),
         Command::Flows(args) => show::flows(global, args, output),
         Command::Reasons(args) => show::reasons(global, args, output),
+        Command::Shortcut(args) => show::shortcut(global, args, output),
         Command::Explain(args) => explain::explain(global, args, output),
         Command::Reload => show::reload(global, output),
         Command::Version => show::version(global, output),

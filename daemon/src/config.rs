@@ -8,6 +8,7 @@ mod faults;
 pub mod manifests;
 mod resolve;
 mod section;
+mod shortcut;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -23,6 +24,7 @@ use ipnet::IpNet;
 use terrace_abi::Limits;
 
 pub use faults::{Fault, Faults};
+pub use shortcut::{Shortcut, ShortcutMode};
 pub use terrace_offload::{Role, Task, Tier, Wish};
 
 /// Where the configuration is when nothing else is said.
@@ -48,6 +50,7 @@ pub struct Config {
     /// The first rule that matches a name decides.
     pub interfaces: Vec<InterfaceRule>,
     pub services: Services,
+    pub shortcut: Shortcut,
     pub policy: PolicyDefaults,
     pub health: HealthDefaults,
     pub timeouts: Timeouts,
@@ -176,6 +179,7 @@ impl Default for Config {
             manage_sysctls: true,
             interfaces: Vec::new(),
             services: Services::default(),
+            shortcut: Shortcut::default(),
             policy: PolicyDefaults::default(),
             health: HealthDefaults::default(),
             timeouts: Timeouts::default(),

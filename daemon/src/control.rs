@@ -5,6 +5,7 @@ mod answers;
 mod flows;
 mod mesh;
 pub mod names;
+pub mod shortcut;
 mod socket;
 
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/identities", get(identities))
         .route("/v1/flows", get(list_flows))
         .route("/v1/reasons", get(reasons))
+        .route("/v1/shortcut", get(show_shortcut).post(switch_shortcut))
         .route("/v1/version", get(version))
         .route("/v1/explain", post(explain_packets))
         .route("/v1/reload", post(reload))
@@ -90,6 +92,20 @@ async fn list_flows(
 
 async fn reasons(State(shared): State<Arc<Shared>>) -> Answer<Vec<api::ReasonCount>> {
     blocking(move || answers::reasons(&shared)).await
+}
+
+async fn show_shortcut(State(shared): State<Arc<Shared>>) -> Answer<api::Shortcut> {
+    blocking(move || shortcut::shortcut(&shared)).await
+}
+
+async fn switch_shortcut(
+    State(shared): State<Arc<Shared>>,
+    request: Result<Json<api::ShortcutSwitch>, axum::extract::rejection::JsonRejection>,
+) -> Answer<api::Shortcut> {
+    let Json(request) = request.map_err(|error| bad_request(error.body_text()))?;
+    crate::run::shortcut::switch(&shared, request.enabled)
+        .map_err(|error| bad_request(format!("{error:#}")))?;
+    blocking(move || shortcut::shortcut(&shared)).await
 }
 
 async fn version() -> Json<api::Version> {

@@ -18,6 +18,7 @@ use anyhow::{Context, Result};
 pub fn remove(pin_root: &Path, socket: &Path) -> Result<Vec<String>> {
     terrace_xdp::detach_all(pin_root).context("detach XDP")?;
     terrace_tc::detach_all(pin_root).context("detach tc")?;
+    crate::run::shortcut::remove(pin_root)?;
     if pin_root.exists() {
         terrace_abi::pins::remove_all(pin_root).context("remove the pins")?;
     }

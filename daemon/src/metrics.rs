@@ -5,6 +5,7 @@
 
 mod collect;
 mod family;
+mod shortcut;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ mod mesh;
 mod nic;
 mod plan;
 mod reasons;
+mod shortcut;
 mod status;
 mod table;
 pub mod units;
@@ -18,6 +19,7 @@ pub use mesh::{identities, policies, services};
 pub use nic::nic;
 pub use plan::plan;
 pub use reasons::{reasons, reasons_since, reasons_with_zero};
+pub use shortcut::shortcut;
 pub use status::{reload, status};
 
 /// How to print.

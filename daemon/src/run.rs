@@ -14,6 +14,7 @@ pub mod pulse;
 mod report;
 pub mod ring;
 pub mod shared;
+pub mod shortcut;
 mod start;
 mod targets;
 pub mod watch;

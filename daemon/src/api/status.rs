@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use terrace_offload::Role;
 
+use super::Shortcut;
+
 /// How far the daemon is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -31,6 +33,9 @@ pub struct Status {
     pub manifests: Manifests,
     pub interfaces: Vec<Interface>,
     pub flows: FlowTable,
+    /// The same-host shortcut, with its self-test.
+    #[serde(default)]
+    pub shortcut: Shortcut,
     pub tables: Vec<TableUse>,
     /// The latest events, newest first.
     pub events: Vec<Event>,

@@ -119,6 +119,11 @@ pub enum Command {
     /// Every packet that enters a program is counted under exactly one reason.
     #[command(after_long_help = examples::REASONS)]
     Reasons(ReasonArgs),
+    /// Show the same-host shortcut with its self-test, or switch it
+    ///
+    /// `off` sends new data through the stack; no connection breaks.
+    #[command(after_long_help = examples::SHORTCUT)]
+    Shortcut(ShortcutArgs),
     /// Run a packet through the live programs, without sending it
     ///
     /// Shows hook by hook: the reason, the service and backend, the flow, the
@@ -233,6 +238,7 @@ pub enum FlowTier {
     XdpNative,
     XdpGeneric,
     Tc,
+    Socket,
 }
 
 impl From<FlowTier> for Tier {
@@ -241,8 +247,22 @@ impl From<FlowTier> for Tier {
             FlowTier::XdpNative => Tier::XdpNative,
             FlowTier::XdpGeneric => Tier::XdpGeneric,
             FlowTier::Tc => Tier::Tc,
+            FlowTier::Socket => Tier::Socket,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub struct ShortcutArgs {
+    /// Switch it on or off, until the next start
+    #[arg(value_name = "on|off")]
+    pub switch: Option<Switch>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Debug, Args)]

@@ -6,12 +6,13 @@ use clap::ValueEnum;
 use serde::Serialize;
 use terrace_abi::Reason;
 
-use super::args::{FlowArgs, Global, IdentityArgs, NameArgs, ReasonArgs};
+use super::args::{FlowArgs, Global, IdentityArgs, NameArgs, ReasonArgs, ShortcutArgs, Switch};
 use super::daemon;
 use super::exit::{Code, Failure};
 use super::output::{Output, write_while_read};
 use crate::api::{
-    FlowQuery, Flows, Identity, Policy, ReasonCount, Reload, Service, Status, Version,
+    FlowQuery, Flows, Identity, Policy, ReasonCount, Reload, Service, Shortcut, ShortcutSwitch,
+    Status, Version,
 };
 use crate::client::query_of;
 use crate::render;
@@ -185,6 +186,22 @@ fn counted(global: &Global, args: &ReasonArgs) -> Result<Vec<ReasonCount>, Failu
                 .is_none_or(|iface| *iface == reason.iface)
     });
     Ok(reasons)
+}
+
+pub(super) fn shortcut(
+    global: &Global,
+    args: &ShortcutArgs,
+    output: &Output,
+) -> Result<Code, Failure> {
+    let path = "/v1/shortcut";
+    let shown: Shortcut = match args.switch {
+        None => daemon::get(global, path)?,
+        Some(switch) => {
+            let enabled = switch == Switch::On;
+            daemon::client(global).post(path, &ShortcutSwitch { enabled })?
+        }
+    };
+    output.print(&shown, render::shortcut)
 }
 
 pub(super) fn reload(global: &Global, output: &Output) -> Result<Code, Failure> {

@@ -8,6 +8,7 @@ use terrace_abi::Limits;
 use toml::de::DeTable;
 
 use super::section::{Section, Source, Wrong};
+use super::shortcut;
 use super::values::{
     address, boolean, duration, integer, loopback, path, pattern, ports, prefix, prime, text, word,
 };
@@ -81,6 +82,7 @@ fn host(top: &Section<'_>, file: &Path) -> Config {
         manage_sysctls: top.read("manage_sysctls", default.manage_sysctls, boolean),
         interfaces: interfaces(top),
         services: services(top.section("services")),
+        shortcut: shortcut::read(top.section("shortcut"), folder),
         policy: policy(top.section("policy")),
         health: health(top.section("health")),
         timeouts: timeouts(top.section("timeouts")),

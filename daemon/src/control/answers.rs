@@ -40,6 +40,7 @@ pub(super) fn status(shared: &Shared) -> api::Status {
         manifests: view.manifests.clone(),
         interfaces: view.interfaces.clone(),
         flows: flow_table(shared.maps.limits(), &shared.census()),
+        shortcut: super::shortcut::shortcut(shared).unwrap_or_default(),
         tables: tables(shared.mesh().tables(), &shared.census()),
         events: shared.events.latest(),
     }

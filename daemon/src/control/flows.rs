@@ -41,7 +41,8 @@ pub(super) fn flows(shared: &Shared, query: &FlowQuery) -> Result<Flows> {
         .flows()
         .map_while(|entry| entry.map_err(|e| error = Some(e)).ok());
     let flows = entries.map(|entry| flow(&entry, mesh.directory(), clock, xdp));
-    let answer = Flows::select(flows, query);
+    let socket = super::shortcut::flows(shared)?;
+    let answer = Flows::select(flows.chain(socket), query);
     match error {
         None => Ok(answer),
         Some(error) => Err(error.into()),

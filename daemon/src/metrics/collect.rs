@@ -22,6 +22,7 @@ pub(super) fn families(shared: &Shared) -> Result<Vec<Family>> {
     families.extend(changes(shared, &view));
     families.extend(life(shared)?);
     families.extend(health(&view));
+    families.extend(super::shortcut::families(shared)?);
     Ok(families)
 }
 

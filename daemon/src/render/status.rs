@@ -56,6 +56,7 @@ fn head(status: &Status, style: &Style) -> String {
             format!("{} ago", duration_ms(status.heartbeat_age_ms)),
         ),
         ("flows", flows(&status.flows)),
+        ("shortcut", super::shortcut::line(&status.shortcut, style)),
     ];
     lines.iter().fold(String::new(), |mut text, (name, value)| {
         let _ = writeln!(

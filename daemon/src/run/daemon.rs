@@ -22,7 +22,7 @@ use super::neighbours::Destinations;
 use super::report::{recount, report};
 use super::shared::{Command, Shared};
 use super::watch::FolderWatch;
-use super::{facts, health_targets};
+use super::{facts, health_targets, shortcut};
 use crate::api;
 use crate::control::names;
 use crate::health::{Checker, Verdict};
@@ -291,6 +291,7 @@ impl Daemon {
     }
 
     fn retry(&mut self) {
+        block_in_place(|| shortcut::tend(&self.shared));
         let incomplete = self
             .interfaces
             .incomplete(&self.shared.config, &self.network);

@@ -41,10 +41,14 @@ pub enum Kind {
     Sysctl,
     /// A request to the kernel failed; it is tried again.
     KernelRefused,
+    /// The same-host shortcut is armed, refused by the self-test, switched live.
+    ShortcutArmed,
+    ShortcutRefused,
+    ShortcutSwitched,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 18] = [
         Kind::TierFallback,
         Kind::TakenOver,
         Kind::ManifestsRefused,
@@ -60,6 +64,9 @@ impl Kind {
         Kind::BackendHealthy,
         Kind::Sysctl,
         Kind::KernelRefused,
+        Kind::ShortcutArmed,
+        Kind::ShortcutRefused,
+        Kind::ShortcutSwitched,
     ];
 
     pub fn name(self) -> &'static str {
@@ -79,6 +86,9 @@ impl Kind {
             Kind::BackendHealthy => "backend-healthy",
             Kind::Sysctl => "sysctl",
             Kind::KernelRefused => "kernel-refused",
+            Kind::ShortcutArmed => "shortcut-armed",
+            Kind::ShortcutRefused => "shortcut-refused",
+            Kind::ShortcutSwitched => "shortcut-switched",
         }
     }
 
@@ -87,6 +97,8 @@ impl Kind {
             Kind::TakenOver
             | Kind::ManifestsApplied
             | Kind::InterfaceArmed
+            | Kind::ShortcutArmed
+            | Kind::ShortcutSwitched
             | Kind::BackendHealthy => Severity::Info,
             Kind::ManifestsRefused | Kind::InterfaceFailed => Severity::Error,
             _ => Severity::Warning,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use terrace_abi::Maps;
@@ -83,6 +83,8 @@ pub struct Shared {
     /// Locked for writing by the main loop while it compiles and applies.
     mesh: RwLock<Mesh>,
     pub events: Events,
+    /// Set once, when the interfaces are armed.
+    pub shortcut: OnceLock<super::shortcut::State>,
     pub totals: Totals,
     pub started_unix_ms: u64,
     /// The tables of an earlier daemon were found.
@@ -112,6 +114,7 @@ impl Shared {
             taken_over,
             commands,
             events: Events::default(),
+            shortcut: OnceLock::new(),
             totals: Totals::default(),
             started_unix_ms: unix_ms(),
             view: RwLock::new(Arc::new(view)),

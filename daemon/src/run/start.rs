@@ -24,7 +24,7 @@ use super::neighbours::{self, Destinations};
 use super::report::report;
 use super::shared::{Command, Mesh, Shared, View};
 use super::watch::{FolderWatch, Stamps};
-use super::{facts, placement, pulse, ring};
+use super::{facts, placement, pulse, ring, shortcut};
 use crate::api::{self, Phase};
 use crate::config::Config;
 use crate::health::{Checker, Thresholds};
@@ -161,6 +161,7 @@ impl Start {
         };
         set_kernel_config(&shared, &self.network)?;
         let interfaces = arm_interfaces(&shared, &self.network)?;
+        shortcut::arm(&shared)?;
         tell(&shared, &changer, &done);
         Ok(Armed {
             shared,

@@ -37,6 +37,10 @@ pub fn status() -> Status {
                 ..interface("veth1", 7, Role::Workload, &[])
             },
         ],
+        shortcut: Shortcut {
+            reason: "no cgroup is chosen ([shortcut] cgroups)".into(),
+            ..Shortcut::default()
+        },
         flows: FlowTable {
             used: 1234,
             capacity: 262_144,

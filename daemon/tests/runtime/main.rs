@@ -4,6 +4,7 @@
 mod change;
 mod confined;
 mod life;
+mod shortcut;
 mod stage;
 mod tells;
 mod torn;

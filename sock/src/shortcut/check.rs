@@ -24,7 +24,7 @@ use crate::Cgroup;
 pub use child::{CHILD_VARIABLE, child};
 
 /// How long all of it may take.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// What came out of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

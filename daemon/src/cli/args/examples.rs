@@ -112,6 +112,12 @@ Examples:
 
 Exit codes: 0 nothing is left, 1 something is left or the daemon runs, 5 not root.";
 
+pub const SHORTCUT: &str = "\
+Examples:
+  terrace shortcut            whether it is in use, why, and the self-test
+  terrace shortcut off        new data takes the stack; connections go on
+  terrace shortcut on --json";
+
 pub const VERSION: &str = "\
 Examples:
   terrace version

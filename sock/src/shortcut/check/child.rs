@@ -26,7 +26,9 @@ pub fn child() -> io::Result<bool> {
     let lab = Lab::open(stats.as_ref(), pairs.as_ref())?;
     for case in cases::ALL {
         let start = Instant::now();
-        let (verdict, words) = match (case.run)(&lab) {
+        // A busy host may be late once; a kernel that can't do it is so twice.
+        let outcome = (case.run)(&lab).or_else(|_| (case.run)(&lab));
+        let (verdict, words) = match outcome {
             Ok((verdict, words)) => (verdict, words),
             Err(trouble) => (Verdict::Fail, trouble.0),
         };

@@ -13,7 +13,7 @@ use super::super::counters::sum_stats;
 use super::Verdict;
 
 /// No answer within this time counts as none.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a check failed.
 #[derive(Debug)]

@@ -98,14 +98,44 @@ static __always_inline __be32 mask_word(__u32 length, __u32 word)
 	return bpf_htonl((__u32)(0xffffffff00000000ULL >> bits));
 }
 
+struct address {
+	__be32 words[4];
+};
+
+/* The value of the prefix of `addr` that is `length` bits long. */
+static __always_inline __u32 prefix_value(void *cells, __u32 mask,
+					  const struct address *addr,
+					  __u32 length)
+{
+	__u32 key[CELL_KEY_WORDS];
+
+	for (int word = 0; word < 4; word++)
+		key[word] = addr->words[word] & mask_word(length, word);
+	key[4] = length;
+	return cell_lookup(cells, mask, key);
+}
+
+/* Global functions: verified once, not once for every length. */
+__noinline __u32 address_prefix(const struct address *addr, __u32 length)
+{
+	return addr ? prefix_value(&address_cells, address_mask, addr, length) :
+		      0;
+}
+
+__noinline __u32 deny_prefix(const struct address *addr, __u32 length)
+{
+	return addr ? prefix_value(&deny_cells, deny_mask, addr, length) : 0;
+}
+
 /*
  * Longest match of `addr`, 0 when none. Lengths that no prefix under this
  * root has are never probed, so a lone /32 list costs one root and one cell.
  */
-static __always_inline __u32 longest_match(void *roots, void *cells, __u32 mask,
-					   const __be32 addr[4])
+static __always_inline __u32 longest_match(void *roots,
+					   const struct address *addr,
+					   const bool denies)
 {
-	__u32 index = prefix_root_index(addr);
+	__u32 index = prefix_root_index(addr->words);
 	struct prefix_root *root = bpf_map_lookup_elem(roots, &index);
 	__u64 bits, later;
 
@@ -114,7 +144,6 @@ static __always_inline __u32 longest_match(void *roots, void *cells, __u32 mask,
 	bits = root->lengths[0];
 	later = root->lengths[1];
 	for (int i = 0; i < 112; i++) {
-		__u32 key[CELL_KEY_WORDS];
 		__u32 length, value;
 
 		if (bits) {
@@ -126,34 +155,26 @@ static __always_inline __u32 longest_match(void *roots, void *cells, __u32 mask,
 		} else {
 			break;
 		}
-		for (int word = 0; word < 4; word++)
-			key[word] = addr[word] & mask_word(length, word);
-		key[4] = length;
-		value = cell_lookup(cells, mask, key);
+		value = denies ? deny_prefix(addr, length) :
+				 address_prefix(addr, length);
 		if (value)
 			return value;
 	}
 	return root->value;
 }
 
-struct address {
-	__be32 words[4];
-};
-
-/* Global functions: verified once, not once for every caller. */
 __noinline __u32 address_lookup(const struct address *addr)
 {
 	if (!addr)
 		return 0;
-	return longest_match(&address_roots, &address_cells, address_mask,
-			     addr->words);
+	return longest_match(&address_roots, addr, false);
 }
 
 __noinline __u32 deny_lookup(const struct address *addr)
 {
 	if (!addr)
 		return 0;
-	return longest_match(&deny_roots, &deny_cells, deny_mask, addr->words);
+	return longest_match(&deny_roots, addr, true);
 }
 
 #endif

@@ -88,32 +88,45 @@ static __always_inline int take_slot(__u32 slot, struct flow_ref *ref)
 	return 1;
 }
 
-/* Claims the reply direction; with SNAT it is what makes a port ours. */
-static __always_inline int claim_reply(struct packet *pkt,
-				       const struct view *view,
-				       struct opening *open, __u32 hash,
-				       struct flow_ref *reply)
+static __always_inline bool has_ports(const struct packet *pkt)
 {
-	bool ports =
-		pkt->key.proto == IPPROTO_TCP || pkt->key.proto == IPPROTO_UDP;
+	return pkt->key.proto == IPPROTO_TCP || pkt->key.proto == IPPROTO_UDP;
+}
+
+/* One try; a global function, verified once. */
+__noinline int claim_reply_once(struct packet *pkt, __u32 now, __u32 attempt)
+{
+	__u32 zero = 0;
+	struct config *cfg = bpf_map_lookup_elem(&config, &zero);
+	struct opening *open;
+
+	if (!pkt || !cfg)
+		return -CLAIM_FULL;
+	open = &pkt->open;
+	/* Kept source taken by another flow: only the port changes. */
+	if (attempt && has_ports(pkt) && !(open->flags & FLOW_DSR))
+		open->flags |= FLOW_SNAT | FLOW_NAT;
+	if (open->flags & FLOW_SNAT)
+		open->to.sport = pool_port(
+			cfg, flow_hash(&pkt->key, cfg->hash_seed), attempt);
+	build_reply_key(pkt, open);
+	return flow_claim(&pkt->reply, flow_hash(&pkt->reply, cfg->hash_seed),
+			  now);
+}
+
+/* Claims the reply direction; with SNAT it is what makes a port ours. */
+static __always_inline int
+claim_reply(struct packet *pkt, const struct view *view, struct flow_ref *reply)
+{
 	int result;
 
 	for (__u32 i = 0; i < SNAT_ATTEMPTS; i++) {
-		/* Kept source taken by another flow: only the port changes. */
-		if (i && ports && !(open->flags & FLOW_DSR))
-			open->flags |= FLOW_SNAT | FLOW_NAT;
-		if (open->flags & FLOW_SNAT)
-			open->to.sport = pool_port(view->cfg, hash, i);
-		build_reply_key(pkt, open);
-		result =
-			flow_claim(&pkt->reply,
-				   flow_hash(&pkt->reply, view->cfg->hash_seed),
-				   view->now);
+		result = claim_reply_once(pkt, view->now, i);
 		if (result >= 0)
 			return take_slot(result, reply) ? 0 : REASON_FLOWS_FULL;
 		if (result == -CLAIM_FULL)
 			return REASON_FLOWS_FULL;
-		if (!(open->flags & FLOW_SNAT) && (i || !ports))
+		if (!(pkt->open.flags & FLOW_SNAT) && (i || !has_ports(pkt)))
 			return REASON_SNAT_PORTS_FULL;
 	}
 	return REASON_SNAT_PORTS_FULL;
@@ -144,7 +157,7 @@ static __noinline int track(struct packet *pkt, const struct view *view,
 		return -1;
 	if (result < 0 || !take_slot(result, orig) || !orig->flow)
 		return REASON_FLOWS_FULL;
-	reason = claim_reply(pkt, view, open, hash, &reply);
+	reason = claim_reply(pkt, view, &reply);
 	if (reason || !reply.flow) {
 		slot_clear(orig->flow, orig->slot);
 		slot_unlock(orig->flow);

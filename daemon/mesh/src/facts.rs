@@ -27,7 +27,6 @@ pub struct HostFacts {
     pub deny: Arc<[IpNet]>,
     pub limits: Limits,
     /// The L7 tier runs here; without it HTTP rules and routes are refused.
-    #[serde(default)]
     pub l7: bool,
     /// For services that do not say; a prime.
     pub maglev_size: u32,

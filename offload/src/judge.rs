@@ -16,8 +16,10 @@ use crate::facts::InterfaceFacts;
 use crate::subject::{Machine, Needs, Subject};
 use crate::verdict::{Blocker, NicTier, TierVerdict, Verdict};
 
-pub(crate) use ability::Abilities;
+pub(crate) use ability::{Abilities, Ability};
+pub(crate) use finding::Finding;
 pub use terrace_nic_profiles::Target;
+pub(crate) use tiers::of_tier;
 
 /// What an interface can carry, and what stands in the way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,25 +5,22 @@
 //! for each tier.
 
 pub mod ask;
-mod capabilities;
+pub mod damper;
 pub mod decode;
-mod drivers;
 pub mod facts;
 pub mod judge;
-mod native;
-mod plan;
+mod kernel;
+pub mod plan;
 pub mod probe;
 pub mod report;
+pub mod rules;
 mod subject;
-#[cfg(test)]
-mod tests;
 pub mod verdict;
 pub mod wire;
 mod words;
 
-pub use capabilities::{Capabilities, Interface, KernelVersion};
-pub use drivers::{Driver, driver};
-pub use plan::{Blocker, Placement, Plan, Refusal, plan};
+pub use kernel::KernelVersion;
+pub use plan::{Blocker, Demand, Placement, Plan, Policy, Refusal, plan};
 pub use subject::{Machine, Needs};
 pub use terrace_nic_profiles::Profiles;
 pub use words::{Role, Task, Tier, Wish, Wishes};

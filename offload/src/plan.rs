@@ -1,9 +1,95 @@
 //! The planner: each task of each interface on the best tier that can do it.
+//!
+//! Pure: facts, demands, wishes and a policy in; placements with reasons out. What
+//! sources disagree on is planned pessimistically; nothing that would interrupt
+//! traffic is planned without consent; a wish that can't be met is a refusal.
+
+mod block;
+mod changes;
+mod front;
+mod reason;
+mod require;
 
 use serde::{Deserialize, Serialize};
 
-use crate::native::{generic_blocker, native_blocker};
-use crate::{Capabilities, Interface, Role, Task, Tier, Wish, Wishes, driver};
+use crate::facts::Confidence;
+use crate::judge::Abilities;
+use crate::rules::NicRule;
+use crate::subject::{Machine, Needs, Subject};
+use crate::verdict::{Disruption, NicTier};
+use crate::{Role, Task, Tier, Wish, Wishes};
+
+pub use changes::{Change, Step, changes};
+pub use front::{Front, Unfit};
+
+/// What the configuration wants of one interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Demand {
+    /// The interface.
+    pub iface: String,
+    /// What it is to the host.
+    pub role: Role,
+    /// The programs take packets of several buffers.
+    pub frags: bool,
+    /// Rules that the NIC could take off the host, in the order in which they
+    /// hold.
+    pub rules: Vec<NicRule>,
+    /// Where a program of ours runs now, as XDP; `None` = at tc only.
+    pub running: Option<Tier>,
+}
+
+impl Demand {
+    /// An interface that nothing runs on yet.
+    pub fn new(iface: impl Into<String>, role: Role) -> Self {
+        Self {
+            iface: iface.into(),
+            role,
+            frags: false,
+            rules: Vec::new(),
+            running: None,
+        }
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            role: Some(self.role),
+            frags: self.frags,
+            redirect: self.role == Role::Uplink,
+            redirect_target: self.role == Role::Uplink,
+            worker: false,
+        }
+    }
+}
+
+/// What the operator lets the planner do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// The worst that attaching may do to the traffic of an interface. At a start
+    /// that is anything: programs are attached once.
+    pub consent: Disruption,
+    /// Plan on what only a profile says. Where the plan is carried out the attach
+    /// itself is the proof, with a fall back; elsewhere nobody proves it.
+    pub trust_profile: bool,
+    /// Rules go into NICs.
+    pub nic_rules: bool,
+}
+
+impl Policy {
+    /// Of a daemon that starts: it attaches once, and each attach is a proof.
+    pub const START: Self = Self {
+        consent: Disruption::LinkFlap,
+        trust_profile: true,
+        nic_rules: false,
+    };
+
+    /// Of a daemon that serves: what it may do while packets flow.
+    pub fn serving(consent: Disruption) -> Self {
+        Self {
+            consent,
+            ..Self::START
+        }
+    }
+}
 
 /// Where one task of one interface runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,8 +102,13 @@ pub struct Placement {
     pub tier: Tier,
     /// Why there.
     pub reason: String,
+    /// How sure it is that it can.
+    pub confidence: Confidence,
     /// Why not on a better tier, best tier first.
     pub blockers: Vec<Blocker>,
+    /// Rules that the NIC takes, or could take, in front of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub front: Option<Front>,
 }
 
 impl Placement {
@@ -37,6 +128,15 @@ pub struct Blocker {
     pub why: String,
     /// What the operator can do about it.
     pub fix: String,
+    /// What takes that back; empty = nothing, or nothing is needed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub undo: String,
+    /// What the fix does to running traffic.
+    #[serde(default)]
+    pub disruption: Disruption,
+    /// The rules that say so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
     /// So by Terrace's design or by the operator's own wish.
     pub by_design: bool,
 }
@@ -80,13 +180,40 @@ impl Plan {
 /// The tiers that this version places packets on, best first.
 const LADDER: [Tier; 4] = [Tier::Nic, Tier::XdpNative, Tier::XdpGeneric, Tier::Tc];
 
+/// One interface while it is planned.
+pub(crate) struct Site<'s> {
+    subject: Subject<'s>,
+    abilities: Abilities<'s>,
+    demand: &'s Demand,
+    wishes: &'s Wishes,
+    policy: Policy,
+}
+
 /// Places every task of every interface. tc is armed on all of them whatever
-/// the plan says; XDP goes in front of it.
-pub fn plan(host: &Capabilities, wishes: &Wishes) -> Plan {
+/// the plan says; XDP goes in front of it, and rules of a NIC in front of that.
+/// An interface without facts can do what tc can.
+pub fn plan(machine: Machine<'_>, demands: &[Demand], wishes: &Wishes, policy: Policy) -> Plan {
     let mut plan = Plan::default();
-    for iface in &host.interfaces {
-        for &task in iface.role.tasks() {
-            match place(host, wishes, iface, task) {
+    for demand in demands {
+        let mut known = machine.interfaces.iter();
+        let unknown = crate::facts::InterfaceFacts {
+            name: demand.iface.clone(),
+            ..Default::default()
+        };
+        let facts = known
+            .find(|facts| facts.name == demand.iface)
+            .unwrap_or(&unknown);
+        let subject = Subject::new(machine, facts, demand.needs());
+        let abilities = Abilities::of(&subject);
+        let site = Site {
+            subject,
+            abilities,
+            demand,
+            wishes,
+            policy,
+        };
+        for &task in demand.role.tasks() {
+            match site.place(task) {
                 Ok(placement) => plan.placements.push(placement),
                 Err(refusal) => plan.refusals.push(refusal),
             }
@@ -95,45 +222,54 @@ pub fn plan(host: &Capabilities, wishes: &Wishes) -> Plan {
     plan
 }
 
-fn place(
-    host: &Capabilities,
-    wishes: &Wishes,
-    iface: &Interface,
-    task: Task,
-) -> Result<Placement, Refusal> {
-    let required = required(wishes, iface, task);
-    if let [(a, first), (b, second), ..] = required[..]
-        && first != second
-    {
-        return Err(conflict(iface, task, (a, first), (b, second)));
+impl Site<'_> {
+    fn place(&self, task: Task) -> Result<Placement, Refusal> {
+        let required = self.required(task)?;
+        let front = self.front(task);
+        let mut blockers = Vec::new();
+        for tier in LADDER {
+            let blocker = match required {
+                Some((by, required)) if required != tier => {
+                    Some(self.other_required(task, by, required, tier))
+                }
+                _ => self.blocker(task, tier, required.is_some(), front.as_ref()),
+            };
+            let Some(blocker) = blocker else {
+                return Ok(Placement {
+                    task,
+                    iface: self.demand.iface.clone(),
+                    tier,
+                    reason: self.reason(task, tier, required.is_some()),
+                    confidence: self.confidence(tier),
+                    blockers,
+                    front,
+                });
+            };
+            blockers.push(blocker);
+        }
+        Err(self.refusal(task, required, &blockers))
     }
-    let required = required.first().copied();
-    if let Some((_, tier)) = required
-        && !LADDER.contains(&tier)
-    {
-        return Err(refusal(iface, task, required, &[]));
-    }
-    let mut blockers = Vec::new();
-    for tier in LADDER {
-        let blocker = match required {
-            Some((by, required)) if required != tier => {
-                Some(other_required(iface, task, by, required, tier))
-            }
-            _ => blocker(host, wishes, iface, task, tier, required.is_some()),
+
+    fn confidence(&self, tier: Tier) -> Confidence {
+        if self.demand.running == Some(tier) {
+            return Confidence::Verified;
+        }
+        let tier = match tier {
+            Tier::XdpNative => NicTier::XdpNative,
+            Tier::XdpGeneric => NicTier::XdpGeneric,
+            Tier::Nic => NicTier::HwNic,
+            _ => NicTier::Tc,
         };
-        let Some(blocker) = blocker else {
-            let reason = reason(host, iface, task, tier, required.is_some());
-            return Ok(Placement {
-                task,
-                iface: iface.name.clone(),
-                tier,
-                reason,
-                blockers,
-            });
-        };
-        blockers.push(blocker);
+        crate::judge::of_tier(&self.subject, &self.abilities, tier).confidence
     }
-    Err(refusal(iface, task, required, &blockers))
+
+    fn name(&self) -> &str {
+        &self.demand.iface
+    }
+
+    fn wish(&self, task: Task, tier: Tier) -> Wish {
+        self.wishes.of(self.name(), task, tier)
+    }
 }
 
 /// Tasks that one XDP program does together: what holds for one of them holds
@@ -145,184 +281,5 @@ fn companions(task: Task, role: Role) -> &'static [Task] {
         (Task::Steer, Role::Workload) => &[Task::Steer],
         (Task::Policy, _) => &[Task::Policy],
         (Task::Deliver, _) => &[Task::Deliver],
-    }
-}
-
-/// The tasks of one program that require a tier, this one first.
-fn required(wishes: &Wishes, iface: &Interface, task: Task) -> Vec<(Task, Tier)> {
-    const TIERS: [Tier; 6] = [
-        Tier::Nic,
-        Tier::XdpNative,
-        Tier::XdpGeneric,
-        Tier::Tc,
-        Tier::Socket,
-        Tier::Worker,
-    ];
-    let others = companions(task, iface.role)
-        .iter()
-        .filter(|&&other| other != task);
-    std::iter::once(&task)
-        .chain(others)
-        .filter_map(|&task| {
-            let is_required = |tier: &Tier| wishes.of(&iface.name, task, *tier) == Wish::Require;
-            Some((task, TIERS.into_iter().find(is_required)?))
-        })
-        .collect()
-}
-
-fn other_required(iface: &Interface, task: Task, by: Task, required: Tier, tier: Tier) -> Blocker {
-    let shared = if by == task {
-        String::new()
-    } else {
-        format!(", and {task} runs in the same program")
-    };
-    Blocker {
-        tier,
-        why: format!(
-            "the configuration requires {required} for {by} on {}{shared}",
-            iface.name
-        ),
-        fix: format!("set tiers.{by}.{required} to \"auto\""),
-        by_design: true,
-    }
-}
-
-/// What keeps a task from a tier; `None` = nothing.
-fn blocker(
-    host: &Capabilities,
-    wishes: &Wishes,
-    iface: &Interface,
-    task: Task,
-    tier: Tier,
-    required: bool,
-) -> Option<Blocker> {
-    let design = |why: String, fix: &str| {
-        Some(Blocker {
-            tier,
-            why,
-            fix: fix.to_owned(),
-            by_design: true,
-        })
-    };
-    let forbids = |other: &&Task| wishes.of(&iface.name, **other, tier) == Wish::Forbid;
-    if let Some(by) = companions(task, iface.role).iter().find(forbids) {
-        let why = format!(
-            "the configuration forbids {tier} for {by} on {}",
-            iface.name
-        );
-        return design(why, &format!("set tiers.{by}.{tier} to \"auto\""));
-    }
-    let nothing = "nothing to do";
-    match (tier, iface.role, task) {
-        (Tier::Tc, ..) => None,
-        (Tier::Nic, ..) => design("this version puts no work into NICs".to_owned(), nothing),
-        (_, Role::Workload, _) if iface.is_veth() => design(
-            "XDP on veth loses GSO, GRO and checksum offload: slower than tc".to_owned(),
-            nothing,
-        ),
-        (_, Role::Workload, _) => design(
-            "workloads are served in tc, where GSO and checksum offload stay".to_owned(),
-            nothing,
-        ),
-        (_, Role::Uplink, Task::Policy | Task::Deliver) => design(
-            format!(
-                "XDP passes packets of local workloads on to tc, where {task} keeps their offloads"
-            ),
-            nothing,
-        ),
-        (Tier::XdpNative, Role::Uplink, _) => native_blocker(host, iface, required),
-        (_, Role::Uplink, _) if required => generic_blocker(iface),
-        _ => design(
-            "generic XDP is slower than tc, and is taken only when it is asked for".to_owned(),
-            &format!("set tiers.{task}.{tier} to \"require\" to have it all the same"),
-        ),
-    }
-}
-
-fn reason(
-    host: &Capabilities,
-    iface: &Interface,
-    task: Task,
-    tier: Tier,
-    required: bool,
-) -> String {
-    let asked = if required {
-        "required by the configuration; "
-    } else {
-        ""
-    };
-    let by = if host.tcx {
-        "TCX"
-    } else {
-        "clsact, as this kernel has no TCX"
-    };
-    match tier {
-        Tier::XdpNative => match driver(&iface.driver) {
-            Some(known) => {
-                let care = if known.interrupts {
-                    " (attaching once interrupts the link for a moment)"
-                } else {
-                    ""
-                };
-                format!(
-                    "{asked}driver {} runs XDP natively{care}; tc stays armed behind it",
-                    iface.driver
-                )
-            }
-            None => format!(
-                "{asked}tried, as nothing is known of driver {}",
-                iface.driver
-            ),
-        },
-        Tier::XdpGeneric => format!("{asked}runs on any driver; tc stays armed behind it"),
-        _ if iface.role == Role::Workload => {
-            format!(
-                "{asked}armed by {by}: keeps GSO and checksum offload of {}",
-                iface.name
-            )
-        }
-        _ if matches!(task, Task::Policy | Task::Deliver) => {
-            format!("{asked}armed by {by}: local workloads are reached from tc")
-        }
-        _ => format!(
-            "{asked}armed by {by}: the best tier that is left on {}",
-            iface.name
-        ),
-    }
-}
-
-fn conflict(iface: &Interface, task: Task, a: (Task, Tier), b: (Task, Tier)) -> Refusal {
-    Refusal {
-        task,
-        iface: iface.name.clone(),
-        tier: a.1,
-        why: format!(
-            "the configuration requires {} for {} and {} for {}, which run in the same program",
-            a.1, a.0, b.1, b.0
-        ),
-        fix: "require one tier for both".to_owned(),
-    }
-}
-
-fn refusal(
-    iface: &Interface,
-    task: Task,
-    required: Option<(Task, Tier)>,
-    blockers: &[Blocker],
-) -> Refusal {
-    let tier = required.map_or(Tier::Tc, |(_, tier)| tier);
-    let (why, fix) = match blockers.iter().find(|blocker| blocker.tier == tier) {
-        Some(blocker) => (blocker.why.clone(), blocker.fix.clone()),
-        None => (
-            format!("{task} never runs on tier {tier}"),
-            format!("set tiers.{task}.{tier} to \"auto\""),
-        ),
-    };
-    Refusal {
-        task,
-        iface: iface.name.clone(),
-        tier,
-        why,
-        fix,
     }
 }

@@ -76,6 +76,15 @@ impl<'p> Abilities<'p> {
     }
 }
 
+impl<'p> Abilities<'p> {
+    /// What denies an ability, what has no remedy first.
+    pub fn denials(&self, target: Target) -> Vec<&Finding<'p>> {
+        let mut denials: Vec<_> = self.findings.iter().filter(|f| f.denies(target)).collect();
+        denials.sort_by_key(|finding| worst(finding));
+        denials
+    }
+}
+
 /// What has no remedy weighs most: it is told first.
 fn worst(finding: &Finding<'_>) -> std::cmp::Reverse<(bool, Disruption)> {
     let fix = finding.fix.as_ref();

@@ -205,21 +205,15 @@ pub struct RxMetadata {
 impl Driver {
     /// What rules may ask under `driver.`; `None` = not known for this kernel.
     pub fn fact(&self, name: &str, kernel: (u32, u32), page_size: u32) -> Option<Value> {
-        let has = |since: Since| since.at(kernel).map(Value::Bool);
+        if let Some(since) = self.since(name) {
+            return since.at(kernel).map(Value::Bool);
+        }
         match name {
             "name" => Some(Value::text(&self.name)),
             "kind" => Some(Value::text(&self.kind)),
-            "native" => has(self.xdp.native),
             "native_since" => Some(Value::text(self.xdp.native.to_string())),
-            "redirect" => has(self.xdp.redirect),
-            "xmit" => has(self.xdp.ndo_xdp_xmit),
             "xmit_gated" => Some(Value::Bool(self.xdp.xmit_gated)),
-            "frags" => has(self.xdp.frags),
-            "hw_offload" => has(self.xdp.hw_offload),
-            "zero_copy" => has(self.af_xdp.zero_copy),
             "zc_max_segs" => self.af_xdp.zc_max_segs.map(Value::from),
-            "flower" => has(self.hw.tc_flower),
-            "ntuple" => has(self.hw.ntuple),
             "ntuple_drop" => Some(Value::Bool(self.hw.ntuple_drop)),
             "mtu_limit" => self.mtu_limit(page_size).map(Value::from),
             "mtu_limit_frags" => known(self.limits.mtu_limit_frags).map(Value::from),
@@ -227,6 +221,21 @@ impl Driver {
             "attach_effect" => Some(Value::text(self.limits.attach_effect.name())),
             _ => None,
         }
+    }
+
+    /// Since when it has an ability that rules ask under `driver.`.
+    pub fn since(&self, name: &str) -> Option<Since> {
+        Some(match name {
+            "native" => self.xdp.native,
+            "redirect" => self.xdp.redirect,
+            "xmit" => self.xdp.ndo_xdp_xmit,
+            "frags" => self.xdp.frags,
+            "hw_offload" => self.xdp.hw_offload,
+            "zero_copy" => self.af_xdp.zero_copy,
+            "flower" => self.hw.tc_flower,
+            "ntuple" => self.hw.ntuple,
+            _ => return None,
+        })
     }
 
     /// Largest MTU with one buffer a packet. Limits that come from the size of a

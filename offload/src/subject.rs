@@ -101,7 +101,13 @@ fn base_fact(
     key: &str,
 ) -> Option<RuleValue> {
     if let Some(fact) = iface.facts.get(key) {
-        return of_fact(fact);
+        return match key {
+            "devlink.unhealthy" => names(fact),
+            _ => of_fact(fact),
+        };
+    }
+    if let Some(value) = implied(iface, key) {
+        return Some(value);
     }
     if let Some(name) = key.strip_prefix("demand.") {
         return demand(needs, name);
@@ -109,6 +115,7 @@ fn base_fact(
     match key {
         "ifname" => Some(RuleValue::text(&iface.name)),
         "role" => role(iface),
+        "link.parent" => iface.lower.first().map(RuleValue::text),
         "switch_id" => Some(RuleValue::text(
             iface.switch_id.as_deref().unwrap_or("none"),
         )),
@@ -124,11 +131,40 @@ fn base_fact(
     }
 }
 
+/// What follows from a fact that is not there although its source was asked.
+fn implied(iface: &InterfaceFacts, key: &str) -> Option<RuleValue> {
+    let facts = &iface.facts;
+    let link_told = facts.int("link.mtu").is_some();
+    let none = |told: bool| told.then(|| RuleValue::text("none"));
+    match key {
+        "id.driver" if iface.role == crate::facts::InterfaceRole::Loopback => {
+            Some(RuleValue::text("loopback"))
+        }
+        "id.driver" => facts.text("id.kind").map(RuleValue::text),
+        "id.kind" | "link.controller" | "link.controller_kind" => none(link_told),
+        "eswitch.mode" | "devlink.unhealthy" => {
+            none(link_told && facts.get("devlink.handle").is_none())
+        }
+        "xdp.foreign_prog" => none(facts.text("xdp.attached_mode") == Some("none")),
+        _ if key.starts_with("devlink.fw.") => none(facts.get("devlink.driver").is_some()),
+        _ => None,
+    }
+}
+
 fn of_fact(fact: &Fact) -> Option<RuleValue> {
     match (&fact.value, fact.confidence) {
         (Value::Null, Confidence::Unknown) => None,
         (Value::Null, _) => Some(RuleValue::text("none")),
         (value, _) => of_value(value),
+    }
+}
+
+/// A list as one text, or `none`.
+fn names(fact: &Fact) -> Option<RuleValue> {
+    match &fact.value {
+        Value::List(names) if names.is_empty() => Some(RuleValue::text("none")),
+        Value::List(names) => Some(RuleValue::text(names.join(", "))),
+        _ => of_fact(fact),
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Ability {
     pub why: Vec<String>,
     /// Ids of the rules that deny it.
     pub denied_by: Vec<String>,
+    /// The strongest source itself said no, whatever the rules say.
+    pub claimed_no: bool,
 }
 
 /// All abilities of an interface.
@@ -95,58 +97,68 @@ fn worst(finding: &Finding<'_>) -> std::cmp::Reverse<(bool, Disruption)> {
 fn join(claim: Claim, findings: &[Finding<'_>], target: Target) -> Ability {
     let mut denials: Vec<&Finding<'_>> = findings.iter().filter(|f| f.denies(target)).collect();
     denials.sort_by_key(|finding| worst(finding));
-    let denied_by: Vec<String> = denials.iter().map(|f| f.rule.id.clone()).collect();
-    let because = || denials.iter().map(|finding| finding.why.clone());
-    let Claim {
-        can,
+    let can = claim.can;
+    let tried = claim.confidence == Confidence::Verified;
+    let (verdict, confidence, why) = match can {
+        Some(true) if tried => (Verdict::Yes, claim.confidence, vec![claim.why]),
+        _ if denials.is_empty() => undenied(claim, findings, target),
+        _ => denied(claim, &denials),
+    };
+    Ability {
+        verdict,
         confidence,
         why,
-    } = claim;
-    let verified = confidence == Confidence::Verified;
-    if verified && can == Some(true) {
-        return ability(Verdict::Yes, confidence, vec![why], Vec::new());
+        denied_by: match verdict {
+            Verdict::Yes => Vec::new(),
+            _ => denials.iter().map(|f| f.rule.id.clone()).collect(),
+        },
+        claimed_no: can == Some(false),
     }
-    if denials.is_empty() {
-        let verdict = match can {
-            Some(true) => Verdict::Yes,
-            Some(false) => Verdict::No,
-            None => Verdict::Unknown,
-        };
-        let degrades = findings
-            .iter()
-            .filter(|f| f.rule.is_about(target) && f.rule.effect == finding::DEGRADES);
-        let mut told = vec![why];
-        told.extend(degrades.map(|finding| finding.why.clone()));
-        return ability(verdict, confidence, told, denied_by);
-    }
-    let fixable = denials.iter().all(|finding| finding.has_command());
+}
+
+type Joined = (Verdict, Confidence, Vec<String>);
+
+/// Nothing is against it; what makes it slower is told.
+fn undenied(claim: Claim, findings: &[Finding<'_>], target: Target) -> Joined {
+    let verdict = match claim.can {
+        Some(true) => Verdict::Yes,
+        Some(false) => Verdict::No,
+        None => Verdict::Unknown,
+    };
+    let degrades = |finding: &&Finding<'_>| {
+        verdict == Verdict::Yes
+            && finding.rule.is_about(target)
+            && finding.rule.effect == finding::DEGRADES
+    };
+    let degrades = findings.iter().filter(degrades);
+    let mut why = vec![claim.why];
+    why.extend(degrades.map(|finding| finding.why.clone()));
+    (verdict, claim.confidence, why)
+}
+
+/// Rules are against it: they beat the kernel's word, not a trial, and they can
+/// all be mended or not.
+fn denied(claim: Claim, denials: &[&Finding<'_>]) -> Joined {
+    let fixable = !claim.is_final && denials.iter().all(|finding| finding.has_command());
     let verdict = if fixable {
         Verdict::AfterFix
     } else {
         Verdict::No
     };
-    let says_no = can == Some(false) && confidence >= Confidence::Declared;
-    let lists_it = can == Some(true) && confidence == Confidence::Declared;
-    let first = (says_no && (!fixable || verified)).then_some(why);
-    let confidence = match (first.is_some(), lists_it) {
-        (true, _) => confidence,
-        (false, true) => Confidence::Contradicted,
-        (false, false) => Confidence::Computed,
+    let says_no = claim.can == Some(false);
+    let tried = claim.confidence == Confidence::Verified;
+    let tells = says_no && (tried || !fixable);
+    let confidence = match (tells, claim.can, claim.confidence) {
+        (true, _, Confidence::Declared) if claim.is_final => Confidence::Declared,
+        (true, _, confidence) => confidence.max(Confidence::Computed),
+        (false, Some(true), Confidence::Declared) => Confidence::Contradicted,
+        _ => Confidence::Computed,
     };
-    let told = first.into_iter().chain(because()).collect();
-    ability(verdict, confidence, told, denied_by)
-}
-
-fn ability(
-    verdict: Verdict,
-    confidence: Confidence,
-    why: Vec<String>,
-    denied_by: Vec<String>,
-) -> Ability {
-    Ability {
+    let because = denials.iter().map(|finding| finding.why.clone());
+    let first = tells.then_some(claim.why);
+    (
         verdict,
         confidence,
-        why,
-        denied_by,
-    }
+        first.into_iter().chain(because).collect(),
+    )
 }

@@ -12,6 +12,9 @@ pub(crate) struct Claim {
     pub can: Option<bool>,
     pub confidence: Confidence,
     pub why: String,
+    /// A no that no fix of a setting turns into a yes. The kernel's list is none:
+    /// some drivers empty it while a setting is in the way.
+    pub is_final: bool,
 }
 
 fn claim(can: bool, confidence: Confidence, why: impl Into<String>) -> Claim {
@@ -19,6 +22,7 @@ fn claim(can: bool, confidence: Confidence, why: impl Into<String>) -> Claim {
         can: Some(can),
         confidence,
         why: why.into(),
+        is_final: !can,
     }
 }
 
@@ -27,6 +31,7 @@ fn nobody(why: impl Into<String>) -> Claim {
         can: None,
         confidence: Confidence::Unknown,
         why: why.into(),
+        is_final: false,
     }
 }
 
@@ -98,7 +103,10 @@ fn tried(subject: &Subject<'_>, key: &str) -> Option<Claim> {
         Some(evidence) => format!("{verdict} ({evidence})"),
         None => verdict.to_owned(),
     };
-    (fact.confidence == Confidence::Verified).then(|| claim(can, Confidence::Verified, why))
+    (fact.confidence == Confidence::Verified).then(|| Claim {
+        is_final: false,
+        ..claim(can, Confidence::Verified, why)
+    })
 }
 
 /// An ability with a bit in the kernel's XDP feature word: a trial, the bit, the
@@ -119,29 +127,61 @@ fn listed(
         return claim(false, Confidence::Verified, why);
     }
     if let Some(can) = subject.lists(bit) {
-        let verb = if can { "lists" } else { "lists no" };
-        return claim(can, Confidence::Declared, format!("kernel {verb} {what}"));
+        let why = match can {
+            true => format!("kernel lists {what}"),
+            false => format!("kernel lists no {what}; {}", known(subject, profile, what)),
+        };
+        return Claim {
+            is_final: subject.driver_can(profile) != Some(true),
+            ..claim(
+                can,
+                Confidence::Declared,
+                why.trim_end_matches("; ").to_owned(),
+            )
+        };
     }
     of_profile(subject, profile, what)
 }
 
 fn of_profile(subject: &Subject<'_>, profile: &str, what: &str) -> Claim {
     let Some(driver) = subject.known.driver else {
-        return nobody(match subject.facts().text("id.driver") {
-            Some(name) if !name.is_empty() => format!("driver {name} is not known"),
+        return nobody(match subject.value("id.driver") {
+            Some(name) if name.to_string() != "none" => format!("driver {name} is not known"),
             _ => format!("{} does not tell its driver", subject.iface.name),
         });
     };
-    let why = |can| match can {
-        true => format!("driver {} has {what}", driver.name),
-        false => format!("driver {} has no {what}", driver.name),
-    };
     match subject.driver_can(profile) {
-        Some(can) => claim(can, Confidence::Profile, why(can)),
+        Some(true) => claim(
+            true,
+            Confidence::Profile,
+            format!("driver {} has {what}", driver.name),
+        ),
+        Some(false) => claim(false, Confidence::Profile, known(subject, profile, what)),
         None => nobody(format!(
             "whether driver {} has {what} in this kernel was not read",
             driver.name
         )),
+    }
+}
+
+/// Why the profiles say no; empty when they say something else.
+fn known(subject: &Subject<'_>, profile: &str, what: &str) -> String {
+    let Some(driver) = subject.known.driver else {
+        return String::new();
+    };
+    if subject.driver_can(profile) != Some(false) {
+        return String::new();
+    }
+    if let Some(cap) = subject.known.cap(profile) {
+        return cap.why.clone();
+    }
+    let name = &driver.name;
+    match driver.since(profile).and_then(|since| since.certain()) {
+        Some((major, minor)) => {
+            let kernel = subject.machine.host.version().unwrap_or_default();
+            format!("driver {name} has {what} since Linux {major}.{minor}, this is {kernel}")
+        }
+        None => format!("driver {name} has no {what}"),
     }
 }
 
@@ -205,18 +245,15 @@ fn hw_ntuple(subject: &Subject<'_>) -> Claim {
     let Some(fact) = subject.facts().get("ntuple") else {
         return of_profile(subject, "ntuple", "rules of the receive classifier");
     };
-    let told = match fact.value.as_bool() {
-        Some(true) => "the driver counts classification rules",
-        Some(false) => "no table of classification rules",
-        None => return of_profile(subject, "ntuple", "rules of the receive classifier"),
-    };
-    let can = fact.value.as_bool();
-    let confidence = fact.confidence;
-    let why = told.to_owned();
-    Claim {
-        can,
-        confidence,
-        why,
+    // That there is a table proves neither that it is on nor that it can drop.
+    match (fact.value.as_bool(), fact.confidence) {
+        (Some(true), confidence) => claim(
+            true,
+            confidence.min(Confidence::Declared),
+            "the driver counts classification rules",
+        ),
+        (Some(false), confidence) => claim(false, confidence, "no table of classification rules"),
+        (None, _) => of_profile(subject, "ntuple", "rules of the receive classifier"),
     }
 }
 

@@ -47,13 +47,20 @@ pub(crate) fn check<'p>(subject: &Subject<'p>) -> (Vec<Finding<'p>>, Vec<Uncheck
                     disruption: disruption(fix.disruption),
                 }),
             }),
-            Outcome::Unknown(needs) => unchecked.push(Unchecked {
+            Outcome::Unknown(needs) if matters(rule, &needs) => unchecked.push(Unchecked {
                 id: rule.id.clone(),
                 needs,
             }),
+            Outcome::Unknown(_) => {}
         }
     }
     (findings, unchecked)
+}
+
+/// Only what would deny; and that a driver is not known is said elsewhere.
+fn matters(rule: &Rule, needs: &[String]) -> bool {
+    let of_driver = |key: &String| key.starts_with("driver.") && key != "driver.in_tree";
+    rule.effect == profiles::Effect::Deny && !needs.iter().any(of_driver)
 }
 
 /// Worst first, then as the files have them.

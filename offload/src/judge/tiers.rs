@@ -75,12 +75,8 @@ fn zero_copy(subject: &Subject<'_>, abilities: &Abilities<'_>) -> Ability {
         native.verdict,
         Verdict::No | Verdict::AfterFix | Verdict::Unknown
     );
-    let tried = zero_copy.confidence == Confidence::Verified;
-    if leased
-        || tried
-        || !missing
-        || zero_copy.verdict == Verdict::No && zero_copy.denied_by.is_empty()
-    {
+    let own = zero_copy.confidence == Confidence::Verified || zero_copy.claimed_no;
+    if leased || own || !missing {
         return zero_copy.clone();
     }
     Ability {
@@ -91,6 +87,7 @@ fn zero_copy(subject: &Subject<'_>, abilities: &Abilities<'_>) -> Ability {
         },
         why: vec!["needs native XDP".to_owned()],
         denied_by: native.denied_by.clone(),
+        claimed_no: false,
     }
 }
 

@@ -144,6 +144,15 @@ impl<'p> Known<'p> {
         self.rules().find(|rule| rule.id == means.means)
     }
 
+    /// The same for a text with the driver's words somewhere in it.
+    pub fn explain_text(&self, stage: &str, text: &str) -> Option<&'p Rule> {
+        let mut errors = self.situation?.errors.iter();
+        let means = errors.find(|error| {
+            error.stage == stage && !error.extack.is_empty() && text.contains(&error.extack)
+        })?;
+        self.rules().find(|rule| rule.id == means.means)
+    }
+
     /// A device that must never carry a plan.
     pub fn is_test_only(&self) -> bool {
         self.situation.is_some_and(|situation| situation.test_only)

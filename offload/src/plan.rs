@@ -10,6 +10,8 @@ mod front;
 mod reason;
 mod require;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Confidence;
@@ -36,6 +38,21 @@ pub struct Demand {
     pub rules: Vec<NicRule>,
     /// Where a program of ours runs now, as XDP; `None` = at tc only.
     pub running: Option<Tier>,
+    /// Programs of ours serve it already: an interruption would be felt.
+    pub served: bool,
+    /// Tiers that the kernel refused when it was tried, with its reason.
+    pub refused: BTreeMap<Tier, String>,
+    /// Why no better tier than the running one is to be taken now.
+    pub held: Option<Held>,
+}
+
+/// A move that has to wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Why.
+    pub why: String,
+    /// It moved too often; else the better tier only has to last a while.
+    pub flaps: bool,
 }
 
 impl Demand {
@@ -47,6 +64,9 @@ impl Demand {
             frags: false,
             rules: Vec::new(),
             running: None,
+            served: false,
+            refused: BTreeMap::new(),
+            held: None,
         }
     }
 
@@ -64,8 +84,8 @@ impl Demand {
 /// What the operator lets the planner do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// The worst that attaching may do to the traffic of an interface. At a start
-    /// that is anything: programs are attached once.
+    /// The worst that attaching may do to an interface that is served. Nothing is
+    /// lost on one that is not yet.
     pub consent: Disruption,
     /// Plan on what only a profile says. Where the plan is carried out the attach
     /// itself is the proof, with a fall back; elsewhere nobody proves it.
@@ -75,18 +95,12 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Of a daemon that starts: it attaches once, and each attach is a proof.
-    pub const START: Self = Self {
-        consent: Disruption::LinkFlap,
-        trust_profile: true,
-        nic_rules: false,
-    };
-
-    /// Of a daemon that serves: what it may do while packets flow.
-    pub fn serving(consent: Disruption) -> Self {
+    /// Of a daemon, where each attach is a proof.
+    pub fn of_daemon(consent: Disruption) -> Self {
         Self {
             consent,
-            ..Self::START
+            trust_profile: true,
+            nic_rules: false,
         }
     }
 }

@@ -102,8 +102,10 @@ impl Site<'_> {
     }
 
     fn native_blocker(&self, required: bool) -> Option<Blocker> {
-        if let Some(port) = self.port_blocker(Tier::XdpNative) {
-            return Some(port);
+        let tier = Tier::XdpNative;
+        let first = self.port_blocker(tier).or_else(|| self.refused(tier));
+        if let Some(blocker) = first.or_else(|| self.held(tier)) {
+            return Some(blocker);
         }
         let runs = self.demand.running == Some(Tier::XdpNative);
         let taken = |finding: &&Finding<'_>| finding.rule.id == "xdp.foreign";
@@ -114,7 +116,7 @@ impl Site<'_> {
         let ability = self.abilities.get(Target::XdpNative);
         let proved = ability.confidence == Confidence::Verified && ability.verdict == Verdict::Yes;
         if !denials.is_empty() && !proved {
-            return Some(of_denials(Tier::XdpNative, &denials));
+            return Some(of_denials(tier, &denials));
         }
         if runs || proved {
             return self.guard(required);
@@ -139,6 +141,37 @@ impl Site<'_> {
         }
     }
 
+    /// The kernel was asked, and refused; a rule may know why.
+    fn refused(&self, tier: Tier) -> Option<Blocker> {
+        let why = self.demand.refused.get(&tier)?;
+        let rule = self.subject.known.explain_text("attach_drv", why);
+        let facts = |key: &str| self.subject.value(key);
+        let fix = rule.and_then(|rule| rule.fix.as_ref()).map(|fix| {
+            let (cmd, note) = (fix.cmd.fill(&facts), fix.note.fill(&facts));
+            if cmd.is_empty() {
+                note
+            } else {
+                format!("`{cmd}`")
+            }
+        });
+        let fix = fix.unwrap_or_else(|| "see the kernel's log (dmesg), or forbid the tier".into());
+        Some(Blocker {
+            rules: rule.iter().map(|rule| rule.id.clone()).collect(),
+            ..blocker(tier, why, fix, false)
+        })
+    }
+
+    /// A better tier than the running one has to wait.
+    fn held(&self, tier: Tier) -> Option<Blocker> {
+        let held = self.demand.held.as_ref()?;
+        let better = self.demand.running.is_none_or(|running| tier < running);
+        let fix = match held.flaps {
+            true => "find out what changes so often; `terrace status` has the events",
+            false => NOTHING,
+        };
+        better.then(|| blocker(tier, held.why.as_str(), fix, !held.flaps))
+    }
+
     /// What only a profile says is not planned on where nothing proves it.
     fn trust(&self, required: bool) -> Option<Blocker> {
         let ability = self.abilities.get(Target::XdpNative);
@@ -159,7 +192,8 @@ impl Site<'_> {
         let effect = self.attach_effect();
         let disruption = effect.as_ref().map_or(Disruption::None, |(_, d)| *d);
         let runs = self.demand.running == Some(Tier::XdpNative);
-        if runs || required || disruption <= self.policy.consent {
+        let felt = self.demand.served && !runs;
+        if !felt || required || disruption <= self.policy.consent {
             return None;
         }
         let effect = effect.map_or_else(String::new, |(name, _)| name);
@@ -172,7 +206,7 @@ impl Site<'_> {
                     "attaching does a {effect} of {name} ({})",
                     disruption.name()
                 ),
-                "restart the daemon at a quiet time, or set tiers.disruption in the configuration",
+                "restart the daemon at a quiet time, or set moves.disruption in the configuration",
                 false,
             )
         })
@@ -198,6 +232,8 @@ impl Site<'_> {
     fn generic_blocker(&self) -> Option<Blocker> {
         let denials = self.abilities.denials(Target::XdpGeneric);
         self.port_blocker(Tier::XdpGeneric)
+            .or_else(|| self.refused(Tier::XdpGeneric))
+            .or_else(|| self.held(Tier::XdpGeneric))
             .or_else(|| (!denials.is_empty()).then(|| of_denials(Tier::XdpGeneric, &denials)))
     }
 

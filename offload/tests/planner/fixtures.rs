@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use terrace_offload::ask::Recording;
 use terrace_offload::judge::verdicts;
 use terrace_offload::probe::{Survey, replay};
-use terrace_offload::verdict::{Effect, NicTier};
+use terrace_offload::verdict::{Disruption, Effect, NicTier};
 use terrace_offload::{Demand, Machine, Policy, Profiles, Role, Wishes, plan};
 
 fn folder() -> PathBuf {
@@ -91,7 +91,7 @@ fn each_machine_can_be_planned_and_every_task_has_a_place() {
             machine(&survey),
             &demands,
             &Wishes::default(),
-            Policy::START,
+            Policy::of_daemon(Disruption::None),
         );
         assert_eq!(plan.placements.len(), demands.len() * 4, "{name}");
         assert!(plan.refusals.is_empty(), "{name}");

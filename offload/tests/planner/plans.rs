@@ -1,6 +1,6 @@
 //! Plans, refusals and rules in front of them, row by row.
 
-use terrace_offload::plan::{Step, changes};
+use terrace_offload::plan::{Held, Step, changes};
 use terrace_offload::rules::{Action, Matches, NicRule, Ports, Prefix};
 use terrace_offload::verdict::Disruption;
 use terrace_offload::{Demand, Plan, Policy, Role, Task, Tier, Wish, Wishes, plan};
@@ -38,12 +38,23 @@ impl Planned {
             case: Case::new(driver, &facts),
             demand: Demand::new("eth0", named::<Role>(role)),
             wishes: Wishes::default(),
-            policy: Policy::START,
+            policy: Policy::of_daemon(Disruption::LinkFlap),
         };
         for option in options.split_whitespace().filter(|option| *option != "-") {
             let (key, value) = option.split_once('=').unwrap_or_else(|| panic!("{option}"));
             match key {
                 "consent" => planned.policy.consent = named::<Disruption>(value),
+                "served" => planned.demand.served = value == "yes",
+                "refused" => {
+                    let why = value.replace('_', " ");
+                    planned.demand.refused.insert(Tier::XdpNative, why);
+                }
+                "held" => {
+                    planned.demand.held = Some(Held {
+                        why: "it has to last".to_owned(),
+                        flaps: value == "flaps",
+                    });
+                }
                 "trust" => planned.policy.trust_profile = value == "yes",
                 "nic_rules" => planned.policy.nic_rules = value == "yes",
                 "frags" => planned.demand.frags = value == "yes",
@@ -171,7 +182,23 @@ fn only_what_the_machine_lacks_is_a_fallback() {
             "ice",
             "uplink",
             "xdp.features=[basic]",
-            "consent=none",
+            "served=yes consent=none",
+            true,
+        ),
+        (
+            "waiting",
+            "ice",
+            "uplink",
+            "xdp.features=[basic]",
+            "served=yes held=wait",
+            false,
+        ),
+        (
+            "flapping",
+            "ice",
+            "uplink",
+            "xdp.features=[basic]",
+            "served=yes held=flaps",
             true,
         ),
     ];

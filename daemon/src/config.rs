@@ -22,6 +22,8 @@ use std::time::Duration;
 use globset::GlobMatcher;
 use ipnet::IpNet;
 use terrace_abi::Limits;
+use terrace_offload::damper::Patience;
+use terrace_offload::verdict::Disruption;
 
 pub use faults::{Fault, Faults};
 pub use shortcut::{Shortcut, ShortcutMode};
@@ -49,6 +51,7 @@ pub struct Config {
     pub manage_sysctls: bool,
     /// The first rule that matches a name decides.
     pub interfaces: Vec<InterfaceRule>,
+    pub moves: Moves,
     pub services: Services,
     pub shortcut: Shortcut,
     pub policy: PolicyDefaults,
@@ -65,6 +68,14 @@ pub struct InterfaceRule {
     pub role: Role,
     /// Task -> tier -> wish; what is not named is [`Wish::Auto`].
     pub tiers: BTreeMap<Task, BTreeMap<Tier, Wish>>,
+}
+
+/// When XDP of an interface that is served moves to another tier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moves {
+    /// The worst that attaching may do to its traffic.
+    pub disruption: Disruption,
+    pub patience: Patience,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,12 +189,22 @@ impl Default for Config {
             pin_root: DEFAULT_PIN_ROOT.into(),
             manage_sysctls: true,
             interfaces: Vec::new(),
+            moves: Moves::default(),
             services: Services::default(),
             shortcut: Shortcut::default(),
             policy: PolicyDefaults::default(),
             health: HealthDefaults::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Moves {
+    fn default() -> Self {
+        Self {
+            disruption: Disruption::TrafficPause,
+            patience: Patience::default(),
         }
     }
 }

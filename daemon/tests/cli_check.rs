@@ -183,7 +183,7 @@ fn root_a_plan_that_cannot_be_met_is_refused_with_its_reason() {
             "auto",
             UPLINK,
             OK,
-            "driver bridge is not known to run XDP natively",
+            "up0 is a bridge: programs go to its ports",
         ),
         (
             "required",

@@ -65,6 +65,10 @@ impl Damper {
         planned: Option<Tier>,
         patience: &Patience,
     ) -> Decision {
+        if self.held_until.is_some_and(|until| now >= until) {
+            self.held_until = None;
+            self.moves.clear();
+        }
         if running == planned {
             self.better = None;
             return Decision::Stay;
@@ -74,11 +78,7 @@ impl Damper {
             return self.go(now, planned, patience);
         }
         if let Some(until) = self.held_until {
-            if now < until {
-                return Decision::Hold(until);
-            }
-            self.held_until = None;
-            self.moves.clear();
+            return Decision::Hold(until);
         }
         let since = match self.better {
             Some((tier, since)) if tier == planned => since,
@@ -257,6 +257,19 @@ mod tests {
         damper.decide(at(1), None, NATIVE, &PATIENCE);
         assert_eq!(damper.due(&PATIENCE), Some(at(4)));
         damper.decide(at(4), None, NATIVE, &PATIENCE);
+        assert_eq!(damper.due(&PATIENCE), None);
+    }
+
+    #[test]
+    fn what_was_due_is_not_due_again_once_it_was_asked() {
+        let at = Duration::from_secs;
+        let mut damper = Damper::default();
+        for second in 0..4 {
+            damper.decide(at(second), NATIVE, None, &PATIENCE);
+        }
+        assert_eq!(damper.due(&PATIENCE), Some(at(303)));
+        assert!(damper.is_held(at(302)));
+        damper.decide(at(303), None, None, &PATIENCE);
         assert_eq!(damper.due(&PATIENCE), None);
     }
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 use terrace_abi::Limits;
+use terrace_offload::damper::Patience;
+use terrace_offload::verdict::Disruption;
 use toml::de::DeTable;
 
 use super::section::{Section, Source, Wrong};
@@ -13,7 +15,7 @@ use super::values::{
     address, boolean, duration, integer, loopback, path, pattern, ports, prefix, prime, text, word,
 };
 use super::{
-    Config, FailMode, Faults, HealthCheck, HealthDefaults, InterfaceRule, NoBackend,
+    Config, FailMode, Faults, HealthCheck, HealthDefaults, InterfaceRule, Moves, NoBackend,
     PolicyDefaults, Role, Services, Task, Tier, Timeouts, Wish,
 };
 
@@ -33,6 +35,11 @@ const WISHES: [(&str, Wish); 3] = [
     ("auto", Wish::Auto),
     ("require", Wish::Require),
     ("forbid", Wish::Forbid),
+];
+const DISRUPTIONS: [(&str, Disruption); 3] = [
+    ("none", Disruption::None),
+    ("traffic_pause", Disruption::TrafficPause),
+    ("link_flap", Disruption::LinkFlap),
 ];
 const NO_BACKEND: [(&str, NoBackend); 2] =
     [("reject", NoBackend::Reject), ("drop", NoBackend::Drop)];
@@ -81,6 +88,7 @@ fn host(top: &Section<'_>, file: &Path) -> Config {
         pin_root: top.read("pin_root", default.pin_root, |v| path(v, folder)),
         manage_sysctls: top.read("manage_sysctls", default.manage_sysctls, boolean),
         interfaces: interfaces(top),
+        moves: moves(top.section("moves")),
         services: services(top.section("services")),
         shortcut: shortcut::read(top.section("shortcut"), folder),
         policy: policy(top.section("policy")),
@@ -166,6 +174,21 @@ fn tiers(section: Section<'_>, role: Option<Role>) -> BTreeMap<Task, BTreeMap<Ti
     }
     section.refuse_unknown();
     tasks
+}
+
+fn moves(section: Section<'_>) -> Moves {
+    let default = Moves::default();
+    let patience = default.patience;
+    let moves = Moves {
+        disruption: section.read("disruption", default.disruption, |v| word(v, &DISRUPTIONS)),
+        patience: Patience {
+            settle: section.read("settle", patience.settle, duration),
+            hold: section.read("hold", patience.hold, duration),
+            ..patience
+        },
+    };
+    section.refuse_unknown();
+    moves
 }
 
 fn services(section: Section<'_>) -> Services {

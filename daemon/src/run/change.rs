@@ -34,6 +34,11 @@ impl Refused {
         Self { what, faults }.into()
     }
 
+    pub fn profiles(faults: Faults) -> anyhow::Error {
+        let what = "the NIC profiles are refused";
+        Self { what, faults }.into()
+    }
+
     pub fn plan(faults: Faults) -> anyhow::Error {
         let what = "the plan can't be met";
         Self { what, faults }.into()

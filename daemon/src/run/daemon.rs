@@ -41,6 +41,7 @@ pub struct Sources {
     pub folder: FolderWatch,
     pub verdicts: mpsc::Receiver<Verdict>,
     pub commands: mpsc::Receiver<Command>,
+    pub news: mpsc::Receiver<()>,
     pub ring: mpsc::Receiver<types::event>,
 }
 
@@ -93,6 +94,7 @@ impl Daemon {
                 Some(verdict) = from.verdicts.recv() => self.judged(verdict),
                 Some(command) = from.commands.recv() => self.command(command),
                 Some(event) = from.ring.recv() => self.told(&event),
+                Some(()) = from.news.recv() => self.devices_changed(),
                 _ = ticks.tick() => self.retry(),
             }
         }
@@ -100,8 +102,19 @@ impl Daemon {
 
     fn deadline(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(3600);
-        let due = [self.act_at, self.follow_up_at];
+        let due = [self.act_at, self.follow_up_at, self.sync_at()];
         due.into_iter().flatten().min().unwrap_or(far)
+    }
+
+    /// The interfaces want to be looked at again, or to move.
+    fn sync_at(&self) -> Option<Instant> {
+        self.interfaces.due().map(Instant::from_std)
+    }
+
+    fn devices_changed(&mut self) {
+        self.interfaces.mark_stale();
+        self.pending.links = true;
+        self.act_at.get_or_insert_with(|| Instant::now() + GATHER);
     }
 
     fn note(&mut self, change: crate::netlink::Change) {
@@ -117,6 +130,10 @@ impl Daemon {
             self.act_at = None;
             let effects = std::mem::take(&mut self.pending);
             self.network_changed(effects).await;
+        }
+        if self.sync_at().is_some_and(|at| at <= now) {
+            block_in_place(|| self.sync_interfaces());
+            self.show_network();
         }
         if self.follow_up_at.is_some_and(|at| at <= now) {
             self.follow_up_at = None;

@@ -21,6 +21,10 @@ pub enum Severity {
 pub enum Kind {
     /// A task runs on a lower tier than the best.
     TierFallback,
+    /// XDP of a served interface moved to another tier.
+    TierMoved,
+    /// An interface moved too often and stays on the lower tier for a time.
+    TierFlapping,
     /// The tables of an earlier daemon were found and kept.
     TakenOver,
     /// The manifests or deny lists were refused; the old state serves.
@@ -48,8 +52,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 18] = [
+    pub const ALL: [Kind; 20] = [
         Kind::TierFallback,
+        Kind::TierMoved,
+        Kind::TierFlapping,
         Kind::TakenOver,
         Kind::ManifestsRefused,
         Kind::ManifestsApplied,
@@ -72,6 +78,8 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::TierFallback => "tier-fallback",
+            Kind::TierMoved => "tier-moved",
+            Kind::TierFlapping => "tier-flapping",
             Kind::TakenOver => "taken-over",
             Kind::ManifestsRefused => "manifests-refused",
             Kind::ManifestsApplied => "manifests-applied",
@@ -94,7 +102,8 @@ impl Kind {
 
     pub fn severity(self) -> Severity {
         match self {
-            Kind::TakenOver
+            Kind::TierMoved
+            | Kind::TakenOver
             | Kind::ManifestsApplied
             | Kind::InterfaceArmed
             | Kind::ShortcutArmed

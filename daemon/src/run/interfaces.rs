@@ -4,17 +4,20 @@
 //! its deny list runs in tc, so that no moment is without one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use terrace_abi::consts::{HOOK_TC_INGRESS, HOOK_XDP};
 use terrace_abi::{Maps, Plain as _, types};
-use terrace_offload::{Plan, Wishes};
+use terrace_offload::plan::Held;
+use terrace_offload::{Plan, Policy, Profiles, Wishes};
 
 use super::change;
 use super::events::{Events, Kind};
 use super::facts;
 use super::hooks::{self, Hooks};
-use super::placement::{self, Refused};
+use super::moves::{Moves, Seen};
+use super::placement::{self, Refused, Served};
 use crate::api::{self, Attachment, Role, Tier};
 use crate::config::Config;
 use crate::explain::headers::mac;
@@ -28,6 +31,8 @@ struct Armed {
     driver: String,
     tc: Vec<Attachment>,
     xdp: Option<Xdp>,
+    /// The plan was carried out once: from now on it is served.
+    placed: bool,
     entry: types::iface,
 }
 
@@ -45,6 +50,9 @@ pub struct Interfaces {
     /// By ifindex.
     armed: BTreeMap<u32, Armed>,
     refused: Refused,
+    profiles: Profiles,
+    seen: Seen,
+    moves: Moves,
     plan: Plan,
     /// Told once, and again when it changes.
     fallbacks: BTreeSet<String>,
@@ -62,11 +70,14 @@ pub struct Host<'h> {
 type Wanted = BTreeMap<u32, (Link, Role)>;
 
 impl Interfaces {
-    pub fn new(hooks: Hooks) -> Self {
+    pub fn new(hooks: Hooks, config: &Config, profiles: Profiles) -> Self {
         Self {
             hooks,
             armed: BTreeMap::new(),
             refused: Refused::new(),
+            profiles,
+            seen: Seen::default(),
+            moves: Moves::new(config.moves.patience),
             plan: Plan::default(),
             fallbacks: BTreeSet::new(),
         }
@@ -102,6 +113,17 @@ impl Interfaces {
             .any(|ifindex| !self.armed.contains_key(ifindex))
     }
 
+    /// Something may have changed that links don't tell.
+    pub fn mark_stale(&mut self) {
+        self.seen.mark_stale();
+    }
+
+    /// When to sync although nothing happens.
+    pub fn due(&self) -> Option<Instant> {
+        let due = [self.seen.due(), self.moves.due()];
+        due.into_iter().flatten().min()
+    }
+
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -133,6 +155,7 @@ impl Interfaces {
             .map(|(ifindex, _)| *ifindex)
             .collect();
         for ifindex in going {
+            self.moves.forget(ifindex);
             if let Some(armed) = self.armed.remove(&ifindex) {
                 disarm(host, &armed.link.name, ifindex);
                 host.events.tell(Kind::InterfaceGone, armed.link.name);
@@ -168,6 +191,7 @@ impl Interfaces {
             driver: terrace_offload::probe::driver(&link.name),
             tc: self.hooks.arm(&link.name, link.ifindex, role)?,
             xdp,
+            placed: false,
             entry,
         };
         self.armed.insert(link.ifindex, armed);
@@ -176,12 +200,50 @@ impl Interfaces {
     }
 
     fn replan(&mut self, host: Host<'_>, wanted: &Wanted) -> Result<()> {
-        let capabilities = placement::capabilities(host.network, wanted.values());
-        let wishes: Wishes = placement::wishes(host.config, wanted.values());
-        match placement::plan(&capabilities, &wishes, &self.refused) {
-            Ok(plan) => self.plan = plan,
-            Err(unmet) => return Err(change::Refused::plan(unmet)),
+        self.seen.look(host.network, wanted, &mut self.refused);
+        let mut held = BTreeMap::new();
+        let planned = self.planned(host, wanted, &held)?;
+        for (ifindex, armed) in self.armed.iter().filter(|(_, armed)| armed.placed) {
+            let running = armed.xdp.as_ref().map(|xdp| xdp.tier);
+            let reason = self
+                .moves
+                .held(*ifindex, running, planned.xdp(&armed.link.name));
+            if let Some(reason) = reason {
+                if reason.flaps {
+                    let what = format!("{}: {}", armed.link.name, reason.why);
+                    host.events.tell(Kind::TierFlapping, what);
+                }
+                held.insert(*ifindex, reason);
+            }
         }
+        self.plan = match held.is_empty() {
+            true => planned,
+            false => self.planned(host, wanted, &held)?,
+        };
+        self.tell_fallbacks(host);
+        Ok(())
+    }
+
+    fn planned(&self, host: Host<'_>, wanted: &Wanted, held: &BTreeMap<u32, Held>) -> Result<Plan> {
+        let served = |ifindex: u32| {
+            let armed = self.armed.get(&ifindex);
+            Served {
+                running: armed
+                    .and_then(|armed| armed.xdp.as_ref())
+                    .map(|xdp| xdp.tier),
+                armed: armed.is_some_and(|armed| armed.placed),
+                held: held.get(&ifindex).cloned(),
+            }
+        };
+        let demands = placement::demands(wanted.values(), &self.refused, served);
+        let wishes: Wishes = placement::wishes(host.config, wanted.values());
+        let policy = Policy::of_daemon(host.config.moves.disruption);
+        let survey = &self.seen.survey;
+        placement::plan(survey, &self.profiles, &demands, &wishes, policy)
+            .map_err(change::Refused::plan)
+    }
+
+    fn tell_fallbacks(&mut self, host: Host<'_>) {
         let told: BTreeSet<_> = self
             .plan
             .placements
@@ -192,7 +254,6 @@ impl Interfaces {
             host.events.tell(Kind::TierFallback, fallback);
         }
         self.fallbacks = told;
-        Ok(())
     }
 
     /// A refusal of the kernel makes a new plan, until one works.
@@ -215,6 +276,10 @@ impl Interfaces {
         };
         let tier = self.plan.xdp(&armed.link.name);
         let found = armed.xdp.as_ref();
+        if armed.placed && found.map(|xdp| xdp.tier) != tier {
+            host.events.tell(Kind::TierMoved, moved(armed, tier));
+        }
+        armed.placed = true;
         if found.map(|xdp| xdp.tier) == tier && found.is_none_or(|xdp| xdp.ours) {
             return Ok(());
         }
@@ -245,6 +310,12 @@ impl Interfaces {
             }
         }
     }
+}
+
+fn moved(armed: &Armed, to: Option<Tier>) -> String {
+    let name = |tier: Option<Tier>| tier.map_or("tc only", Tier::name);
+    let from = armed.xdp.as_ref().map(|xdp| xdp.tier);
+    format!("{}: from {} to {}", armed.link.name, name(from), name(to))
 }
 
 impl Armed {

@@ -2,38 +2,90 @@
 
 use std::collections::BTreeMap;
 
+use terrace_offload::ask::Live;
+use terrace_offload::facts::{Fact, HostFacts, InterfaceFacts};
+use terrace_offload::plan::Held;
+use terrace_offload::probe::{self, Options, Survey};
 use terrace_offload::{
-    Capabilities, Interface, Placement, Plan, Refusal, Role, Task, Tier, Wish, Wishes, probe,
+    Demand, Machine, Placement, Plan, Policy, Profiles, Refusal, Role, Tier, Wishes,
 };
 
 use crate::config::Config;
 use crate::netlink::{Link, Network};
 
-/// What the machine can do, of the interfaces that have a role.
-pub fn capabilities<'i>(
-    network: &Network,
-    interfaces: impl Iterator<Item = &'i (Link, Role)>,
-) -> Capabilities {
-    Capabilities {
-        kernel: probe::kernel().unwrap_or_default(),
-        tcx: probe::has_tcx(),
-        interfaces: interfaces
-            .map(|(link, role)| interface(network, link, *role))
-            .collect(),
+/// XDP programs that the kernel refused: by interface, the tier and why.
+pub type Refused = BTreeMap<(String, Tier), String>;
+
+/// What the interfaces that have a role can do. Uplinks are asked everything that
+/// can be asked without touching them; of workloads, which are always served in
+/// tc, the kind is enough.
+pub fn survey<'i>(network: &Network, wanted: impl Iterator<Item = &'i (Link, Role)>) -> Survey {
+    let wanted: Vec<&(Link, Role)> = wanted.collect();
+    let uplinks = wanted.iter().filter(|(_, role)| *role == Role::Uplink);
+    let uplinks: Vec<&Link> = uplinks.map(|(link, _)| link).collect();
+    let mut survey = ask(&uplinks);
+    let known: Vec<String> = survey.interfaces.iter().map(|i| i.name.clone()).collect();
+    let unknown = wanted
+        .iter()
+        .filter(|(link, _)| !known.contains(&link.name));
+    let facts = unknown.map(|(link, _)| of_link(network, link));
+    survey.interfaces.extend(facts);
+    survey
+}
+
+/// An interface may go at any moment: then the others are known all the same.
+fn ask(uplinks: &[&Link]) -> Survey {
+    let options = |names: Vec<String>| Options {
+        interfaces: names,
+        ..Options::default()
+    };
+    let names: Vec<String> = uplinks.iter().map(|link| link.name.clone()).collect();
+    if names.is_empty() {
+        return Survey {
+            host: host(),
+            interfaces: Vec::new(),
+        };
+    }
+    match probe::survey(&mut Live::default(), &options(names)) {
+        Ok(survey) => survey,
+        Err(error) => {
+            tracing::warn!("the interfaces can't be surveyed: {error}");
+            Survey {
+                host: host(),
+                interfaces: Vec::new(),
+            }
+        }
     }
 }
 
-fn interface(network: &Network, link: &Link, role: Role) -> Interface {
-    let controller = network.links.get(&link.controller);
-    Interface {
-        name: link.name.clone(),
-        role,
-        driver: probe::driver(&link.name),
-        mtu: link.mtu,
-        controller: controller.map(|controller| controller.name.clone()),
-        foreign_xdp: probe::foreign_xdp(link.ifindex),
-        lro: probe::has_lro(&link.name),
+/// What is needed of the host where no interface is surveyed.
+fn host() -> HostFacts {
+    HostFacts {
+        kernel: probe::kernel().unwrap_or_default().to_string(),
+        tcx: Some(probe::has_tcx()),
+        ..HostFacts::default()
     }
+}
+
+fn of_link(network: &Network, link: &Link) -> InterfaceFacts {
+    let mut facts = InterfaceFacts {
+        ifindex: link.ifindex,
+        name: link.name.clone(),
+        ..InterfaceFacts::default()
+    };
+    let source = "rtnl.GETLINK";
+    facts
+        .facts
+        .learn("link.mtu", Fact::declared(link.mtu, source));
+    if !link.kind.is_empty() {
+        let kind = Fact::declared(link.kind.as_str(), source);
+        facts.facts.learn("id.kind", kind);
+    }
+    if let Some(controller) = network.links.get(&link.controller) {
+        let name = Fact::declared(controller.name.as_str(), source);
+        facts.facts.learn("link.controller", name);
+    }
+    facts
 }
 
 /// The wishes of the configuration's rules, interface by interface.
@@ -52,46 +104,60 @@ pub fn wishes<'i>(config: &Config, interfaces: impl Iterator<Item = &'i (Link, R
     wishes
 }
 
-/// XDP programs that the kernel refused: by interface, the tier and why.
-pub type Refused = BTreeMap<(String, Tier), String>;
+/// What a daemon knows of an interface that it serves.
+#[derive(Debug, Clone, Default)]
+pub struct Served {
+    /// Where XDP runs; `None` = at tc only.
+    pub running: Option<Tier>,
+    /// It is armed already.
+    pub armed: bool,
+    /// Why it does not move now.
+    pub held: Option<Held>,
+}
 
-/// Plans as if what was refused were forbidden, and tells the kernel's reason.
+/// What is wanted of each interface.
+pub fn demands<'i>(
+    interfaces: impl Iterator<Item = &'i (Link, Role)>,
+    refused: &Refused,
+    served: impl Fn(u32) -> Served,
+) -> Vec<Demand> {
+    let demand = |(link, role): &(Link, Role)| {
+        let served = served(link.ifindex);
+        let of_iface = refused.iter().filter(|((name, _), _)| *name == link.name);
+        Demand {
+            running: served.running,
+            served: served.armed,
+            held: served.held,
+            refused: of_iface
+                .map(|((_, tier), why)| (*tier, why.clone()))
+                .collect(),
+            ..Demand::new(&link.name, *role)
+        }
+    };
+    interfaces.map(demand).collect()
+}
+
+/// Plans.
 ///
 /// # Errors
 /// Wishes that can't be met, one line each.
 pub fn plan(
-    capabilities: &Capabilities,
+    survey: &Survey,
+    profiles: &Profiles,
+    demands: &[Demand],
     wishes: &Wishes,
-    refused: &Refused,
+    policy: Policy,
 ) -> Result<Plan, Vec<String>> {
-    let mut wishes = wishes.clone();
-    let mut unmet = Vec::new();
-    for ((iface, tier), why) in refused {
-        for task in [Task::Prefilter, Task::Steer] {
-            if wishes.of(iface, task, *tier) == Wish::Require {
-                unmet.push(format!("{iface}: {task} is required on {tier}: {why}"));
-            } else {
-                wishes.set(iface, task, *tier, Wish::Forbid);
-            }
-        }
+    let machine = Machine {
+        host: &survey.host,
+        interfaces: &survey.interfaces,
+        profiles,
+    };
+    let plan = terrace_offload::plan(machine, demands, wishes, policy);
+    if plan.refusals.is_empty() {
+        return Ok(plan);
     }
-    if !unmet.is_empty() {
-        return Err(unmet);
-    }
-    let mut plan = terrace_offload::plan(capabilities, &wishes);
-    if !plan.refusals.is_empty() {
-        return Err(plan.refusals.iter().map(unmet_wish).collect());
-    }
-    for placement in &mut plan.placements {
-        for blocker in &mut placement.blockers {
-            if let Some(why) = refused.get(&(placement.iface.clone(), blocker.tier)) {
-                blocker.why.clone_from(why);
-                blocker.fix = "see the kernel's log (dmesg), or forbid the tier".into();
-                blocker.by_design = false;
-            }
-        }
-    }
-    Ok(plan)
+    Err(plan.refusals.iter().map(unmet_wish).collect())
 }
 
 fn unmet_wish(refusal: &Refusal) -> String {
@@ -114,24 +180,54 @@ pub fn fallback(placement: &Placement) -> Option<String> {
     ))
 }
 
+/// The settings that decide whether a refused tier is worth another trial.
+pub fn settings(facts: &InterfaceFacts) -> BTreeMap<String, Fact> {
+    const OF_SETTINGS: [&str; 6] = [
+        "feat.",
+        "priv.",
+        "channels.",
+        "rings.",
+        "sriov.",
+        "link.mtu",
+    ];
+    let is_setting = |key: &str| OF_SETTINGS.iter().any(|start| key.starts_with(start));
+    let settings = facts.facts.0.iter().filter(|(key, _)| is_setting(key));
+    settings
+        .map(|(key, fact)| (key.clone(), fact.clone()))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use terrace_offload::verdict::Disruption;
+    use terrace_offload::{Task, Wish};
+
     use super::*;
 
-    fn host() -> Capabilities {
-        Capabilities {
-            kernel: terrace_offload::KernelVersion(6, 12),
-            tcx: true,
-            interfaces: vec![Interface {
-                name: "eth0".into(),
-                role: Role::Uplink,
-                driver: "virtio_net".into(),
-                mtu: 1500,
-                controller: None,
-                foreign_xdp: None,
-                lro: false,
-            }],
-        }
+    fn planned(refused: &Refused, wishes: &Wishes) -> Result<Plan, Vec<String>> {
+        let mut facts = InterfaceFacts {
+            name: "eth0".into(),
+            ..InterfaceFacts::default()
+        };
+        facts
+            .facts
+            .learn("id.driver", Fact::declared("virtio_net", "test"));
+        let survey = Survey {
+            host: HostFacts {
+                kernel: "6.12".into(),
+                tcx: Some(true),
+                ..HostFacts::default()
+            },
+            interfaces: vec![facts],
+        };
+        let link = Link {
+            name: "eth0".into(),
+            ..Link::default()
+        };
+        let wanted = [(link, Role::Uplink)];
+        let demands = demands(wanted.iter(), refused, |_| Served::default());
+        let policy = Policy::of_daemon(Disruption::None);
+        plan(&survey, Profiles::shipped(), &demands, wishes, policy)
     }
 
     fn refused() -> Refused {
@@ -141,10 +237,9 @@ mod tests {
 
     #[test]
     fn what_the_kernel_refused_is_a_fallback_with_its_reason() {
-        let none = Refused::new();
-        let before = plan(&host(), &Wishes::default(), &none).unwrap();
+        let before = planned(&Refused::new(), &Wishes::default()).unwrap();
         assert_eq!(before.xdp("eth0"), Some(Tier::XdpNative));
-        let after = plan(&host(), &Wishes::default(), &refused()).unwrap();
+        let after = planned(&refused(), &Wishes::default()).unwrap();
         assert_ne!(after.xdp("eth0"), Some(Tier::XdpNative));
         let told: Vec<_> = after.placements.iter().filter_map(fallback).collect();
         assert!(told[0].contains("too few queues"), "{told:?}");
@@ -155,7 +250,7 @@ mod tests {
         let mut wishes = Wishes::default();
         let (task, tier) = (Task::Steer, Tier::XdpNative);
         wishes.set("eth0", task, tier, Wish::Require);
-        let unmet = plan(&host(), &wishes, &refused()).unwrap_err();
+        let unmet = planned(&refused(), &wishes).unwrap_err();
         assert!(unmet[0].contains("too few queues"), "{unmet:?}");
     }
 }

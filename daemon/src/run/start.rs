@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use sd_notify::NotifyState;
 use terrace_abi::Maps;
 use terrace_mesh::{Compiler, Tables};
-use terrace_offload::Plan;
+use terrace_offload::{Plan, Policy, Profiles};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
@@ -21,10 +21,11 @@ use super::hooks::Hooks;
 use super::host::{set_kernel_config, tend_sysctls};
 use super::interfaces::{Host, Interfaces, disarm_unwanted};
 use super::neighbours::{self, Destinations};
+use super::placement::Served;
 use super::report::report;
 use super::shared::{Command, Mesh, Shared, View};
 use super::watch::{FolderWatch, Stamps};
-use super::{facts, placement, pulse, ring, shortcut};
+use super::{facts, news, placement, pulse, ring, shortcut};
 use crate::api::{self, Phase};
 use crate::config::Config;
 use crate::health::{Checker, Thresholds};
@@ -45,15 +46,33 @@ pub fn run(config: Config) -> Result<()> {
 /// Where each task would run; attaches nothing.
 ///
 /// # Errors
-/// The network can't be read.
+/// The network or the profiles of an operator can't be read.
 pub fn plan(config: &Config) -> Result<Plan> {
-    runtime()?.block_on(async {
+    let profiles = profiles()?;
+    let network = runtime()?.block_on(async {
         let (netlink, _changes) = Netlink::open()?;
-        let network = netlink.network().await?;
-        let wanted = facts::wanted(config, &network);
-        let capabilities = placement::capabilities(&network, wanted.values());
-        let wishes = placement::wishes(config, wanted.values());
-        Ok(terrace_offload::plan(&capabilities, &wishes))
+        netlink.network().await
+    })?;
+    let wanted = facts::wanted(config, &network);
+    let survey = placement::survey(&network, wanted.values());
+    let machine = terrace_offload::Machine {
+        host: &survey.host,
+        interfaces: &survey.interfaces,
+        profiles: &profiles,
+    };
+    let none = placement::Refused::new();
+    let demands = placement::demands(wanted.values(), &none, |_| Served::default());
+    let wishes = placement::wishes(config, wanted.values());
+    let policy = Policy::of_daemon(config.moves.disruption);
+    Ok(terrace_offload::plan(machine, &demands, &wishes, policy))
+}
+
+/// What Terrace ships, with the operator's files over it.
+fn profiles() -> Result<Profiles> {
+    let folder = Path::new(terrace_nic_profiles::USER_FOLDER);
+    Profiles::load(folder).map_err(|faults| {
+        let lines = faults.0.iter().map(ToString::to_string).collect();
+        Refused::profiles(lines)
     })
 }
 
@@ -109,6 +128,7 @@ fn is_pinned(root: &Path) -> bool {
 struct Start {
     config: Config,
     network: Network,
+    profiles: Profiles,
     stamps: Stamps,
     folder: FolderWatch,
     files: Result<Files, Faults>,
@@ -117,7 +137,8 @@ struct Start {
 
 impl Start {
     fn new(config: Config, network: Network) -> Result<Self> {
-        refuse_impossible(&config, &network)?;
+        let profiles = profiles()?;
+        refuse_impossible(&config, &network, &profiles)?;
         let folder = FolderWatch::start(&config.manifests, &config.deny_lists);
         let stamps = Stamps::take(&config.manifests, &config.deny_lists);
         let files = read_sources(&config);
@@ -128,6 +149,7 @@ impl Start {
         Ok(Self {
             config,
             network,
+            profiles,
             stamps,
             folder,
             files,
@@ -160,7 +182,7 @@ impl Start {
             None => Ok(changer.start(&shared, &held)?),
         };
         set_kernel_config(&shared, &self.network)?;
-        let interfaces = arm_interfaces(&shared, &self.network)?;
+        let interfaces = arm_interfaces(&shared, &self.network, self.profiles)?;
         shortcut::arm(&shared)?;
         tell(&shared, &changer, &done);
         Ok(Armed {
@@ -195,25 +217,27 @@ impl Start {
 }
 
 /// A plan that can't be met fails the start before anything is touched.
-fn refuse_impossible(config: &Config, network: &Network) -> Result<()> {
+fn refuse_impossible(config: &Config, network: &Network, profiles: &Profiles) -> Result<()> {
     let wanted = facts::wanted(config, network);
-    let capabilities = placement::capabilities(network, wanted.values());
-    let wishes = placement::wishes(config, wanted.values());
+    let survey = placement::survey(network, wanted.values());
     let none = placement::Refused::new();
-    match placement::plan(&capabilities, &wishes, &none) {
+    let demands = placement::demands(wanted.values(), &none, |_| Served::default());
+    let wishes = placement::wishes(config, wanted.values());
+    let policy = Policy::of_daemon(config.moves.disruption);
+    match placement::plan(&survey, profiles, &demands, &wishes, policy) {
         Ok(_) => Ok(()),
         Err(unmet) => Err(Refused::plan(unmet)),
     }
 }
 
-fn arm_interfaces(shared: &Shared, network: &Network) -> Result<Interfaces> {
+fn arm_interfaces(shared: &Shared, network: &Network, profiles: Profiles) -> Result<Interfaces> {
     let host = Host {
         config: &shared.config,
         network,
         maps: &shared.maps,
         events: &shared.events,
     };
-    let mut interfaces = Interfaces::new(Hooks::load(&shared.maps)?);
+    let mut interfaces = Interfaces::new(Hooks::load(&shared.maps)?, &shared.config, profiles);
     // A program that never heard of a daemon would fail open or closed.
     shared.maps.beat().context("the first heartbeat")?;
     shared.note_beat();
@@ -300,6 +324,7 @@ impl Armed {
             folder: self.folder,
             verdicts,
             commands: self.commands,
+            news: news::follow(),
             ring: ring::read(&shared)?,
         };
         let mut daemon = Daemon {

@@ -121,29 +121,42 @@ fn event() -> Event {
 
 /// As the planner gives it: a good uplink, one without native XDP, a workload.
 pub fn plan() -> Plan {
-    let uplink = |name: &str, driver: &str| terrace_offload::Interface {
-        name: name.into(),
-        role: Role::Uplink,
-        driver: driver.into(),
-        mtu: 1500,
-        controller: None,
-        foreign_xdp: None,
-        lro: false,
+    use terrace_offload::facts::{Fact, HostFacts, InterfaceFacts};
+    use terrace_offload::verdict::Disruption;
+    use terrace_offload::{Demand, Machine, Policy, Profiles, Wishes};
+    let facts = |name: &str, driver: &str| {
+        let mut facts = InterfaceFacts {
+            name: name.into(),
+            ..InterfaceFacts::default()
+        };
+        let driver = Fact::declared(driver, "ioctl.GDRVINFO");
+        facts.facts.learn("id.driver", driver);
+        let mtu = Fact::declared(1500u32, "rtnl.IFLA_MTU");
+        facts.facts.learn("link.mtu", mtu);
+        facts
     };
-    let workload = terrace_offload::Interface {
-        role: Role::Workload,
-        ..uplink("veth1", "veth")
+    let host = HostFacts {
+        kernel: "6.12".into(),
+        tcx: Some(true),
+        ..HostFacts::default()
     };
-    let host = terrace_offload::Capabilities {
-        kernel: terrace_offload::KernelVersion(6, 12),
-        tcx: true,
-        interfaces: vec![
-            uplink("eth0", "mlx5_core"),
-            uplink("eth1", "dummy"),
-            workload,
-        ],
+    let interfaces = [
+        facts("eth0", "mlx5_core"),
+        facts("eth1", "dummy"),
+        facts("veth1", "veth"),
+    ];
+    let machine = Machine {
+        host: &host,
+        interfaces: &interfaces,
+        profiles: Profiles::shipped(),
     };
-    terrace_offload::plan(&host, &terrace_offload::Wishes::default())
+    let demands = [
+        Demand::new("eth0", Role::Uplink),
+        Demand::new("eth1", Role::Uplink),
+        Demand::new("veth1", Role::Workload),
+    ];
+    let policy = Policy::of_daemon(Disruption::None);
+    terrace_offload::plan(machine, &demands, &Wishes::default(), policy)
 }
 
 pub fn services() -> Vec<Service> {

@@ -189,10 +189,19 @@ impl Watch {
         const RTNLGRP_LINK: u32 = 1;
         const RTNLGRP_TC: u32 = 4;
         let route = Socket::route()?;
-        let mut generic = Socket::generic()?;
         for group in [RTNLGRP_LINK, RTNLGRP_TC] {
             route.raw.add_membership(group)?;
         }
+        route.raw.set_non_blocking(true)?;
+        let mut watch = Self::of_devices()?;
+        watch.sockets.push(route.raw);
+        Ok(watch)
+    }
+
+    /// The same for what NICs and their drivers tell, without links and tc: for
+    /// who follows those already.
+    pub fn of_devices() -> std::io::Result<Self> {
+        let mut generic = Socket::generic()?;
         for (family, group) in [
             ("netdev", "mgmt"),
             ("ethtool", "monitor"),
@@ -202,10 +211,9 @@ impl Watch {
                 generic.raw.add_membership(id)?;
             }
         }
-        route.raw.set_non_blocking(true)?;
         generic.raw.set_non_blocking(true)?;
         Ok(Self {
-            sockets: vec![route.raw, generic.raw],
+            sockets: vec![generic.raw],
         })
     }
 

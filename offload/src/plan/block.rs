@@ -9,6 +9,8 @@ use crate::verdict::{Disruption, Verdict};
 use crate::{Role, Task, Tier, Wish};
 
 const NOTHING: &str = "nothing to do";
+const OTHER_NIC: &str =
+    "use a NIC whose driver has it (ice, i40e, mlx5, bnxt, ena, virtio_net, ...)";
 
 fn blocker(tier: Tier, why: impl Into<String>, fix: impl Into<String>, by_design: bool) -> Blocker {
     Blocker {
@@ -75,19 +77,24 @@ impl Site<'_> {
     /// are, and it has no other work.
     fn nic_blocker(&self, task: Task, front: Option<&Front>) -> Option<Blocker> {
         let no = |why: String| Some(blocker(Tier::Nic, why, NOTHING, true));
+        if !self.policy.nic_rules {
+            let could = match front {
+                Some(front) if front.fit > 0 => {
+                    format!(
+                        " ({} of {} rules would fit {})",
+                        front.fit, front.of, front.tier
+                    )
+                }
+                _ => String::new(),
+            };
+            return no(format!("this version puts no work into NICs{could}"));
+        }
         let Some(front) = front else {
             return no(match task {
                 Task::Prefilter => "there are no rules that a NIC could take".to_owned(),
                 _ => format!("{task} needs tables that no NIC has"),
             });
         };
-        if !self.policy.nic_rules {
-            let could = match front.fit {
-                0 => String::new(),
-                fit => format!(" ({} of {} rules would fit {})", fit, front.of, front.tier),
-            };
-            return no(format!("this version puts no work into NICs{could}"));
-        }
         let unfit = front.unfit.as_ref()?;
         let by_design = front.blocked_by.is_none();
         Some(Blocker {
@@ -104,7 +111,7 @@ impl Site<'_> {
     fn native_blocker(&self, required: bool) -> Option<Blocker> {
         let tier = Tier::XdpNative;
         let first = self.port_blocker(tier).or_else(|| self.refused(tier));
-        if let Some(blocker) = first.or_else(|| self.held(tier)) {
+        if let Some(blocker) = first.or_else(|| self.held(tier, required)) {
             return Some(blocker);
         }
         let runs = self.demand.running == Some(Tier::XdpNative);
@@ -135,7 +142,10 @@ impl Site<'_> {
             Verdict::No | Verdict::AfterFix => Some(blocker(
                 Tier::XdpNative,
                 ability.why.join("; "),
-                "see `terrace nic`, or forbid the tier",
+                match ability.confidence {
+                    Confidence::Verified => "see the kernel's log (dmesg), or forbid the tier",
+                    _ => OTHER_NIC,
+                },
                 false,
             )),
         }
@@ -162,8 +172,8 @@ impl Site<'_> {
     }
 
     /// A better tier than the running one has to wait.
-    fn held(&self, tier: Tier) -> Option<Blocker> {
-        let held = self.demand.held.as_ref()?;
+    fn held(&self, tier: Tier, required: bool) -> Option<Blocker> {
+        let held = self.demand.held.as_ref().filter(|_| !required)?;
         let better = self.demand.running.is_none_or(|running| tier < running);
         let fix = match held.flaps {
             true => "find out what changes so often; `terrace status` has the events",
@@ -233,7 +243,6 @@ impl Site<'_> {
         let denials = self.abilities.denials(Target::XdpGeneric);
         self.port_blocker(Tier::XdpGeneric)
             .or_else(|| self.refused(Tier::XdpGeneric))
-            .or_else(|| self.held(Tier::XdpGeneric))
             .or_else(|| (!denials.is_empty()).then(|| of_denials(Tier::XdpGeneric, &denials)))
     }
 
@@ -266,7 +275,7 @@ fn of_denials(tier: Tier, denials: &[&Finding<'_>]) -> Blocker {
     let fix = join(denials.iter().map(remedy).collect(), ", and ");
     let hopeless = denials.iter().any(|finding| finding.fix.is_none());
     let fix = match (hopeless, fix.is_empty()) {
-        (true, _) | (_, true) => "use a NIC or a kernel whose driver has it".to_owned(),
+        (true, _) | (_, true) => OTHER_NIC.to_owned(),
         _ => fix,
     };
     Blocker {

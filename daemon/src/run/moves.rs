@@ -1,0 +1,137 @@
+//! When an interface is looked at again, and when its XDP may move.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use terrace_offload::Tier;
+use terrace_offload::damper::{Damper, Decision, Patience};
+use terrace_offload::plan::Held;
+use terrace_offload::probe::Survey;
+
+use super::placement::{self, Refused};
+use crate::api::Role;
+use crate::netlink::{Link, Network};
+
+/// A survey takes its time: at most a twentieth of it is spent on surveys.
+const SHARE: u32 = 20;
+const LEAST: Duration = Duration::from_secs(1);
+
+/// What the uplinks can do, as of when they were last looked at.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub survey: Survey,
+    /// Of which interfaces.
+    links: Vec<(Link, Role)>,
+    stale: bool,
+    next: Option<Instant>,
+}
+
+impl Seen {
+    /// Something may have changed that links don't tell.
+    pub fn mark_stale(&mut self) {
+        self.stale = true;
+    }
+
+    /// Looks again when something has changed. What was refused under other
+    /// settings is forgotten, so that it is tried again.
+    pub fn look(
+        &mut self,
+        network: &Network,
+        wanted: &BTreeMap<u32, (Link, Role)>,
+        refused: &mut Refused,
+    ) {
+        let links: Vec<(Link, Role)> = wanted.values().cloned().collect();
+        let early = self.next.is_some_and(|next| Instant::now() < next);
+        let changed = links != self.links;
+        if !changed && (!self.stale || early) {
+            return;
+        }
+        let started = Instant::now();
+        let survey = placement::survey(network, links.iter());
+        let pause = (started.elapsed() * SHARE).max(LEAST);
+        self.next = Some(Instant::now() + pause);
+        refused.retain(|(iface, _), _| self.settings(iface) == settings(&survey, iface));
+        *self = Self {
+            survey,
+            links,
+            stale: false,
+            next: self.next,
+        };
+    }
+
+    /// When to look again although nothing happens.
+    pub fn due(&self) -> Option<Instant> {
+        self.next.filter(|_| self.stale)
+    }
+
+    fn settings(&self, iface: &str) -> Option<Settings> {
+        settings(&self.survey, iface)
+    }
+}
+
+type Settings = BTreeMap<String, terrace_offload::facts::Fact>;
+
+fn settings(survey: &Survey, iface: &str) -> Option<Settings> {
+    let facts = survey.interfaces.iter().find(|facts| facts.name == iface)?;
+    Some(placement::settings(facts))
+}
+
+/// Hysteresis of all interfaces.
+#[derive(Debug)]
+pub struct Moves {
+    started: Instant,
+    patience: Patience,
+    dampers: BTreeMap<u32, Damper>,
+}
+
+impl Moves {
+    pub fn new(patience: Patience) -> Self {
+        Self {
+            started: Instant::now(),
+            patience,
+            dampers: BTreeMap::new(),
+        }
+    }
+
+    /// Why an interface does not move now although the plan says so.
+    pub fn held(
+        &mut self,
+        ifindex: u32,
+        running: Option<Tier>,
+        planned: Option<Tier>,
+    ) -> Option<Held> {
+        let now = self.started.elapsed();
+        let patience = self.patience;
+        let damper = self.dampers.entry(ifindex).or_default();
+        let better = planned.map_or("tc", Tier::name);
+        match damper.decide(now, running, planned, &patience) {
+            Decision::Stay | Decision::Move(_) => None,
+            Decision::Wait(_) => Some(Held {
+                why: format!(
+                    "{better} can be had now, and must last {} s before anything moves",
+                    patience.settle.as_secs_f64()
+                ),
+                flaps: false,
+            }),
+            Decision::Hold(_) => Some(Held {
+                why: format!(
+                    "it moved {} times within {} s: it stays below {better} for {} s",
+                    patience.moves,
+                    patience.window.as_secs(),
+                    patience.hold.as_secs()
+                ),
+                flaps: true,
+            }),
+        }
+    }
+
+    pub fn forget(&mut self, ifindex: u32) {
+        self.dampers.remove(&ifindex);
+    }
+
+    /// When to decide again although nothing happens.
+    pub fn due(&self) -> Option<Instant> {
+        let due = self.dampers.values().filter_map(|d| d.due(&self.patience));
+        due.min().map(|due| self.started + due)
+    }
+}

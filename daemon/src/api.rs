@@ -39,4 +39,5 @@ pub use status::{
     Attachment, Error, Event, FlowTable, Interface, Manifests, Phase, ReasonCount, Reload, Status,
     TableUse, Version,
 };
+pub use terrace_offload::plan::{Change, Step};
 pub use terrace_offload::{Blocker, Placement, Plan, Refusal, Role, Task, Tier, Wish};

@@ -13,6 +13,7 @@ mod output;
 mod plan;
 mod run;
 mod show;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -67,6 +68,7 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<Code, Failure> {
         Command::Check(args) => check::check(global, args, output),
         Command::Nic(args) => nic::nic(global, args, output),
         Command::Plan(args) => plan::plan(global, args, output),
+        Command::Tune(args) => tune::tune(global, args, output),
         Command::Status => show::status(global, output),
         Command::Services(args) => show::services(global, args, output),
         Command::Policy(args) => show::policy(global, args, output),

@@ -14,3 +14,4 @@ pub mod metrics;
 pub mod netlink;
 pub mod render;
 pub mod run;
+pub mod tune;

@@ -11,6 +11,7 @@ mod reasons;
 mod shortcut;
 mod status;
 mod table;
+mod tune;
 pub mod units;
 
 pub use explain::explain;
@@ -21,6 +22,7 @@ pub use plan::plan;
 pub use reasons::{reasons, reasons_since, reasons_with_zero};
 pub use shortcut::shortcut;
 pub use status::{reload, status};
+pub use tune::tuned;
 
 /// How to print.
 #[derive(Debug, Clone, Copy, Default)]

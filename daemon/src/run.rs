@@ -22,5 +22,5 @@ mod targets;
 pub mod watch;
 
 pub use change::Refused;
-pub use start::{plan, run};
+pub use start::{Planning, profiles, run};
 pub use targets::health_targets;

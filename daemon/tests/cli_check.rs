@@ -207,3 +207,44 @@ fn root_a_plan_that_cannot_be_met_is_refused_with_its_reason() {
         assert!(text.contains(part), "{name}: {text}");
     }
 }
+
+#[test]
+fn a_plan_for_another_machine_follows_its_report() {
+    let fixture = |name: &str| {
+        let offload = Path::new(env!("CARGO_MANIFEST_DIR")).join("../offload/tests/fixtures");
+        offload.join(format!("{name}.json"))
+    };
+    let rows = [
+        ("virtio-net-firecracker", "tc", "guest offloads"),
+        ("ena-default", "tc", "mtu 3498"),
+        ("ice", "xdp-native", "driver ice runs XDP natively"),
+        (
+            "mlx5-switchdev",
+            "xdp-native",
+            "driver mlx5_core runs XDP natively",
+        ),
+    ];
+    for (name, tier, words) in rows {
+        let tmp = tempfile::tempdir().unwrap();
+        let report = tmp.path().join("report.json");
+        let mut command = terrace(&["nic", "--json", "--replay"]);
+        let output = command.arg(fixture(name)).output().unwrap();
+        std::fs::write(&report, &output.stdout).unwrap();
+        let mut command = terrace(&["plan", "--json", "-c", "none.toml", "--nic"]);
+        let output = command
+            .arg(&report)
+            .current_dir(tmp.path())
+            .output()
+            .unwrap();
+        let failed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(OK), "{name}: {failed}");
+        let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let placements = plan["placements"].as_array().unwrap();
+        let steers = placements.iter().any(|placement| {
+            placement["task"] == "steer"
+                && placement["tier"] == tier
+                && placement.to_string().contains(words)
+        });
+        assert!(steers, "{name}: {plan}");
+    }
+}

@@ -70,7 +70,8 @@ impl Demand {
         }
     }
 
-    fn needs(&self) -> Needs {
+    /// What the programs need of the interface.
+    pub fn needs(&self) -> Needs {
         Needs {
             role: Some(self.role),
             frags: self.frags,
@@ -177,6 +178,9 @@ pub struct Plan {
     pub placements: Vec<Placement>,
     /// Wishes that can't be met.
     pub refusals: Vec<Refusal>,
+    /// Tasks that run elsewhere now, where that was compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
 }
 
 impl Plan {

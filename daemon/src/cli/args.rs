@@ -96,6 +96,15 @@ pub enum Command {
     /// configuration and this host as they are now, and attaches nothing.
     #[command(after_long_help = examples::PLAN)]
     Plan(PlanArgs),
+    /// Apply the fixes that would unlock better tiers, on trial
+    ///
+    /// Takes the commands that `terrace plan` names, by default those that do
+    /// nothing to running traffic, and applies them as one transaction: all
+    /// or none, each with its undo on record. A guardian process takes
+    /// everything back unless it is confirmed in time, also when this command
+    /// dies half way or you are cut off.
+    #[command(after_long_help = examples::TUNE)]
+    Tune(TuneArgs),
     /// Show the daemon, its interfaces, tables and latest events
     #[command(after_long_help = examples::STATUS)]
     Status,
@@ -135,7 +144,8 @@ pub enum Command {
     /// Have the daemon read the manifests again
     ///
     /// The folder is watched, so this is for folders that can't be (NFS), and
-    /// for scripts that want to wait for the result.
+    /// for scripts that want to wait for the result. The wishes of tiers in
+    /// terrace.toml are read again too; its other keys count from a start on.
     #[command(after_long_help = examples::RELOAD)]
     Reload,
     /// Remove every trace of Terrace from this host, and prove it
@@ -180,6 +190,49 @@ pub struct PlanArgs {
     /// Plan from the configuration and this host, even when a daemon runs
     #[arg(long)]
     pub offline: bool,
+    /// Plan for the machine that a report of `terrace nic --json` is of; without a
+    /// configuration its ports are uplinks
+    #[arg(long, value_name = "FILE", conflicts_with = "offline")]
+    pub nic: Option<PathBuf>,
+    /// With --nic: plan on what only the profiles say too
+    #[arg(long, requires = "nic")]
+    pub trust_profile: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub struct TuneArgs {
+    /// Only these uplinks
+    #[arg(value_name = "IFACE")]
+    pub interfaces: Vec<String>,
+    /// Show what would be done; change nothing
+    #[arg(long, group = "what")]
+    pub plan: bool,
+    /// Do it, on trial
+    #[arg(long, group = "what", requires = "confirm")]
+    pub apply: bool,
+    /// Keep what is on trial
+    #[arg(long, group = "what")]
+    pub confirm_now: bool,
+    /// Take back what is on trial, now
+    #[arg(long, group = "what")]
+    pub take_back: bool,
+    /// Also what interrupts traffic
+    #[arg(long)]
+    pub all: bool,
+    /// Take everything back after so many seconds, unless it is confirmed
+    #[arg(long, value_name = "SECONDS")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub confirm: Option<u64>,
+    /// Be the guardian of the journal in this folder
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        group = "what",
+        hide = true,
+        requires = "confirm"
+    )]
+    pub guard: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

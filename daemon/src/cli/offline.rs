@@ -128,7 +128,7 @@ fn view(config: &Config, network: Network) -> Result<View, Failure> {
 }
 
 /// The configured interfaces with what is attached to them.
-fn interfaces(config: &Config, network: &Network) -> Result<Vec<Interface>, Failure> {
+pub(super) fn interfaces(config: &Config, network: &Network) -> Result<Vec<Interface>, Failure> {
     let xdp = terrace_xdp::list().context("look for XDP programs")?;
     let tc = terrace_tc::list().context("look for tc programs")?;
     let wanted = facts::wanted(config, network).into_values();

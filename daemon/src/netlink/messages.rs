@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, State};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
@@ -68,11 +68,20 @@ pub(super) fn link(message: LinkMessage) -> Option<Link> {
             LinkAttribute::ParentDevName(name) => device = Some(name),
             LinkAttribute::ParentDevBusName(name) => bus = Some(name),
             LinkAttribute::LinkInfo(infos) => link.kind = kind(&infos),
+            LinkAttribute::Xdp(infos) => link.xdp = xdp(&infos),
             _ => {}
         }
     }
     link.parent = bus.zip(device);
     Some(link)
+}
+
+fn xdp(infos: &[LinkXdp]) -> u32 {
+    let id = |info: &LinkXdp| match info {
+        LinkXdp::ProgId(id) => Some(*id),
+        _ => None,
+    };
+    infos.iter().find_map(id).unwrap_or_default()
 }
 
 /// Virtual devices (`lo`, tun) often report `unknown`, which means up.

@@ -21,6 +21,8 @@ pub struct Link {
     pub n_rx_queues: u32,
     /// The bond or bridge that it belongs to, else 0.
     pub controller: u32,
+    /// The kernel's number of its XDP program, else 0.
+    pub xdp: u32,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use terrace_offload::verdict::Disruption;
+
 use super::table::{Table, cell, toned};
 use super::{Style, Tone};
-use crate::api::{Blocker, Placement, Plan};
+use crate::api::{Blocker, Placement, Plan, Step, Tier};
 
 /// A table of the placements, then what is in the way: first what this machine
 /// lacks, then what is so by design or by wish. Equal reasons are told once.
@@ -15,6 +17,7 @@ pub fn plan(plan: &Plan, style: &Style) -> String {
     }
     let mut text = refusals(plan, style);
     text.push_str(&placements(plan, style));
+    text.push_str(&moves(plan, style));
     let sections = [
         (false, "In the way of a better tier:"),
         (
@@ -62,6 +65,31 @@ fn placements(plan: &Plan, style: &Style) -> String {
     table.print(style)
 }
 
+/// What the plan would change of what runs.
+fn moves(plan: &Plan, style: &Style) -> String {
+    if plan.changes.is_empty() {
+        return String::new();
+    }
+    let title = style.paint(Tone::Head, "Would change what runs now:");
+    let fresh = plan.changes.len() == plan.placements.len()
+        && plan.changes.iter().all(|change| change.step == Step::Arm);
+    if fresh {
+        return format!("\n{title}\n  all of it: nothing of Terrace is on these interfaces\n");
+    }
+    let mut table = Table::new(&["INTERFACE", "TASK", "FROM", "TO", "STEP"]).indented(2);
+    let name = |tier: Option<Tier>| tier.map_or("-", Tier::name);
+    for change in &plan.changes {
+        table.push(vec![
+            cell(&change.iface),
+            cell(change.task.name()),
+            cell(name(change.from)),
+            cell(name(change.to)),
+            cell(change.step.name()),
+        ]);
+    }
+    format!("\n{title}\n{}", table.print(style))
+}
+
 /// What keeps tasks from a tier -> interface -> those tasks.
 type Kept<'a> = BTreeMap<&'a str, Vec<&'static str>>;
 
@@ -92,7 +120,7 @@ fn blockers(placements: &[Placement], by_design: bool, style: &Style) -> String 
     for (blocker, kept) in groups {
         let fix = match blocker.fix.as_str() {
             "" | "nothing to do" => String::new(),
-            fix => format!("; fix: {fix}"),
+            fix => format!("; fix: {fix}{}", cost(blocker)),
         };
         table.push(vec![
             cell(blocker.tier.name()),
@@ -101,6 +129,21 @@ fn blockers(placements: &[Placement], by_design: bool, style: &Style) -> String 
         ]);
     }
     table.print(style)
+}
+
+/// What a fix does to traffic, and what takes it back.
+fn cost(blocker: &Blocker) -> String {
+    let mut told = Vec::new();
+    if blocker.disruption != Disruption::None {
+        told.push(blocker.disruption.name().to_owned());
+    }
+    if !blocker.undo.is_empty() {
+        told.push(format!("undo: `{}`", blocker.undo));
+    }
+    match told.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", told.join("; ")),
+    }
 }
 
 /// `prefilter, steer of eth0`; at most two interfaces by name.

@@ -24,6 +24,7 @@ use super::shared::{Command, Shared};
 use super::watch::FolderWatch;
 use super::{facts, health_targets, shortcut};
 use crate::api;
+use crate::config::Config;
 use crate::control::names;
 use crate::health::{Checker, Verdict};
 use crate::netlink::{Changes, Effects, Netlink, Network, NextHop};
@@ -84,7 +85,10 @@ impl Daemon {
             tokio::select! {
                 _ = term.recv() => return Ok(()),
                 _ = int.recv() => return Ok(()),
-                _ = hup.recv() => self.files_changed(),
+                _ = hup.recv() => {
+                    self.reread_wishes();
+                    self.files_changed();
+                }
                 change = from.network.next() => {
                     let change = change.context("the rtnetlink socket broke")?;
                     self.note(change);
@@ -221,6 +225,24 @@ impl Daemon {
         let _ = self.reload();
     }
 
+    /// Wishes of tiers count at once; the rest of terrace.toml at a start.
+    fn reread_wishes(&mut self) {
+        let path = &self.shared.config.file;
+        match Config::load(path) {
+            Ok(config) => {
+                self.interfaces.set_rules(config.interfaces);
+                block_in_place(|| self.sync_interfaces());
+                self.show_network();
+            }
+            Err(faults) => {
+                let what = faults.0.iter().map(ToString::to_string);
+                let what: Vec<String> = what.collect();
+                let told = format!("the wishes before count: {}", what.join("; "));
+                self.shared.events.tell(Kind::ManifestsRefused, told);
+            }
+        }
+    }
+
     fn reload(&mut self) -> Result<Done, Faults> {
         let shared = self.shared.clone();
         let (config, network) = (&shared.config, &self.network);
@@ -243,6 +265,7 @@ impl Daemon {
 
     fn command(&mut self, command: Command) {
         let Command::Reload(answer) = command;
+        self.reread_wishes();
         let done = self.reload();
         let revision = self.shared.view().manifests.revision;
         let result = done

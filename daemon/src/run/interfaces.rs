@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use terrace_abi::consts::{HOOK_TC_INGRESS, HOOK_XDP};
 use terrace_abi::{Maps, Plain as _, types};
-use terrace_offload::plan::Held;
+use terrace_offload::plan::{Held, changes};
 use terrace_offload::{Plan, Policy, Profiles, Wishes};
 
 use super::change;
@@ -19,7 +19,7 @@ use super::hooks::{self, Hooks};
 use super::moves::{Moves, Seen};
 use super::placement::{self, Refused, Served};
 use crate::api::{self, Attachment, Role, Tier};
-use crate::config::Config;
+use crate::config::{Config, InterfaceRule};
 use crate::explain::headers::mac;
 use crate::netlink::{Link, Network};
 
@@ -51,6 +51,8 @@ pub struct Interfaces {
     armed: BTreeMap<u32, Armed>,
     refused: Refused,
     profiles: Profiles,
+    /// Wishes that were read anew since the start.
+    rules: Option<Vec<InterfaceRule>>,
     seen: Seen,
     moves: Moves,
     plan: Plan,
@@ -76,6 +78,7 @@ impl Interfaces {
             armed: BTreeMap::new(),
             refused: Refused::new(),
             profiles,
+            rules: None,
             seen: Seen::default(),
             moves: Moves::new(config.moves.patience),
             plan: Plan::default(),
@@ -101,7 +104,11 @@ impl Interfaces {
                 failed = failed.and(Err(error));
             }
         }
-        self.replan(host, &wanted)?;
+        if let Err(error) = self.replan(host, &wanted) {
+            host.events
+                .tell(Kind::InterfaceFailed, format!("{error:#}"));
+            return Err(error);
+        }
         failed.and(self.place_xdp(host, &wanted))
     }
 
@@ -111,6 +118,11 @@ impl Interfaces {
         wanted
             .keys()
             .any(|ifindex| !self.armed.contains_key(ifindex))
+    }
+
+    /// The operator's wishes of tiers have changed.
+    pub fn set_rules(&mut self, rules: Vec<InterfaceRule>) {
+        self.rules = Some(rules);
     }
 
     /// Something may have changed that links don't tell.
@@ -200,7 +212,9 @@ impl Interfaces {
     }
 
     fn replan(&mut self, host: Host<'_>, wanted: &Wanted) -> Result<()> {
-        self.seen.look(host.network, wanted, &mut self.refused);
+        if self.seen.look(host.network, wanted, &mut self.refused) {
+            self.miss_xdp(host);
+        }
         let mut held = BTreeMap::new();
         let planned = self.planned(host, wanted, &held)?;
         for (ifindex, armed) in self.armed.iter().filter(|(_, armed)| armed.placed) {
@@ -218,10 +232,33 @@ impl Interfaces {
         }
         self.plan = match held.is_empty() {
             true => planned,
-            false => self.planned(host, wanted, &held)?,
+            false => {
+                let in_effect = self.planned(host, wanted, &held)?;
+                Plan {
+                    changes: changes(&in_effect, &planned),
+                    ..in_effect
+                }
+            }
         };
         self.tell_fallbacks(host);
         Ok(())
+    }
+
+    /// Somebody took our program off an interface: it does not run there.
+    fn miss_xdp(&mut self, host: Host<'_>) {
+        for armed in self.armed.values_mut() {
+            let name = &armed.link.name;
+            if armed.xdp.is_none() || !self.seen.is_without_program(name) {
+                continue;
+            }
+            let what = format!("{name}: somebody took the XDP program off; tc serves it");
+            host.events.tell(Kind::InterfaceFailed, what);
+            armed.xdp = None;
+            if let Err(error) = armed.set_prefilter(host.maps, HOOK_TC_INGRESS) {
+                host.events
+                    .tell(Kind::InterfaceFailed, format!("{error:#}"));
+            }
+        }
     }
 
     fn planned(&self, host: Host<'_>, wanted: &Wanted, held: &BTreeMap<u32, Held>) -> Result<Plan> {
@@ -236,7 +273,8 @@ impl Interfaces {
             }
         };
         let demands = placement::demands(wanted.values(), &self.refused, served);
-        let wishes: Wishes = placement::wishes(host.config, wanted.values());
+        let rules = self.rules.as_deref().unwrap_or(&host.config.interfaces);
+        let wishes: Wishes = placement::wishes(rules, wanted.values());
         let policy = Policy::of_daemon(host.config.moves.disruption);
         let survey = &self.seen.survey;
         placement::plan(survey, &self.profiles, &demands, &wishes, policy)

@@ -32,19 +32,19 @@ impl Seen {
         self.stale = true;
     }
 
-    /// Looks again when something has changed. What was refused under other
-    /// settings is forgotten, so that it is tried again.
+    /// Looks again when something has changed, and says whether it did. What was
+    /// refused under other settings is forgotten, so that it is tried again.
     pub fn look(
         &mut self,
         network: &Network,
         wanted: &BTreeMap<u32, (Link, Role)>,
         refused: &mut Refused,
-    ) {
+    ) -> bool {
         let links: Vec<(Link, Role)> = wanted.values().cloned().collect();
         let early = self.next.is_some_and(|next| Instant::now() < next);
         let changed = links != self.links;
         if !changed && (!self.stale || early) {
-            return;
+            return false;
         }
         let started = Instant::now();
         let survey = placement::survey(network, links.iter());
@@ -57,6 +57,14 @@ impl Seen {
             stale: false,
             next: self.next,
         };
+        true
+    }
+
+    /// Whether no XDP program at all is on an interface.
+    pub fn is_without_program(&self, iface: &str) -> bool {
+        let mut known = self.survey.interfaces.iter();
+        let facts = known.find(|facts| facts.name == iface);
+        facts.and_then(|facts| facts.facts.text("xdp.attached_mode")) == Some("none")
     }
 
     /// When to look again although nothing happens.

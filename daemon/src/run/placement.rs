@@ -10,7 +10,7 @@ use terrace_offload::{
     Demand, Machine, Placement, Plan, Policy, Profiles, Refusal, Role, Tier, Wishes,
 };
 
-use crate::config::Config;
+use crate::config::InterfaceRule;
 use crate::netlink::{Link, Network};
 
 /// XDP programs that the kernel refused: by interface, the tier and why.
@@ -89,10 +89,13 @@ fn of_link(network: &Network, link: &Link) -> InterfaceFacts {
 }
 
 /// The wishes of the configuration's rules, interface by interface.
-pub fn wishes<'i>(config: &Config, interfaces: impl Iterator<Item = &'i (Link, Role)>) -> Wishes {
+pub fn wishes<'i>(
+    rules: &[InterfaceRule],
+    interfaces: impl Iterator<Item = &'i (Link, Role)>,
+) -> Wishes {
     let mut wishes = Wishes::default();
     for (link, _) in interfaces {
-        let Some(rule) = config.rule_of(&link.name) else {
+        let Some(rule) = rules.iter().find(|rule| rule.matcher.is_match(&link.name)) else {
             continue;
         };
         for (task, tiers) in &rule.tiers {
@@ -153,7 +156,14 @@ pub fn plan(
         interfaces: &survey.interfaces,
         profiles,
     };
-    let plan = terrace_offload::plan(machine, demands, wishes, policy);
+    met(terrace_offload::plan(machine, demands, wishes, policy))
+}
+
+/// A plan that meets all wishes.
+///
+/// # Errors
+/// Those that can't be met, one line each.
+pub fn met(plan: Plan) -> Result<Plan, Vec<String>> {
     if plan.refusals.is_empty() {
         return Ok(plan);
     }

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, anyhow};
 use sd_notify::NotifyState;
 use terrace_abi::Maps;
 use terrace_mesh::{Compiler, Tables};
-use terrace_offload::{Plan, Policy, Profiles};
+use terrace_offload::probe::Survey;
+use terrace_offload::{Demand, Machine, Plan, Policy, Profiles, Wishes};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
@@ -26,10 +27,10 @@ use super::report::report;
 use super::shared::{Command, Mesh, Shared, View};
 use super::watch::{FolderWatch, Stamps};
 use super::{facts, news, placement, pulse, ring, shortcut};
-use crate::api::{self, Phase};
+use crate::api::{self, Phase, Role};
 use crate::config::Config;
 use crate::health::{Checker, Thresholds};
-use crate::netlink::{Changes, Effects, Netlink, Network};
+use crate::netlink::{Changes, Effects, Link, Netlink, Network};
 use crate::{apply, capabilities, control, lifecycle, metrics};
 
 /// The control socket, compiling, and one for what blocks.
@@ -43,32 +44,63 @@ pub fn run(config: Config) -> Result<()> {
     runtime()?.block_on(serve(config))
 }
 
-/// Where each task would run; attaches nothing.
-///
-/// # Errors
-/// The network or the profiles of an operator can't be read.
-pub fn plan(config: &Config) -> Result<Plan> {
-    let profiles = profiles()?;
-    let network = runtime()?.block_on(async {
-        let (netlink, _changes) = Netlink::open()?;
-        netlink.network().await
-    })?;
-    let wanted = facts::wanted(config, &network);
-    let survey = placement::survey(&network, wanted.values());
-    let machine = terrace_offload::Machine {
-        host: &survey.host,
-        interfaces: &survey.interfaces,
-        profiles: &profiles,
-    };
-    let none = placement::Refused::new();
-    let demands = placement::demands(wanted.values(), &none, |_| Served::default());
-    let wishes = placement::wishes(config, wanted.values());
-    let policy = Policy::of_daemon(config.moves.disruption);
-    Ok(terrace_offload::plan(machine, &demands, &wishes, policy))
+/// What a plan of this host is made from.
+#[derive(Debug)]
+pub struct Planning {
+    pub survey: Survey,
+    pub profiles: Profiles,
+    pub demands: Vec<Demand>,
+    pub wishes: Wishes,
+    pub policy: Policy,
+}
+
+impl Planning {
+    /// Looks at this host; attaches nothing.
+    ///
+    /// # Errors
+    /// The network or the profiles of an operator can't be read.
+    pub fn of_host(config: &Config) -> Result<Self> {
+        let profiles = profiles()?;
+        let network = runtime()?.block_on(async {
+            let (netlink, _changes) = Netlink::open()?;
+            netlink.network().await
+        })?;
+        let wanted = facts::wanted(config, &network);
+        Ok(Self::of(config, &network, &wanted, profiles))
+    }
+
+    fn of(
+        config: &Config,
+        network: &Network,
+        wanted: &BTreeMap<u32, (Link, Role)>,
+        profiles: Profiles,
+    ) -> Self {
+        let none = placement::Refused::new();
+        Self {
+            survey: placement::survey(network, wanted.values()),
+            profiles,
+            demands: placement::demands(wanted.values(), &none, |_| Served::default()),
+            wishes: placement::wishes(&config.interfaces, wanted.values()),
+            policy: Policy::of_daemon(config.moves.disruption),
+        }
+    }
+
+    pub fn machine(&self) -> Machine<'_> {
+        Machine {
+            host: &self.survey.host,
+            interfaces: &self.survey.interfaces,
+            profiles: &self.profiles,
+        }
+    }
+
+    /// Where each task would run.
+    pub fn plan(&self) -> Plan {
+        terrace_offload::plan(self.machine(), &self.demands, &self.wishes, self.policy)
+    }
 }
 
 /// What Terrace ships, with the operator's files over it.
-fn profiles() -> Result<Profiles> {
+pub fn profiles() -> Result<Profiles> {
     let folder = Path::new(terrace_nic_profiles::USER_FOLDER);
     Profiles::load(folder).map_err(|faults| {
         let lines = faults.0.iter().map(ToString::to_string).collect();
@@ -219,15 +251,10 @@ impl Start {
 /// A plan that can't be met fails the start before anything is touched.
 fn refuse_impossible(config: &Config, network: &Network, profiles: &Profiles) -> Result<()> {
     let wanted = facts::wanted(config, network);
-    let survey = placement::survey(network, wanted.values());
-    let none = placement::Refused::new();
-    let demands = placement::demands(wanted.values(), &none, |_| Served::default());
-    let wishes = placement::wishes(config, wanted.values());
-    let policy = Policy::of_daemon(config.moves.disruption);
-    match placement::plan(&survey, profiles, &demands, &wishes, policy) {
-        Ok(_) => Ok(()),
-        Err(unmet) => Err(Refused::plan(unmet)),
-    }
+    let planning = Planning::of(config, network, &wanted, profiles.clone());
+    placement::met(planning.plan())
+        .map(|_| ())
+        .map_err(Refused::plan)
 }
 
 fn arm_interfaces(shared: &Shared, network: &Network, profiles: Profiles) -> Result<Interfaces> {

@@ -4,6 +4,8 @@
 mod life;
 mod limits;
 mod manifests;
+mod moves;
 mod paths;
 mod policy;
+mod probes;
 mod stage;

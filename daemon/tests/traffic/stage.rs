@@ -134,6 +134,17 @@ impl Stage {
         assert!(output.0, "terrace reload: {}", output.1);
     }
 
+    /// Requires another tier for `steer`, while everything runs.
+    pub fn require(&self, tier: &'static str) {
+        let shape = Shape {
+            tier,
+            ..Shape::default()
+        };
+        let text = manifests::config(self.pins.path(), &shape);
+        std::fs::write(self.config(), text).expect("configuration");
+        self.reload();
+    }
+
     pub fn run(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_terrace"));
         command.arg("run").arg("--config").arg(self.config());

@@ -49,7 +49,18 @@ pub const PLAN: &str = "\
 Examples:
   terrace plan
   terrace plan --offline -c ./terrace.toml
+  terrace plan --nic report.json         for the machine that the report is of
   terrace plan --json | jq '.placements[] | select(.tier != \"xdp-native\")'";
+
+pub const TUNE: &str = "\
+Examples:
+  terrace tune --plan                    what would be done; changes nothing
+  terrace tune --apply --confirm 60      does it, for 60 seconds
+  terrace tune --confirm-now             keeps it
+  terrace tune --take-back               does not
+  terrace tune eth0 --apply --all --confirm 120
+
+Exit codes: 0 done, 1 a step failed and all is taken back, 3 configuration refused.";
 
 pub const STATUS: &str = "\
 Examples:

@@ -125,7 +125,7 @@ fn ask(socket: &UdpSocket) -> io::Result<String> {
 
 fn run(socket: &UdpSocket, window: usize, state: &Mutex<State>, stop: &AtomicBool) {
     let mut pending: BTreeMap<u64, Instant> = BTreeMap::new();
-    let mut number = 0;
+    let mut number: u64 = 0;
     socket
         .set_read_timeout(Some(Duration::from_millis(1)))
         .expect("a time-out");

@@ -12,12 +12,17 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
+use crate::report::Section;
+
 #[derive(Debug, Parser)]
 #[command(about, version)]
 struct Cli {
     /// Also write the figures to this file, as JSON
     #[arg(long, global = true)]
     json: Option<PathBuf>,
+    /// Also write the tables to this file, as Markdown
+    #[arg(long, global = true)]
+    markdown: Option<PathBuf>,
     #[command(subcommand)]
     task: Task,
 }
@@ -45,6 +50,11 @@ fn main() -> Result<()> {
     if let Some(path) = &cli.json {
         let text = serde_json::to_string_pretty(&sections)?;
         std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    if let Some(path) = &cli.markdown {
+        let tables: Vec<String> = sections.iter().map(Section::markdown).collect();
+        std::fs::write(path, tables.join("\n"))
+            .with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
 }

@@ -53,6 +53,23 @@ impl Section {
     }
 }
 
+impl Section {
+    /// For a document.
+    pub fn markdown(&self) -> String {
+        let row = |cells: &[String], end: &str| format!("| {} | {end} |\n", cells.join(" | "));
+        let rows = self.rows.iter();
+        let rows = rows.map(|held| row(&held.cells, &held.outcome.to_string()));
+        let rule = format!("|{}\n", "---|".repeat(self.columns.len() + 1));
+        let notes = self.notes.iter().map(|note| format!("- {note}\n"));
+        let table = row(&self.columns, "") + &rule + &rows.collect::<String>();
+        format!(
+            "### {}\n\n{table}\n{}",
+            self.title,
+            notes.collect::<String>()
+        )
+    }
+}
+
 impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |column: usize| {
@@ -83,4 +100,22 @@ fn line(f: &mut fmt::Formatter<'_>, cells: &[String], widths: &[usize], end: &st
         }
     }
     writeln!(f, "  {end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_is_a_table_with_its_outcomes_and_notes() {
+        let mut section = Section::new("live: bulk", &["way", "of plain"]);
+        section.rows.push(Row {
+            cells: vec!["Terrace (tc)".into(), "1.20".into()],
+            outcome: Outcome::Pass,
+            figures: std::collections::BTreeMap::new(),
+        });
+        section.notes.push("one stream".into());
+        let expected = "### live: bulk\n\n| way | of plain |  |\n|---|---|---|\n| Terrace (tc) | 1.20 | pass |\n\n- one stream\n";
+        assert_eq!(section.markdown(), expected);
+    }
 }

@@ -21,15 +21,14 @@ static __always_inline struct endpoint *endpoint_of(const __be32 addr[4])
 	return bpf_map_lookup_elem(&endpoints, &index);
 }
 
-static __always_inline bool is_allowed(const struct config *cfg, __u32 subject,
-				       __u32 remote, __u32 direction,
-				       __u32 port)
+static __always_inline bool is_allowed(__u32 rev, __u32 subject, __u32 remote,
+				       __u32 direction, __u32 port)
 {
 	struct policy_query query = {
 		.subject = subject,
 		.remote = remote,
 		.direction = direction,
-		.gen = cfg->policy_rev & 1,
+		.gen = rev & 1,
 		.proto = IPPROTO_TCP,
 		.port = port,
 	};
@@ -57,7 +56,7 @@ static __always_inline bool stays_inside(const struct shortcut_end *client,
 	       client->local_addr[3] == server->local_addr[3];
 }
 
-static __always_inline bool policy_allows(const struct config *cfg,
+static __always_inline bool policy_allows(const struct config *cfg, __u32 rev,
 					  const struct shortcut_end *client,
 					  const struct shortcut_end *server)
 {
@@ -71,21 +70,21 @@ static __always_inline bool policy_allows(const struct config *cfg,
 	if (!src || !dst)
 		return false;
 	if ((src->flags & ENDPOINT_EGRESS) &&
-	    !is_allowed(cfg, src->identity, dst->identity, DIRECTION_EGRESS,
+	    !is_allowed(rev, src->identity, dst->identity, DIRECTION_EGRESS,
 			port))
 		return false;
 	if (!(dst->flags & ENDPOINT_INGRESS))
 		return true;
 	if ((src->flags & ENDPOINT_HOST) && (cfg->flags & CONFIG_HOST_INGRESS))
 		return true;
-	return is_allowed(cfg, dst->identity, src->identity, DIRECTION_INGRESS,
+	return is_allowed(rev, dst->identity, src->identity, DIRECTION_INGRESS,
 			  port);
 }
 
 /* Asks policy anew if it has changed; a global function, verified once. */
 __noinline int shortcut_judge(struct shortcut_pair *pair)
 {
-	__u32 zero = 0, verdict;
+	__u32 zero = 0, verdict, rev;
 	struct config *cfg;
 
 	if (!pair)
@@ -93,17 +92,18 @@ __noinline int shortcut_judge(struct shortcut_pair *pair)
 	cfg = bpf_map_lookup_elem(&config, &zero);
 	if (!cfg)
 		return SHORTCUT_POLICY;
-	if (pair->policy_rev == cfg->policy_rev)
+	rev = *(const volatile __u32 *)&cfg->policy_rev;
+	if (pair->policy_rev == rev)
 		return pair->verdict;
-	/* A change in between leaves the old revision: judged once more. */
-	pair->policy_rev = cfg->policy_rev;
 	verdict = SHORTCUT_POLICY;
-	if (policy_allows(cfg, &pair->ends[SHORTCUT_CLIENT],
+	if (policy_allows(cfg, rev, &pair->ends[SHORTCUT_CLIENT],
 			  &pair->ends[SHORTCUT_SERVER]))
 		verdict = SHORTCUT_JOINED;
 	if (verdict == SHORTCUT_POLICY && pair->verdict == SHORTCUT_JOINED)
 		count_event(SHORTCUT_EVENT_SPLIT);
-	pair->verdict = verdict;
+	/* The revision last: with it, another CPU takes the verdict as it is. */
+	*(volatile __u32 *)&pair->verdict = verdict;
+	*(volatile __u32 *)&pair->policy_rev = rev;
 	return verdict;
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use terrace_abi::{Limits, Maps, Program};
+use terrace_sock::shortcut::Shortcut;
 use terrace_tc::{Direction, Role, TcPrograms};
 use terrace_testkit::PinRoot;
 use terrace_xdp::XdpPrograms;
@@ -57,7 +58,9 @@ fn measure() -> Result<Counts> {
     let xdp = XdpPrograms::load(&maps).context("load the XDP programs")?;
     let tc =
         TcPrograms::load(&maps, &terrace_tc::Options::default()).context("load the tc programs")?;
+    let shortcut = Shortcut::load(&maps, 1024).context("load the shortcut's programs")?;
     let mut programs: Vec<&Program> = maps.programs().iter().collect();
+    programs.extend(shortcut.programs());
     programs.push(xdp.program());
     for role in [Role::Uplink, Role::Workload] {
         programs.extend(Direction::ALL.map(|direction| tc.program(role, direction)));

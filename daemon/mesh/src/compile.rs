@@ -23,7 +23,7 @@ use terrace_abi::types::endpoint;
 
 use crate::error::{Error, Errors};
 use crate::facts::HostFacts;
-use crate::objects::{Object, ObjectName};
+use crate::objects::{Object, ObjectName, Pod};
 use crate::parse::{Manifests, SourceFile};
 use crate::tables::Tables;
 use addresses::Addresses;
@@ -148,6 +148,17 @@ impl Compiler {
 
     pub fn manifests(&self) -> &Manifests {
         &self.manifests
+    }
+
+    /// The pods of this host that have a proxy, by name.
+    pub fn proxied_pods(&self) -> impl Iterator<Item = &Pod> {
+        let here = |pod: &&Pod| {
+            pod.node
+                .as_ref()
+                .is_none_or(|node| *node == self.facts.node_name)
+        };
+        let pods = self.model.pods.values().flatten().map(AsRef::as_ref);
+        pods.filter(|pod| pod.redirect.is_some()).filter(here)
     }
 
     /// What must be in the kernel before anything else changes: identities of

@@ -3,6 +3,7 @@
 
 mod http;
 mod policy;
+mod redirect;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use crate::error::Origin;
 
 pub use http::*;
 pub use policy::*;
+pub use redirect::Redirect;
 
 pub type Labels = BTreeMap<String, String>;
 
@@ -143,6 +145,8 @@ pub struct Service {
     pub maglev_size: Option<u32>,
     pub weights: Weights,
     pub health_check: Option<HealthCheck>,
+    /// TCP sockets of this host's processes end with their backend.
+    pub terminate: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,6 +213,8 @@ pub struct Pod {
     pub service_account: Option<String>,
     /// Name, protocol row (`PortRule::rows` bit) and number of container ports.
     pub named_ports: Vec<NamedPort>,
+    /// `None` without a proxy.
+    pub redirect: Option<Redirect>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

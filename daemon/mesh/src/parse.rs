@@ -8,6 +8,7 @@ mod icmp;
 mod namespace;
 mod netpol;
 mod pod;
+mod redirect;
 mod route;
 mod route_types;
 mod selector;

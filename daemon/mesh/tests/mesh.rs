@@ -18,6 +18,8 @@ mod naive;
 mod policy;
 #[path = "mesh/random.rs"]
 mod random;
+#[path = "mesh/redirect.rs"]
+mod redirect;
 #[path = "mesh/rings.rs"]
 mod rings;
 #[path = "mesh/services.rs"]

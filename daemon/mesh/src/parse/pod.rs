@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as api;
 
 use super::doc::{Doc, annotation_path};
-use super::values;
+use super::{redirect, values};
 use crate::objects::{NamedPort, Object, Pod};
 
 /// The kernel's IFNAMSIZ less the final zero.
@@ -15,7 +15,8 @@ const MAX_INTERFACE_NAME: usize = 15;
 pub fn read(doc: &Doc<'_, '_>) -> Option<Object> {
     let raw: api::Pod = doc.read()?;
     let meta = &raw.metadata;
-    doc.only_annotations(meta, &["interface"]);
+    let known = [&["interface"], redirect::ANNOTATIONS.as_slice()].concat();
+    doc.only_annotations(meta, &known);
     let spec = raw.spec.as_ref();
     let host_network = spec.and_then(|spec| spec.host_network).unwrap_or(false);
     let interface = doc.annotation(meta, "interface");
@@ -43,6 +44,7 @@ pub fn read(doc: &Doc<'_, '_>) -> Option<Object> {
             .and_then(|spec| spec.service_account_name.clone())
             .filter(|name| !name.is_empty()),
         named_ports: named_ports(doc, spec),
+        redirect: redirect::read(doc, meta, spec),
     };
     (!doc.failed()).then(|| Object::Pod(Arc::new(pod)))
 }

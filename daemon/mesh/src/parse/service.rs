@@ -11,7 +11,8 @@ use super::doc::Doc;
 use super::values;
 use crate::objects::{FrontendKind, Object, Service, ServicePort};
 use annotations::{
-    ANNOTATIONS, FAIL_MODES, FORWARDING, NO_BACKEND, health_check, maglev_size, weights, word,
+    ANNOTATIONS, FAIL_MODES, FORWARDING, NO_BACKEND, YES_NO, health_check, maglev_size, weights,
+    word,
 };
 
 /// Kubernetes' default for sessionAffinity.
@@ -55,6 +56,7 @@ pub fn read(doc: &Doc<'_, '_>) -> Option<Object> {
         maglev_size: maglev_size(doc, meta),
         weights: weights(doc, meta),
         health_check,
+        terminate: word(doc, meta, "terminate", &YES_NO).unwrap_or(false),
     };
     (!doc.failed()).then(|| Object::Service(Arc::new(service)))
 }

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use terrace_abi::consts::{
-    ENDPOINT_SERVICE, ENDPOINT_VIRTUAL, SERVICE_AFFINITY, SERVICE_DSR, SERVICE_REJECT,
+    ENDPOINT_SERVICE, ENDPOINT_VIRTUAL, SERVICE_AFFINITY, SERVICE_DSR, SERVICE_NODE_PORT,
+    SERVICE_REJECT,
 };
 use terrace_mesh::directory::BackendState;
 use terrace_mesh::{
@@ -88,9 +89,13 @@ fn what_kubectl_prints_compiles_as_it_is() {
             backend
         );
         let service = tables.service(index);
+        let mut flags = SERVICE_AFFINITY | SERVICE_REJECT;
+        if kind == FrontendKind::NodePort {
+            flags |= SERVICE_NODE_PORT;
+        }
         assert_eq!(
             (service.affinity_secs, u32::from(service.flags)),
-            (600, SERVICE_AFFINITY | SERVICE_REJECT)
+            (600, flags)
         );
     }
     let states: BTreeMap<String, BackendState> = tables

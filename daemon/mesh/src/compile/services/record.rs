@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use terrace_abi::consts::{
     BACKEND_DRAINING, BACKEND_LOCAL, BACKEND_READY, FAIL_CLOSED, FAIL_LAST, FAIL_OPEN,
-    SERVICE_AFFINITY, SERVICE_DSR, SERVICE_REJECT,
+    SERVICE_AFFINITY, SERVICE_DSR, SERVICE_NODE_PORT, SERVICE_REJECT, SERVICE_TERMINATE,
 };
 use terrace_abi::hash::{CellKey, address_bytes, address_words, service_key_word};
 use terrace_abi::types;
@@ -15,7 +15,7 @@ use super::super::pools::{BackendSpec, PoolKey};
 use super::{Pool, Wanted};
 use crate::directory::{self, BackendState};
 use crate::maglev;
-use crate::objects::{FailMode, Forwarding, NoBackend, Service};
+use crate::objects::{FailMode, Forwarding, FrontendKind, NoBackend, Service};
 use crate::tables::Tables;
 
 pub fn cell_key(key: &FrontKey) -> CellKey {
@@ -57,6 +57,12 @@ pub fn write_front(
     }
     if service.affinity_secs > 0 {
         flags |= SERVICE_AFFINITY;
+    }
+    if front.kind == FrontendKind::NodePort {
+        flags |= SERVICE_NODE_PORT;
+    }
+    if service.terminate {
+        flags |= SERVICE_TERMINATE;
     }
     let fail_mode = match fail_mode(service, host) {
         FailMode::Last => FAIL_LAST,

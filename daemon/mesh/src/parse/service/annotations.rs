@@ -9,7 +9,7 @@ use crate::objects::{FailMode, Forwarding, HealthCheck, NoBackend, Weights};
 
 const HEALTH_CHECK_MS: u64 = 5_000;
 
-pub const ANNOTATIONS: [&str; 8] = [
+pub const ANNOTATIONS: [&str; 9] = [
     "forwarding",
     "fail-mode",
     "maglev-size",
@@ -18,6 +18,7 @@ pub const ANNOTATIONS: [&str; 8] = [
     "health-check",
     "health-check-path",
     "health-check-interval",
+    "terminate",
 ];
 
 pub const FORWARDING: [(&str, Forwarding); 2] =
@@ -29,6 +30,8 @@ pub const FAIL_MODES: [(&str, FailMode); 3] = [
 ];
 pub const NO_BACKEND: [(&str, NoBackend); 2] =
     [("reject", NoBackend::Reject), ("drop", NoBackend::Drop)];
+
+pub const YES_NO: [(&str, bool); 2] = [("true", true), ("false", false)];
 
 pub fn word<T: Copy>(
     doc: &Doc<'_, '_>,

@@ -10,8 +10,10 @@
 //! | `GET /v1/flows?`[`FlowQuery`] | [`Flows`] |
 //! | `GET /v1/reasons` | `Vec<`[`ReasonCount`]`>` |
 //! | `GET /v1/shortcut` | [`Shortcut`] |
+//! | `GET /v1/sockets` | [`Sockets`] |
 //! | `GET /v1/version` | [`Version`] |
 //! | `POST /v1/explain` [`ExplainRequest`] | [`ExplainAnswer`] |
+//! | `POST /v1/connect` [`ConnectRequest`] | [`ConnectAnswer`] |
 //! | `POST /v1/reload` | [`Reload`] |
 //! | `POST /v1/shortcut` [`ShortcutSwitch`] | [`Shortcut`] |
 //!
@@ -23,6 +25,7 @@ mod explain;
 mod flows;
 mod mesh;
 mod shortcut;
+mod sockets;
 mod status;
 
 pub use explain::{
@@ -35,6 +38,7 @@ pub use mesh::{
     Traffic, short_labels,
 };
 pub use shortcut::{Check, Shortcut, ShortcutReason, ShortcutSwitch, Verdict};
+pub use sockets::{ConnectAnswer, ConnectRequest, Socket, Sockets};
 pub use status::{
     Attachment, Error, Event, FlowTable, Interface, Manifests, Phase, ReasonCount, Reload, Status,
     TableUse, Version,

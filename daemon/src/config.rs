@@ -9,6 +9,7 @@ pub mod manifests;
 mod resolve;
 mod section;
 mod shortcut;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -27,6 +28,7 @@ use terrace_offload::verdict::Disruption;
 
 pub use faults::{Fault, Faults};
 pub use shortcut::{Shortcut, ShortcutMode};
+pub use socket::{Redirect, Socket, WhenDown};
 pub use terrace_offload::{Role, Task, Tier, Wish};
 
 /// Where the configuration is when nothing else is said.
@@ -54,6 +56,7 @@ pub struct Config {
     pub moves: Moves,
     pub services: Services,
     pub shortcut: Shortcut,
+    pub socket: Socket,
     pub policy: PolicyDefaults,
     pub health: HealthDefaults,
     pub timeouts: Timeouts,
@@ -192,6 +195,7 @@ impl Default for Config {
             moves: Moves::default(),
             services: Services::default(),
             shortcut: Shortcut::default(),
+            socket: Socket::default(),
             policy: PolicyDefaults::default(),
             health: HealthDefaults::default(),
             timeouts: Timeouts::default(),

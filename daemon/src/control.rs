@@ -7,6 +7,7 @@ mod mesh;
 pub mod names;
 pub mod shortcut;
 mod socket;
+mod sockets;
 
 use std::sync::Arc;
 
@@ -53,8 +54,10 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/flows", get(list_flows))
         .route("/v1/reasons", get(reasons))
         .route("/v1/shortcut", get(show_shortcut).post(switch_shortcut))
+        .route("/v1/sockets", get(list_sockets))
         .route("/v1/version", get(version))
         .route("/v1/explain", post(explain_packets))
+        .route("/v1/connect", post(explain_connect))
         .route("/v1/reload", post(reload))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
@@ -106,6 +109,22 @@ async fn switch_shortcut(
     crate::run::shortcut::switch(&shared, request.enabled)
         .map_err(|error| bad_request(format!("{error:#}")))?;
     blocking(move || shortcut::shortcut(&shared)).await
+}
+
+async fn list_sockets(State(shared): State<Arc<Shared>>) -> Answer<api::Sockets> {
+    blocking(move || sockets::sockets(&shared)).await
+}
+
+async fn explain_connect(
+    State(shared): State<Arc<Shared>>,
+    request: Result<Json<api::ConnectRequest>, axum::extract::rejection::JsonRejection>,
+) -> Answer<api::ConnectAnswer> {
+    let Json(request) = request.map_err(|error| bad_request(error.body_text()))?;
+    match spawn_blocking(move || sockets::explain(&shared, &request)).await {
+        Ok(Ok(answer)) => Ok(Json(answer)),
+        Ok(Err(error)) => Err(bad_request(format!("{error:#}"))),
+        Err(panicked) => Err(failed(&panicked.into())),
+    }
 }
 
 async fn version() -> Json<api::Version> {

@@ -19,6 +19,7 @@ pub fn remove(pin_root: &Path, socket: &Path) -> Result<Vec<String>> {
     terrace_xdp::detach_all(pin_root).context("detach XDP")?;
     terrace_tc::detach_all(pin_root).context("detach tc")?;
     crate::run::shortcut::remove(pin_root)?;
+    terrace_sock::links::detach_all(pin_root).context("detach from cgroups")?;
     if pin_root.exists() {
         terrace_abi::pins::remove_all(pin_root).context("remove the pins")?;
     }

@@ -6,6 +6,7 @@
 mod collect;
 mod family;
 mod shortcut;
+mod sockets;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

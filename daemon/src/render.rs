@@ -9,6 +9,7 @@ mod nic;
 mod plan;
 mod reasons;
 mod shortcut;
+mod sockets;
 mod status;
 mod table;
 mod tune;
@@ -21,6 +22,7 @@ pub use nic::nic;
 pub use plan::plan;
 pub use reasons::{reasons, reasons_since, reasons_with_zero};
 pub use shortcut::shortcut;
+pub use sockets::{connect, sockets};
 pub use status::{reload, status};
 pub use tune::tuned;
 

@@ -17,6 +17,7 @@ mod report;
 pub mod ring;
 pub mod shared;
 pub mod shortcut;
+pub mod sockets;
 mod start;
 mod targets;
 pub mod watch;

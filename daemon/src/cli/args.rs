@@ -13,7 +13,8 @@ use crate::config;
 pub use nic::{Allow, NicArgs, NicMode, consent};
 
 const EXPLAIN_USAGE: &str = "terrace explain [OPTIONS] <tcp|udp|sctp|icmp> <SOURCE> <DESTINATION>
-       terrace explain [OPTIONS] --pcap <FILE>";
+       terrace explain [OPTIONS] --pcap <FILE>
+       terrace explain [OPTIONS] --connect <DESTINATION>";
 
 /// Steers services and policy on this host at the highest tier that can do it right.
 ///
@@ -133,6 +134,14 @@ pub enum Command {
     /// `off` sends new data through the stack; no connection breaks.
     #[command(after_long_help = examples::SHORTCUT)]
     Shortcut(ShortcutArgs),
+    /// Show sockets that go elsewhere than they asked for
+    ///
+    /// One line for each socket of this host's processes that asked for a
+    /// service and has a backend, or that was redirected to its workload's
+    /// proxy; in all network namespaces. A datagram socket that is not
+    /// connected has a line for each destination.
+    #[command(after_long_help = examples::SOCKETS)]
+    Sockets,
     /// Run a packet through the live programs, without sending it
     ///
     /// Shows hook by hook: the reason, the service and backend, the flow, the
@@ -349,7 +358,7 @@ pub enum ReasonClass {
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// Protocol of the packet
-    #[arg(required_unless_present = "pcap", requires = "source")]
+    #[arg(required_unless_present_any = ["pcap", "connect"], requires = "source")]
     pub protocol: Option<PacketProtocol>,
     /// Source, as ADDRESS:PORT ([ADDRESS]:PORT for IPv6; ADDRESS for icmp)
     #[arg(requires = "destination", value_parser = endpoint)]
@@ -374,6 +383,39 @@ pub struct ExplainArgs {
     /// At most this many packets of the capture; 0 = all
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub limit: usize,
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// Who calls connect(), and where to.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of a connect()")]
+pub struct ConnectArgs {
+    /// Tell what connect() to this ADDRESS:PORT does, instead of a packet
+    #[arg(long, value_name = "DESTINATION", value_parser = endpoint)]
+    #[arg(conflicts_with_all = ["protocol", "pcap"])]
+    pub connect: Option<SocketAddr>,
+    /// The socket is of UDP
+    #[arg(long, requires = "connect")]
+    pub udp: bool,
+    /// Who calls: namespace, cgroup and user of this process
+    #[arg(long, value_name = "PID", requires = "connect")]
+    pub pid: Option<u32>,
+    /// Its network namespace: a name, or a file [default: the daemon's]
+    #[arg(long, value_name = "NAME", requires = "connect")]
+    pub netns: Option<String>,
+    /// Its cgroup: a folder
+    #[arg(long, value_name = "PATH", requires = "connect")]
+    pub cgroup: Option<PathBuf>,
+    /// Its user
+    #[arg(long, value_name = "UID", requires = "connect")]
+    pub uid: Option<u32>,
+    /// Its group
+    #[arg(long, value_name = "GID", requires = "connect")]
+    pub gid: Option<u32>,
+    /// The socket's mark
+    #[arg(long, value_name = "MARK", requires = "connect")]
+    pub mark: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -29,6 +29,15 @@ pub(super) fn get<T: DeserializeOwned>(global: &Global, path: &str) -> Result<T,
     Ok(client(global).get(path)?)
 }
 
+/// Asks the daemon, which must run, a question.
+pub(super) fn post<B: Serialize, T: DeserializeOwned>(
+    global: &Global,
+    path: &str,
+    body: &B,
+) -> Result<T, Failure> {
+    Ok(client(global).post(path, body)?)
+}
+
 /// Asks the daemon, or its tables when it does not run.
 pub(super) fn look<T: DeserializeOwned>(global: &Global, path: &str) -> Result<T, Failure> {
     match client(global).get(path) {

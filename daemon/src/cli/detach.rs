@@ -128,8 +128,15 @@ fn look(places: &Places) -> Result<Traces, Failure> {
             a.iface, a.direction, a.kind, a.program_id
         )
     });
+    let sock = terrace_sock::links::list(&places.pin_root).context("look for socket programs")?;
+    let sock = sock.iter().map(|a| {
+        format!(
+            "cgroup or namespace {}: {}, program {}",
+            a.target, a.pin, a.program_id
+        )
+    });
     Ok(Traces {
-        programs: xdp.chain(tc).collect(),
+        programs: xdp.chain(tc).chain(sock).collect(),
         pins: pins::list(&places.pin_root).context("look for pins")?,
         sysctls: sysctls::left(&places.state)?,
         socket: places.socket.exists().then(|| places.socket.clone()),

@@ -1,12 +1,16 @@
 //! `terrace explain`: asks for the packets' way and prints it.
 
+use std::net::SocketAddr;
+
 use clap::ValueEnum;
 
 use super::args::{ExplainArgs, Global};
 use super::daemon;
 use super::exit::{Code, Failure};
 use super::output::Output;
-use crate::api::{ExplainAnswer, ExplainRequest, PacketSpec, TupleSpec};
+use crate::api::{
+    ConnectAnswer, ConnectRequest, ExplainAnswer, ExplainRequest, PacketSpec, TupleSpec,
+};
 use crate::explain::{ExplainError, capture, chain};
 use crate::render;
 
@@ -15,12 +19,46 @@ pub(super) fn explain(
     args: &ExplainArgs,
     output: &Output,
 ) -> Result<Code, Failure> {
+    if let Some(destination) = args.connect.connect {
+        return connect(global, args, destination, output);
+    }
     let request = ExplainRequest {
         iface: args.iface.clone(),
         packets: packets(args)?,
     };
     let answer: ExplainAnswer = daemon::inquire(global, "/v1/explain", &request)?;
     output.print(&answer, render::explain)
+}
+
+fn connect(
+    global: &Global,
+    args: &ExplainArgs,
+    destination: SocketAddr,
+    output: &Output,
+) -> Result<Code, Failure> {
+    if destination.port() == 0 {
+        let what = "a connect() has a port";
+        let fix = "write `terrace explain --connect 10.96.0.10:80`";
+        return Err(Failure::usage(what, fix));
+    }
+    let who = &args.connect;
+    let file = |name: &String| match name.contains('/') {
+        true => name.clone(),
+        false => format!("/run/netns/{name}"),
+    };
+    let request = ConnectRequest {
+        destination,
+        protocol: if who.udp { "udp" } else { "tcp" }.to_owned(),
+        pid: who.pid,
+        netns: who.netns.as_ref().map(file),
+        cgroup: who.cgroup.as_ref().map(|path| path.display().to_string()),
+        uid: who.uid,
+        gid: who.gid,
+        mark: who.mark.unwrap_or(0),
+        source: None,
+    };
+    let answer: ConnectAnswer = daemon::post(global, "/v1/connect", &request)?;
+    output.print(&answer, render::connect)
 }
 
 fn packets(args: &ExplainArgs) -> Result<Vec<PacketSpec>, Failure> {

@@ -12,7 +12,7 @@ use super::exit::{Code, Failure};
 use super::output::{Output, write_while_read};
 use crate::api::{
     FlowQuery, Flows, Identity, Policy, ReasonCount, Reload, Service, Shortcut, ShortcutSwitch,
-    Status, Version,
+    Sockets, Status, Version,
 };
 use crate::client::query_of;
 use crate::render;
@@ -77,6 +77,13 @@ pub(super) fn flows(global: &Global, args: &FlowArgs, output: &Output) -> Result
         .map_err(|what| Failure::usage(what, "see `terrace flows --help`"))?;
     let path = format!("/v1/flows?{}", query_of(&query));
     output.print(&daemon::look::<Flows>(global, &path)?, render::flows)
+}
+
+pub(super) fn sockets(global: &Global, output: &Output) -> Result<Code, Failure> {
+    output.print(
+        &daemon::get::<Sockets>(global, "/v1/sockets")?,
+        render::sockets,
+    )
 }
 
 pub(super) fn reasons(

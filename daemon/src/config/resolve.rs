@@ -11,6 +11,7 @@ use toml::de::DeTable;
 
 use super::section::{Section, Source, Wrong};
 use super::shortcut;
+use super::socket;
 use super::values::{
     address, boolean, duration, integer, loopback, path, pattern, ports, prefix, prime, text, word,
 };
@@ -91,6 +92,7 @@ fn host(top: &Section<'_>, file: &Path) -> Config {
         moves: moves(top.section("moves")),
         services: services(top.section("services")),
         shortcut: shortcut::read(top.section("shortcut"), folder),
+        socket: socket::read(top.section("socket"), folder),
         policy: policy(top.section("policy")),
         health: health(top.section("health")),
         timeouts: timeouts(top.section("timeouts")),

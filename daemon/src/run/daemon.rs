@@ -22,7 +22,7 @@ use super::neighbours::Destinations;
 use super::report::{recount, report};
 use super::shared::{Command, Shared};
 use super::watch::FolderWatch;
-use super::{facts, health_targets, shortcut};
+use super::{facts, health_targets, shortcut, sockets};
 use crate::api;
 use crate::config::Config;
 use crate::control::names;
@@ -162,6 +162,9 @@ impl Daemon {
             }
             if effects.links || effects.addresses || effects.macs {
                 self.facts_changed();
+            }
+            if effects.links {
+                sockets::sync_workloads(&self.shared);
             }
         });
         self.show_network();
@@ -342,6 +345,7 @@ impl Daemon {
             });
             self.show_network();
         }
+        block_in_place(|| sockets::sync_workloads(&self.shared));
     }
 
     fn follow_up_soon(&mut self) {
@@ -377,6 +381,7 @@ impl Daemon {
             view.checked = checked;
             view.unhealthy = unhealthy;
         });
+        block_in_place(|| sockets::follow_up(&shared));
     }
 
     /// Puts the network and the interfaces where others see them.

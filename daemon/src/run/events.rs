@@ -49,10 +49,17 @@ pub enum Kind {
     ShortcutArmed,
     ShortcutRefused,
     ShortcutSwitched,
+    /// The socket tier is armed, or what it was asked for is not to be had.
+    SocketArmed,
+    SocketFallback,
+    /// A workload's proxy can't be served as its manifest says.
+    SocketWorkload,
+    /// Sockets were closed, for their backend is gone.
+    SocketsClosed,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 24] = [
         Kind::TierFallback,
         Kind::TierMoved,
         Kind::TierFlapping,
@@ -73,6 +80,10 @@ impl Kind {
         Kind::ShortcutArmed,
         Kind::ShortcutRefused,
         Kind::ShortcutSwitched,
+        Kind::SocketArmed,
+        Kind::SocketFallback,
+        Kind::SocketWorkload,
+        Kind::SocketsClosed,
     ];
 
     pub fn name(self) -> &'static str {
@@ -97,6 +108,10 @@ impl Kind {
             Kind::ShortcutArmed => "shortcut-armed",
             Kind::ShortcutRefused => "shortcut-refused",
             Kind::ShortcutSwitched => "shortcut-switched",
+            Kind::SocketArmed => "socket-armed",
+            Kind::SocketFallback => "socket-fallback",
+            Kind::SocketWorkload => "socket-workload",
+            Kind::SocketsClosed => "sockets-closed",
         }
     }
 
@@ -108,6 +123,8 @@ impl Kind {
             | Kind::InterfaceArmed
             | Kind::ShortcutArmed
             | Kind::ShortcutSwitched
+            | Kind::SocketArmed
+            | Kind::SocketsClosed
             | Kind::BackendHealthy => Severity::Info,
             Kind::ManifestsRefused | Kind::InterfaceFailed => Severity::Error,
             _ => Severity::Warning,

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::events::{Events, unix_ms};
 use super::pulse::Census;
+use super::sockets::Sockets;
 use crate::api;
 use crate::config::Config;
 use crate::netlink::Network;
@@ -85,6 +86,7 @@ pub struct Shared {
     pub events: Events,
     /// Set once, when the interfaces are armed.
     pub shortcut: OnceLock<super::shortcut::State>,
+    pub sockets: OnceLock<Sockets>,
     pub totals: Totals,
     pub started_unix_ms: u64,
     /// The tables of an earlier daemon were found.
@@ -115,6 +117,7 @@ impl Shared {
             commands,
             events: Events::default(),
             shortcut: OnceLock::new(),
+            sockets: OnceLock::new(),
             totals: Totals::default(),
             started_unix_ms: unix_ms(),
             view: RwLock::new(Arc::new(view)),

@@ -26,7 +26,7 @@ use super::placement::Served;
 use super::report::report;
 use super::shared::{Command, Mesh, Shared, View};
 use super::watch::{FolderWatch, Stamps};
-use super::{facts, news, placement, pulse, ring, shortcut};
+use super::{facts, news, placement, pulse, ring, shortcut, sockets};
 use crate::api::{self, Phase, Role};
 use crate::config::Config;
 use crate::health::{Checker, Thresholds};
@@ -216,6 +216,7 @@ impl Start {
         set_kernel_config(&shared, &self.network)?;
         let interfaces = arm_interfaces(&shared, &self.network, self.profiles)?;
         shortcut::arm(&shared)?;
+        sockets::arm(&shared)?;
         tell(&shared, &changer, &done);
         Ok(Armed {
             shared,

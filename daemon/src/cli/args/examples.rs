@@ -100,8 +100,15 @@ Examples:
   terrace reasons --watch                what happens now, second by second
   terrace reasons --all                  with the meaning of each reason";
 
+pub const SOCKETS: &str = "\
+Examples:
+  terrace sockets
+  terrace sockets --json | jq '.sockets[] | {local, remote, backend}'";
+
 pub const EXPLAIN: &str = "\
 Examples:
+  terrace explain --connect 10.96.0.10:80
+  terrace explain --connect 10.1.0.2:80 --netns web --uid 1337
   terrace explain tcp 10.0.0.1:4000 10.96.0.10:80
   terrace explain tcp 10.0.0.1:4000 10.96.0.10:80 --iface eth0 --flags A
   terrace explain udp '[2001:db8::1]:4000' '[fd00:96::a]:53'

@@ -1,0 +1,120 @@
+//! Where a pod's processes are: the network namespace that has its addresses,
+//! or the cgroup that its manifest names. Known before its first connection,
+//! never learnt from one that failed.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+use terrace_mesh::Pod;
+use terrace_sock::netns::{self, Inside, Namespace};
+use terrace_sock::workloads::{Key, Lists, Proxy, Workload};
+
+use crate::config::{Redirect as Defaults, WhenDown};
+
+/// A workload and where it is; None = it is a cgroup of the host's namespace.
+pub type Found = (Workload, Option<Namespace>);
+
+/// The network namespaces by the addresses in them.
+#[derive(Debug, Default)]
+pub struct Map {
+    inside: Vec<(Namespace, Inside)>,
+    by_address: BTreeMap<IpAddr, Vec<usize>>,
+}
+
+impl Map {
+    /// Looks into every network namespace of this host. One that ends
+    /// meanwhile is left out.
+    pub fn take() -> Self {
+        let mut map = Self::default();
+        for namespace in netns::all() {
+            let Ok(inside) = namespace.look() else {
+                continue;
+            };
+            for address in &inside.addresses {
+                let at = map.by_address.entry(*address).or_default();
+                at.push(map.inside.len());
+            }
+            map.inside.push((namespace, inside));
+        }
+        map
+    }
+
+    fn of(&self, pod: &Pod) -> Result<Option<&(Namespace, Inside)>, String> {
+        let mut found: Vec<usize> = Vec::new();
+        for address in &pod.addresses {
+            found.extend(self.by_address.get(address).into_iter().flatten());
+        }
+        found.sort_unstable();
+        found.dedup();
+        match found[..] {
+            [] => Ok(None),
+            [one] => Ok(Some(&self.inside[one])),
+            [one, other, ..] => Err(format!(
+                "pod {}: its addresses are in two network namespaces, {} and {}: none of them is \
+                 redirected; remove one of them",
+                pod.name,
+                self.inside[one].0.path.display(),
+                self.inside[other].0.path.display()
+            )),
+        }
+    }
+}
+
+/// The workload of a pod with a proxy; `None` while it is not there yet.
+///
+/// # Errors
+/// Why it can't be served, for people.
+pub fn workload(
+    pod: &Pod,
+    number: u32,
+    map: &Map,
+    defaults: &Defaults,
+) -> Result<Option<Found>, String> {
+    let Some(redirect) = &pod.redirect else {
+        return Ok(None);
+    };
+    let cgroup_of = |folder: &String| {
+        terrace_sock::cgroup_id(Path::new(folder))
+            .map_err(|error| format!("pod {}: cgroup {folder}: {error}", pod.name))
+    };
+    let proxy_cgroup = redirect.proxy_cgroup.as_ref().map(cgroup_of).transpose()?;
+    let by_cgroup = redirect.cgroup.as_ref().map(cgroup_of).transpose()?;
+    let place = map.of(pod)?;
+    let (key, inside) = match (by_cgroup, place) {
+        (Some(id), place) => (Key::Cgroup(id), place),
+        (None, Some(place)) => (Key::Netns(place.1.cookie), Some(place)),
+        (None, None) => return Ok(None),
+    };
+    let dns = redirect.dns.unwrap_or(defaults.dns);
+    let by_netns = matches!(key, Key::Netns(_));
+    let workload = Workload {
+        key,
+        netns: inside.map_or(0, |(_, inside)| inside.cookie),
+        addresses: pod.addresses.iter().copied().collect(),
+        lists: Lists {
+            all_nets: redirect.all_outbound,
+            nets_included: redirect.outbound_nets.clone(),
+            nets_excluded: redirect.outbound_nets_excluded.clone(),
+            outbound_included: redirect.outbound_ports.clone(),
+            outbound_excluded: redirect.outbound_ports_excluded.clone(),
+            all_inbound: redirect.all_inbound,
+            inbound_included: redirect.inbound_ports.clone(),
+            inbound_excluded: redirect.inbound_ports_excluded.clone(),
+        },
+        proxy: Proxy {
+            outbound_port: defaults.outbound_port,
+            // What comes in is told by the network namespace.
+            inbound_port: if by_netns { defaults.inbound_port } else { 0 },
+            dns_port: if dns { defaults.dns_port } else { 0 },
+            uid: defaults.uid,
+            gid: defaults.gid,
+            mark: defaults.mark,
+            cgroup: proxy_cgroup,
+            fail_direct: defaults.when_down == WhenDown::Direct,
+        },
+        number,
+    };
+    let namespace = inside.filter(|_| by_netns).map(|(place, _)| place.clone());
+    Ok(Some((workload, namespace)))
+}

@@ -7,7 +7,9 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 
 fn main() -> Result<()> {
-    for name in ["connect", "proxy", "sockets", "explain", "shortcut"] {
+    for name in [
+        "connect", "proxy", "sockets", "explain", "shortcut", "foreign",
+    ] {
         terrace_bpf_build::compile(format!("src/bpf/{name}.bpf.c").as_ref(), name)?;
     }
     let header = terrace_bpf_build::include_dir().join("terrace/abi.h");

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::thread;
 
+use rustix::net;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::Error;
@@ -98,6 +99,13 @@ impl Namespace {
         File::open(&self.path).map_err(|source| self.error(source))
     }
 
+    /// The number that the calling thread's network namespace has for it, as
+    /// links say where their other end is; `None` = it has none.
+    pub fn number_here(&self) -> Result<Option<i32>, Error> {
+        let file = self.open()?;
+        ask_number(&file).map_err(|source| self.error(source))
+    }
+
     /// Looks at it from inside.
     pub fn look(&self) -> Result<Inside, Error> {
         self.enter(look_here)?.map_err(|source| self.error(source))
@@ -109,6 +117,50 @@ impl Namespace {
             source,
         }
     }
+}
+
+/// RTM_GETNSID of linux/rtnetlink.h and linux/net_namespace.h.
+fn ask_number(file: &File) -> io::Result<Option<i32>> {
+    const RTM_GETNSID: u16 = 90;
+    const NLM_F_REQUEST: u16 = 1;
+    const NETNSA_NSID: u16 = 1;
+    const NETNSA_FD: u16 = 3;
+    const LENGTH: u32 = 28;
+    let mut request = Vec::new();
+    request.extend(LENGTH.to_ne_bytes());
+    request.extend(RTM_GETNSID.to_ne_bytes());
+    request.extend(NLM_F_REQUEST.to_ne_bytes());
+    // Sequence and port, then a struct rtgenmsg.
+    request.extend([0; 8 + 4]);
+    request.extend(8u16.to_ne_bytes());
+    request.extend(NETNSA_FD.to_ne_bytes());
+    request.extend(file.as_raw_fd().to_ne_bytes());
+    // Protocol 0 is rtnetlink.
+    let socket = net::socket_with(
+        net::AddressFamily::NETLINK,
+        net::SocketType::RAW,
+        net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    net::send(&socket, &request, net::SendFlags::empty())?;
+    let mut answer = [0u8; 256];
+    let (_, n) = net::recv(&socket, &mut answer[..], net::RecvFlags::empty())?;
+    // Header of 16 bytes and a struct rtgenmsg of 4, then attributes.
+    let mut rest = answer.get(20..n).unwrap_or_default();
+    while let Some((head, body)) = rest.split_first_chunk::<4>() {
+        let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
+        let kind = u16::from_ne_bytes([head[2], head[3]]);
+        if kind == NETNSA_NSID {
+            let number = body
+                .first_chunk::<4>()
+                .map(|bytes| i32::from_ne_bytes(*bytes));
+            return Ok(number.filter(|number| *number >= 0));
+        }
+        rest = rest
+            .get(length.max(4).next_multiple_of(4)..)
+            .unwrap_or_default();
+    }
+    Ok(None)
 }
 
 fn look_here() -> io::Result<Inside> {

@@ -67,6 +67,7 @@ pub(super) fn link(message: LinkMessage) -> Option<Link> {
             LinkAttribute::OperState(state) => link.up &= carries(state),
             LinkAttribute::ParentDevName(name) => device = Some(name),
             LinkAttribute::ParentDevBusName(name) => bus = Some(name),
+            LinkAttribute::LinkNetNsId(number) => link.peer_netns = Some(number),
             LinkAttribute::LinkInfo(infos) => link.kind = kind(&infos),
             LinkAttribute::Xdp(infos) => link.xdp = xdp(&infos),
             _ => {}

@@ -23,6 +23,8 @@ pub struct Link {
     pub controller: u32,
     /// The kernel's number of its XDP program, else 0.
     pub xdp: u32,
+    /// Number, here, of the network namespace of its other end.
+    pub peer_netns: Option<i32>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

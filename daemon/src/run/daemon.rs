@@ -163,11 +163,11 @@ impl Daemon {
             if effects.links || effects.addresses || effects.macs {
                 self.facts_changed();
             }
-            if effects.links {
-                sockets::sync_workloads(&self.shared);
-            }
         });
         self.show_network();
+        if effects.links {
+            block_in_place(|| sockets::sync_workloads(&self.shared));
+        }
     }
 
     /// Cached next hops count no more; the routes to backends are asked again.

@@ -34,7 +34,7 @@ fn root_a_cgroup_of_version_1_is_told_and_tc_serves() {
         "{told}"
     );
     let metric = metric(&stage, "terrace_socket_armed{part=\"services\"}");
-    assert!(metric.ends_with(" 0"), "{metric}");
+    assert!(metric.ends_with(" 0.0"), "{metric}");
     let mut client = stage.inside("app");
     assert_eq!(
         client.run("result = greet(dial('10.96.0.10', 80)) != ''"),
@@ -65,7 +65,7 @@ fn root_an_armed_tier_says_so() {
     let told = event(&stage, "socket-armed");
     assert!(told.contains("12 programs"), "{told}");
     let metric = metric(&stage, "terrace_socket_armed{part=\"services\"}");
-    assert!(metric.ends_with(" 1"), "{metric}");
+    assert!(metric.ends_with(" 1.0"), "{metric}");
 }
 
 #[test]
@@ -76,7 +76,13 @@ fn root_an_address_in_two_namespaces_is_told_and_not_redirected() {
     let twin = terrace_testkit::Netns::new("sktwin").expect("namespace");
     twin.ip([format!("address add {app}/32 dev lo")])
         .expect("address");
-    let pods = stage.pod("web", "") + &stage.pod("app", "terrace.io/proxy: enabled");
+    // Without its interface nothing tells which of the two it is.
+    let interface = format!(
+        "terrace.io/interface: {}, ",
+        stage.net.workload("app").host_iface
+    );
+    let pod = stage.pod("app", "terrace.io/proxy: enabled");
+    let pods = stage.pod("web", "") + &pod.replace(&interface, "");
     stage.change("pods.yaml", &pods);
     stage.wait_for_log("are in two network namespaces");
     let told = event(&stage, "socket-workload");

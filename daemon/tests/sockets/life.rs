@@ -1,6 +1,7 @@
 //! Restarts, detaching and churn.
 
 use terrace_sock::links;
+use terrace_testkit::wait;
 
 use crate::services::ON;
 use crate::stage::Stage;
@@ -103,7 +104,16 @@ result = len(tcp) + len(udp)",
         stage.json(&["sockets"])["sockets"].as_array().map(Vec::len),
         Some(1000)
     );
+    let lost = client.run("result = names.count('remote') + unames.count('remote')");
+    let lost: u64 = lost.parse().expect("a number");
     stage.change("slices.yaml", &stage.slices(&["web"]));
+    let closed = || (stage.count("socket_closed") == lost).then_some(());
+    wait::until(
+        "the end of the sockets of a backend",
+        wait::PATIENCE,
+        closed,
+    )
+    .unwrap_or_else(|error| panic!("{error}: {lost}\n{}", stage.log()));
     let seen = client.run(
         "def alive(s):
     try:

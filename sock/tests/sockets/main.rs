@@ -1,7 +1,9 @@
 //! The socket tier with real programs, in namespaces and cgroups.
 
+mod beside;
 mod closing;
 mod datagrams;
+mod many;
 mod proxied;
 mod redirect;
 mod services;

@@ -11,6 +11,7 @@ use terrace_sock::netns::{self, Inside, Namespace};
 use terrace_sock::workloads::{Key, Lists, Proxy, Workload};
 
 use crate::config::{Redirect as Defaults, WhenDown};
+use crate::netlink::Network;
 
 /// A workload and where it is; None = it is a cgroup of the host's namespace.
 pub type Found = (Workload, Option<Namespace>);
@@ -40,13 +41,18 @@ impl Map {
         map
     }
 
-    fn of(&self, pod: &Pod) -> Result<Option<&(Namespace, Inside)>, String> {
+    /// Several hosts in one machine may have pods of the same address; the
+    /// interface of this one's leads to its namespace.
+    fn of(&self, pod: &Pod, network: &Network) -> Result<Option<&(Namespace, Inside)>, String> {
         let mut found: Vec<usize> = Vec::new();
         for address in &pod.addresses {
             found.extend(self.by_address.get(address).into_iter().flatten());
         }
         found.sort_unstable();
         found.dedup();
+        if let Some(wanted) = peer_netns(pod, network).filter(|_| found.len() > 1) {
+            found.retain(|at| self.inside[*at].0.number_here().ok().flatten() == Some(wanted));
+        }
         match found[..] {
             [] => Ok(None),
             [one] => Ok(Some(&self.inside[one])),
@@ -61,6 +67,13 @@ impl Map {
     }
 }
 
+/// The number of the namespace that the pod's interface leads to.
+fn peer_netns(pod: &Pod, network: &Network) -> Option<i32> {
+    let name = pod.interface.as_ref()?;
+    let mut links = network.links.values();
+    links.find(|link| link.name == *name)?.peer_netns
+}
+
 /// The workload of a pod with a proxy; `None` while it is not there yet.
 ///
 /// # Errors
@@ -69,7 +82,7 @@ pub fn workload(
     pod: &Pod,
     number: u32,
     map: &Map,
-    defaults: &Defaults,
+    (network, defaults): (&Network, &Defaults),
 ) -> Result<Option<Found>, String> {
     let Some(redirect) = &pod.redirect else {
         return Ok(None);
@@ -80,7 +93,7 @@ pub fn workload(
     };
     let proxy_cgroup = redirect.proxy_cgroup.as_ref().map(cgroup_of).transpose()?;
     let by_cgroup = redirect.cgroup.as_ref().map(cgroup_of).transpose()?;
-    let place = map.of(pod)?;
+    let place = map.of(pod, network)?;
     let (key, inside) = match (by_cgroup, place) {
         (Some(id), place) => (Key::Cgroup(id), place),
         (None, Some(place)) => (Key::Netns(place.1.cookie), Some(place)),

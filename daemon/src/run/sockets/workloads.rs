@@ -80,10 +80,11 @@ fn look(pods: &[Pod], shared: &Shared) -> (Vec<Found>, BTreeSet<String>) {
         true => Map::default(),
         false => Map::take(),
     };
+    let (view, defaults) = (shared.view(), &shared.config.socket.redirect);
     let mut found = Vec::new();
     let mut faults = BTreeSet::new();
     for (number, pod) in (1..).zip(pods) {
-        match discover::workload(pod, number, &map, &shared.config.socket.redirect) {
+        match discover::workload(pod, number, &map, (&view.network, defaults)) {
             Ok(workload) => found.extend(workload),
             Err(fault) => {
                 faults.insert(fault);

@@ -1,16 +1,21 @@
 //! Many of everything: connections, namespaces, cgroups.
 
+use std::net::SocketAddr;
+use std::thread;
+
 use terrace_sock::workloads::{Key, Workload};
-use terrace_testkit::{Cgroup, Netns, wait};
+use terrace_testkit::{Cgroup, HttpServer, Netns, wait};
 
 use crate::proxied::Proxied;
-use crate::services::{V4, stage_with};
+use crate::services::{V4, at};
+use crate::stage::Stage;
 use crate::tables::{Kind, TCP};
 
 /// Opens as many connections at once as it is told to; all must be answered.
 const PARALLEL: &str = r#"
 import resource
-resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 def parallel(host, port, n):
     poll = select.epoll()
     socks, good, bad = {}, 0, []
@@ -36,17 +41,56 @@ def parallel(host, port, n):
     return [good, bad[:3], len(socks)]
 "#;
 
+const HOLD: &str = r#"
+def hold(host, port, n):
+    global held
+    held = []
+    for _ in range(n):
+        s = socket.socket()
+        s.setblocking(False)
+        e = s.connect_ex((host, port))
+        if e not in (0, errno.EINPROGRESS):
+            return errno.errorcode[e]
+        held.append(s)
+    return len(held)
+def ask_all():
+    good = 0
+    for s in held:
+        s.settimeout(60)
+        ready = select.poll()
+        ready.register(s, select.POLLOUT)
+        ready.poll(60000)
+        s.sendall(b'GET / HTTP/1.0\r\n\r\n')
+    for s in held:
+        good += b'200 OK' in s.recv(4096)
+        s.close()
+    return good
+"#;
+
 #[test]
 fn root_ten_thousand_connections_in_parallel_all_reach_a_backend() {
-    let (mut stage, _) = stage_with("tenk", V4, Kind::new(TCP));
-    stage.client.run(PARALLEL);
-    let seen = stage
-        .client
-        .run("result = [parallel('10.96.0.10', 80, 2500) for _ in range(4)]");
-    assert_eq!(
-        seen,
-        "[[2500, [], 0], [2500, [], 0], [2500, [], 0], [2500, [], 0]]"
-    );
+    let mut stage = Stage::new("tenk");
+    let servers = [9080, 9081].map(|port| HttpServer::start(&stage.far, "nginx", port));
+    let places: Vec<SocketAddr> = servers
+        .iter()
+        .map(|server| {
+            let server = server.as_ref().expect("nginx");
+            server.at("10.1.0.2".parse().expect("an address"))
+        })
+        .collect();
+    stage.tables.service(at(V4), Kind::new(TCP), &places);
+    let mut clients: Vec<_> = (0..5).map(|_| stage.another()).collect();
+    let mut all = |script: &str| -> Vec<String> {
+        thread::scope(|scope| {
+            let run = |client| scope.spawn(move || terrace_testkit::Agent::run(client, script));
+            let running: Vec<_> = clients.iter_mut().map(run).collect();
+            let done = running.into_iter().map(|one| one.join().expect("a client"));
+            done.collect()
+        })
+    };
+    all(&format!("{PARALLEL}{HOLD}"));
+    assert_eq!(all("result = hold('10.96.0.10', 80, 2000)"), ["2000"; 5]);
+    assert_eq!(all("result = ask_all()"), ["2000"; 5]);
     let count = stage.tables.count(terrace_abi::Reason::ConnectService);
     assert_eq!(count, 10_000);
 }

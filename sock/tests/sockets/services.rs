@@ -344,3 +344,13 @@ fn root_a_draining_backend_keeps_nothing_new() {
         .tables
         .set_backend(index, place, service.kind, BACKEND_READY);
 }
+
+#[test]
+fn root_two_services_may_have_the_same_backends() {
+    let (mut stage, service) = stage_with("alike", V4, Kind::new(TCP));
+    stage.tables.alike(at("10.96.0.11:8080"), &service);
+    let seen = stage.client.run(
+        "s = dial('10.96.0.11', 8080)\nresult = [greet(s)[0], s.getpeername(), greet(dial('10.96.0.10', 80))[0]]",
+    );
+    assert_eq!(seen, r#"["b", ["10.96.0.11", 8080], "b"]"#);
+}

@@ -67,10 +67,14 @@ pub struct Service {
 
 impl Tables {
     pub fn new() -> Self {
+        Self::with(&Limits::small())
+    }
+
+    pub fn with(limits: &Limits) -> Self {
         let pins = PinRoot::new().expect("pin root");
-        let maps = Maps::open(pins.path(), &Limits::small()).expect("tables");
+        let maps = Maps::open(pins.path(), limits).expect("tables");
         maps.beat().expect("heartbeat");
-        let buckets = Limits::small().service_cells as usize;
+        let buckets = limits.rounded().service_cells as usize;
         Self {
             maps,
             _pins: pins,
@@ -95,6 +99,16 @@ impl Tables {
         self.choose(&service, &service.backends.clone());
         self.cell(at, kind.proto, index);
         service
+    }
+
+    /// Another service with the backends of `like`.
+    pub fn alike(&mut self, at: SocketAddr, like: &Service) {
+        self.services += 1;
+        let index = self.services;
+        let mut record = self.record(like.kind, like.index, like.backends.len());
+        record.group = index;
+        self.write(Table::Services, index, record.as_bytes());
+        self.cell(at, like.kind.proto, index);
     }
 
     fn backend(&mut self, place: SocketAddr, kind: Kind) -> u32 {
@@ -135,18 +149,22 @@ impl Tables {
             .map(|pair| ring(2 * pair) | ring(2 * pair + 1) << 32)
             .collect();
         self.maps.set_ring(service.index, &entries).expect("ring");
-        let record = types::service {
-            n_backends: backends.len() as u32,
-            maglev: service.index,
-            maglev_size: if backends.is_empty() { 0 } else { RING },
+        let record = self.record(kind, service.index, backends.len());
+        self.write(Table::Services, service.index, record.as_bytes());
+    }
+
+    fn record(&self, kind: Kind, ring: u32, n_backends: usize) -> types::service {
+        types::service {
+            n_backends: n_backends as u32,
+            maglev: ring,
+            maglev_size: if n_backends == 0 { 0 } else { RING },
             affinity_secs: kind.affinity_secs,
             flags: kind.flags as u16,
             fail_mode: kind.fail_mode as u8,
             proto: kind.proto,
-            group: service.index,
+            group: ring,
             ..Default::default()
-        };
-        self.write(Table::Services, service.index, record.as_bytes());
+        }
     }
 
     fn cell(&mut self, at: SocketAddr, proto: u8, value: u32) {

@@ -89,7 +89,7 @@ fn the_grammar_has_no_contradiction() {
 fn wrong_arguments_end_with_the_usage_code_and_a_hint() {
     let rows: &[(&[&str], &str)] = &[
         (&[], "Usage: terrace"),
-        (&["servces"], "similar subcommand exists: 'services'"),
+        (&["servces"], "'services'"),
         (&["flows", "--state", "open"], "possible values"),
         (
             &["flows", "--from", "nowhere"],

@@ -20,8 +20,9 @@ const LEAST: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Seen {
     pub survey: Survey,
-    /// Of which interfaces.
-    links: Vec<(Link, Role)>,
+    /// The part of it that has to be asked for, and of which interfaces.
+    uplinks: Survey,
+    links: Vec<Link>,
     stale: bool,
     next: Option<Instant>,
 }
@@ -40,24 +41,23 @@ impl Seen {
         wanted: &BTreeMap<u32, (Link, Role)>,
         refused: &mut Refused,
     ) -> bool {
-        let links: Vec<(Link, Role)> = wanted.values().cloned().collect();
+        let links: Vec<&Link> = placement::uplinks(wanted.values()).collect();
         let early = self.next.is_some_and(|next| Instant::now() < next);
-        let changed = links != self.links;
-        if !changed && (!self.stale || early) {
-            return false;
+        let changed = !links.iter().copied().eq(&self.links);
+        let first = self.next.is_none();
+        let looks = first || changed || (self.stale && !early);
+        if looks {
+            let started = Instant::now();
+            let uplinks = placement::survey_uplinks(&links);
+            let pause = (started.elapsed() * SHARE).max(LEAST);
+            self.next = Some(Instant::now() + pause);
+            refused.retain(|(iface, _), _| self.settings(iface) == settings(&uplinks, iface));
+            self.links = links.into_iter().cloned().collect();
+            self.uplinks = uplinks;
+            self.stale = false;
         }
-        let started = Instant::now();
-        let survey = placement::survey(network, links.iter());
-        let pause = (started.elapsed() * SHARE).max(LEAST);
-        self.next = Some(Instant::now() + pause);
-        refused.retain(|(iface, _), _| self.settings(iface) == settings(&survey, iface));
-        *self = Self {
-            survey,
-            links,
-            stale: false,
-            next: self.next,
-        };
-        true
+        self.survey = placement::with_rest(&self.uplinks, network, wanted.values());
+        looks
     }
 
     /// Whether no XDP program at all is on an interface.
@@ -73,7 +73,7 @@ impl Seen {
     }
 
     fn settings(&self, iface: &str) -> Option<Settings> {
-        settings(&self.survey, iface)
+        settings(&self.uplinks, iface)
     }
 }
 

@@ -19,22 +19,39 @@ pub type Refused = BTreeMap<(String, Tier), String>;
 /// What the interfaces that have a role can do. Uplinks are asked everything that
 /// can be asked without touching them; of workloads, which are always served in
 /// tc, the kind is enough.
-pub fn survey<'i>(network: &Network, wanted: impl Iterator<Item = &'i (Link, Role)>) -> Survey {
-    let wanted: Vec<&(Link, Role)> = wanted.collect();
-    let uplinks = wanted.iter().filter(|(_, role)| *role == Role::Uplink);
-    let uplinks: Vec<&Link> = uplinks.map(|(link, _)| link).collect();
-    let mut survey = ask(&uplinks);
-    let known: Vec<String> = survey.interfaces.iter().map(|i| i.name.clone()).collect();
-    let unknown = wanted
-        .iter()
-        .filter(|(link, _)| !known.contains(&link.name));
-    let facts = unknown.map(|(link, _)| of_link(network, link));
-    survey.interfaces.extend(facts);
+pub fn survey<'i>(
+    network: &Network,
+    wanted: impl Iterator<Item = &'i (Link, Role)> + Clone,
+) -> Survey {
+    let uplinks: Vec<&Link> = uplinks(wanted.clone()).collect();
+    with_rest(&survey_uplinks(&uplinks), network, wanted)
+}
+
+/// The interfaces whose abilities decide what is planned.
+pub fn uplinks<'i>(
+    wanted: impl Iterator<Item = &'i (Link, Role)>,
+) -> impl Iterator<Item = &'i Link> {
+    let uplinks = wanted.filter(|(_, role)| *role == Role::Uplink);
+    uplinks.map(|(link, _)| link)
+}
+
+/// The survey of the uplinks, and what is known of the others without asking.
+pub fn with_rest<'i>(
+    uplinks: &Survey,
+    network: &Network,
+    wanted: impl Iterator<Item = &'i (Link, Role)>,
+) -> Survey {
+    let mut survey = uplinks.clone();
+    let is_known = |link: &Link| uplinks.interfaces.iter().any(|i| i.name == link.name);
+    let rest = wanted.filter(|(link, _)| !is_known(link));
+    survey
+        .interfaces
+        .extend(rest.map(|(link, _)| of_link(network, link)));
     survey
 }
 
 /// An interface may go at any moment: then the others are known all the same.
-fn ask(uplinks: &[&Link]) -> Survey {
+pub fn survey_uplinks(uplinks: &[&Link]) -> Survey {
     let options = |names: Vec<String>| Options {
         interfaces: names,
         ..Options::default()

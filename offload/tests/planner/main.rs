@@ -1,5 +1,7 @@
 //! Rules and verdicts, row by row.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod case;
 mod fixtures;
 mod plans;

@@ -22,7 +22,6 @@ pub struct Probes {
     state: Arc<Mutex<State>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    pub server: String,
 }
 
 #[derive(Debug, Default)]
@@ -49,10 +48,10 @@ impl Probes {
     /// Opens flows until one leads to a server that is wanted, and probes on it
     /// with so many unanswered datagrams at most.
     pub fn start(ns: &Netns, to: SocketAddr, window: usize, wanted: impl Fn(&str) -> bool) -> Self {
-        let (socket, server) = wait::until("a flow to the wanted server", wait::PATIENCE, || {
+        let socket = wait::until("a flow to the wanted server", wait::PATIENCE, || {
             let socket = ns.enter(|| connected(to)).ok()?.ok()?;
             let server = ask(&socket).ok()?;
-            wanted(&server).then_some((socket, server))
+            wanted(&server).then_some(socket)
         })
         .expect("a flow");
         let state = Arc::new(Mutex::new(State::default()));
@@ -65,7 +64,6 @@ impl Probes {
             state,
             stop,
             thread: Some(thread),
-            server,
         }
     }
 

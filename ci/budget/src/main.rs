@@ -10,7 +10,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use terrace_abi::{Limits, Maps, Program};
+use terrace_sock::connect;
+use terrace_sock::explain::DryRun;
+use terrace_sock::proxy::ProxyPrograms;
 use terrace_sock::shortcut::Shortcut;
+use terrace_sock::sockets::Sockets;
 use terrace_tc::{Direction, Role, TcPrograms};
 use terrace_testkit::PinRoot;
 use terrace_xdp::XdpPrograms;
@@ -59,7 +63,22 @@ fn measure() -> Result<Counts> {
     let tc =
         TcPrograms::load(&maps, &terrace_tc::Options::default()).context("load the tc programs")?;
     let shortcut = Shortcut::load(&maps, 1024).context("load the shortcut's programs")?;
+    let options = connect::Options {
+        proxy: true,
+        cgroups: true,
+        ..connect::Options::default()
+    };
+    let at_connect =
+        connect::ConnectPrograms::load(&maps, &options).context("load the connect programs")?;
+    let entries = options.max_entries;
+    let proxy = ProxyPrograms::load(&maps, entries).context("load the proxy's programs")?;
+    let sockets = Sockets::load(&maps, entries).context("load the iterators of sockets")?;
+    let explain = DryRun::load(&maps, &options).context("load the dry run of connect()")?;
     let mut programs: Vec<&Program> = maps.programs().iter().collect();
+    programs.extend(at_connect.programs());
+    programs.extend(proxy.programs());
+    programs.extend(sockets.programs());
+    programs.push(explain.program());
     programs.extend(shortcut.programs());
     programs.push(xdp.program());
     for role in [Role::Uplink, Role::Workload] {

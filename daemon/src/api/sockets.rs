@@ -26,7 +26,8 @@ pub struct Socket {
     pub remote: SocketAddr,
     /// Where its packets go.
     pub peer: SocketAddr,
-    /// `service`, `outbound`, `dns` or `accepted` (the proxy's end).
+    /// `service`, `outbound`, `dns`, `accepted` (the proxy's end), or `local`: known
+    /// to the shortcut only, without namespace, cgroup, user and received bytes.
     pub kind: String,
     /// `namespace/name:port-name`; empty for none.
     pub service: String,

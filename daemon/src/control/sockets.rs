@@ -12,13 +12,64 @@ use terrace_abi::{Reason, types};
 use terrace_mesh::Protocol;
 use terrace_mesh::directory::Directory;
 use terrace_sock::netns::Namespace;
+use terrace_sock::shortcut::{End, Reason as ShortcutReason};
 
-use super::names;
+use super::{names, shortcut};
 use crate::api;
 use crate::run::shared::Shared;
 use crate::run::sockets::Sockets;
 
 pub fn sockets(shared: &Shared) -> Result<api::Sockets> {
+    let mut shown = translated(shared)?;
+    let pairs = shortcut::pairs(shared)?;
+    for pair in &pairs {
+        for end in [Some(&pair.client), pair.server.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            add_shortcut(&mut shown.sockets, end, pair.reason());
+        }
+    }
+    Ok(shown)
+}
+
+/// Notes the shortcut of a socket; one that only the shortcut knows is added.
+fn add_shortcut(sockets: &mut Vec<api::Socket>, end: &End, reason: ShortcutReason) {
+    if end.cookie == 0 || !end.open {
+        return;
+    }
+    let joined = reason == ShortcutReason::JOINED;
+    let why = if joined { "" } else { reason.name() };
+    let known = sockets
+        .iter_mut()
+        .find(|socket| socket.cookie == end.cookie);
+    if let Some(socket) = known {
+        socket.shortcut = Some(joined);
+        socket.shortcut_reason = why.to_owned();
+        return;
+    }
+    sockets.push(api::Socket {
+        cookie: end.cookie,
+        protocol: "tcp".to_owned(),
+        local: end.local,
+        remote: end.remote,
+        peer: end.remote,
+        kind: "local".to_owned(),
+        service: String::new(),
+        backend: String::new(),
+        state: "established".to_owned(),
+        connected: true,
+        shortcut: Some(joined),
+        shortcut_reason: why.to_owned(),
+        netns: 0,
+        cgroup: 0,
+        uid: 0,
+        sent: end.sent.socket_bytes + end.sent.stack_bytes,
+        received: 0,
+    });
+}
+
+fn translated(shared: &Shared) -> Result<api::Sockets> {
     let Some(armed) = shared.sockets.get() else {
         return Ok(api::Sockets::default());
     };

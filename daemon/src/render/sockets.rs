@@ -8,7 +8,7 @@ use super::{Style, Tone};
 use crate::api::{ConnectAnswer, Socket, Sockets};
 
 pub fn sockets(sockets: &Sockets, style: &Style) -> String {
-    if sockets.cgroup.is_empty() {
+    if sockets.cgroup.is_empty() && sockets.sockets.is_empty() {
         return "the socket tier is off: [socket] services = true arms it\n".to_owned();
     }
     let mut parts = Vec::new();
@@ -18,13 +18,11 @@ pub fn sockets(sockets: &Sockets, style: &Style) -> String {
         }
     }
     let mut text = table(&sockets.sockets).print(style);
-    let _ = writeln!(
-        text,
-        "{}; {} on {}",
-        plural(sockets.sockets.len(), "socket"),
-        parts.join(" and "),
-        sockets.cgroup
-    );
+    let total = plural(sockets.sockets.len(), "socket");
+    let _ = match sockets.cgroup.as_str() {
+        "" => writeln!(text, "{total}"),
+        cgroup => writeln!(text, "{total}; {} on {cgroup}", parts.join(" and ")),
+    };
     if !sockets.workloads.is_empty() {
         let _ = writeln!(text, "with a proxy: {}", sockets.workloads.join(", "));
     }

@@ -239,11 +239,18 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             if full || before(self.flow.have(), self.flow.expect) {
                 self.make_room();
             }
-            if before(self.flow.have(), self.flow.expect) {
-                return;
-            }
+        }
+        let have = self.flow.have();
+        if before(have, self.flow.expect) && before(have, segment.seq) {
+            return;
         }
         self.intake(segment);
+        // The end of the body came with the next head, and was sent.
+        let flow = &mut *self.flow;
+        if flow.buffer.is_some() && before(flow.expect, flow.have()) {
+            let sent = distance(flow.base, flow.expect) as u16;
+            flow.sent = flow.sent.max(sent);
+        }
     }
 
     /// The acknowledgement of a segment whose payload is not sent on. An old

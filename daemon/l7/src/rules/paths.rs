@@ -1,5 +1,5 @@
-//! Which entries a path leads to: exact ones by a hash, prefixes by their
-//! order, all others by one automaton.
+//! Which entries a path leads to: exact ones by a hash, prefixes by a hash for
+//! each length that a prefix has, all others by one automaton.
 
 use rustc_hash::FxHashMap;
 
@@ -20,25 +20,17 @@ pub enum PathKind {
 #[derive(Debug, Clone)]
 pub struct PathIndex<E> {
     exact: FxHashMap<Box<str>, Vec<E>>,
-    /// In the order of their bytes. All prefixes of a path are the greatest one
-    /// that is not greater than the path and the prefixes of that one.
-    prefixes: Vec<Prefix<E>>,
+    prefixes: FxHashMap<Box<str>, Vec<E>>,
+    /// Lengths of prefixes, the longest first.
+    lengths: Vec<usize>,
     patterns: Patterns,
     pattern_entries: Vec<E>,
-}
-
-#[derive(Debug, Clone)]
-struct Prefix<E> {
-    text: Box<str>,
-    /// The longest other one that this one begins with.
-    parent: Option<u32>,
-    entries: Vec<E>,
 }
 
 impl<E: Copy> PathIndex<E> {
     pub fn build(rows: impl IntoIterator<Item = (PathKind, E)>) -> Result<Self, RuleError> {
         let mut exact: FxHashMap<Box<str>, Vec<E>> = FxHashMap::default();
-        let mut prefixes: std::collections::BTreeMap<Box<str>, Vec<E>> = Default::default();
+        let mut prefixes: FxHashMap<Box<str>, Vec<E>> = FxHashMap::default();
         let (mut patterns, mut pattern_entries) = (Vec::new(), Vec::new());
         for (kind, entry) in rows {
             match kind {
@@ -50,9 +42,13 @@ impl<E: Copy> PathIndex<E> {
                 }
             }
         }
+        let mut lengths: Vec<usize> = prefixes.keys().map(|prefix| prefix.len()).collect();
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        lengths.dedup();
         Ok(Self {
             exact,
-            prefixes: linked(prefixes),
+            prefixes,
+            lengths,
             patterns: Patterns::new(&patterns)?,
             pattern_entries,
         })
@@ -74,34 +70,9 @@ impl<E: Copy> PathIndex<E> {
 
     /// The prefixes of a path with their entries, the longest first.
     pub fn prefixes<'s>(&'s self, path: &'s str) -> impl Iterator<Item = (usize, &'s [E])> + 's {
-        let after = self
-            .prefixes
-            .partition_point(|prefix| &*prefix.text <= path);
-        let mut next = after.checked_sub(1);
-        std::iter::from_fn(move || {
-            let prefix = &self.prefixes[next?];
-            next = prefix.parent.map(|parent| parent as usize);
-            Some(prefix)
+        self.lengths.iter().filter_map(move |len| {
+            let entries = self.prefixes.get(path.get(..*len)?)?;
+            Some((*len, entries.as_slice()))
         })
-        .filter(|prefix| path.starts_with(&*prefix.text))
-        .map(|prefix| (prefix.text.len(), prefix.entries.as_slice()))
     }
-}
-
-fn linked<E>(sorted: std::collections::BTreeMap<Box<str>, Vec<E>>) -> Vec<Prefix<E>> {
-    let mut prefixes: Vec<Prefix<E>> = Vec::with_capacity(sorted.len());
-    for (text, entries) in sorted {
-        let mut parent = prefixes.len().checked_sub(1);
-        while let Some(at) = parent
-            && !text.starts_with(&*prefixes[at].text)
-        {
-            parent = prefixes[at].parent.map(|at| at as usize);
-        }
-        prefixes.push(Prefix {
-            text,
-            parent: parent.and_then(|at| u32::try_from(at).ok()),
-            entries,
-        });
-    }
-    prefixes
 }

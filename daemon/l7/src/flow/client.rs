@@ -112,7 +112,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     fn bound(&mut self, segment: &Segment<'_>, packet: &[u8]) {
         self.merge_progress();
         if segment.has(flags::RST) {
-            self.pass_reset(segment, packet);
+            self.pass_reset(segment);
             return;
         }
         if segment.has(flags::SYN) || !segment.has(flags::ACK) {
@@ -141,12 +141,17 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         self.payload(segment);
     }
 
-    fn pass_reset(&mut self, segment: &Segment<'_>, packet: &[u8]) {
+    /// Without its payload: that nobody has looked at.
+    fn pass_reset(&mut self, segment: &Segment<'_>) {
         let server_ack = self.flow.server_ack();
         let inside = up_to(server_ack, segment.seq) && distance(server_ack, segment.seq) < 1 << 20;
         if inside {
-            self.host
-                .forward(Direction::ToServer, &self.flow.splice, packet);
+            let out = Segment {
+                flags: segment.flags & (flags::RST | flags::ACK),
+                payload: &[],
+                ..*segment
+            };
+            self.send_up(&out);
             self.close_soon();
         }
     }

@@ -1,0 +1,7 @@
+//! Heads and chunked bodies from the bytes of the fuzzer.
+#![no_main]
+
+#[path = "../src/driver.rs"]
+mod driver;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| driver::heads(data));

@@ -202,49 +202,17 @@ pub fn segments(data: &[u8]) -> usize {
         one(&mut engine, &mut world, now, &segment);
     }
     for action in data.chunks_exact(5) {
-        let &[who, flag_bits, place, piece, cut] = action else {
-            break;
-        };
+        let (who, cut) = (action[0], action[4]);
         if who % 8 == 7 {
             now += u64::from(cut) * 20;
             engine.tick(now, &mut Rules, &mut world);
             continue;
         }
-        let piece = PIECES[usize::from(piece) % PIECES.len()];
-        // Mostly whole pieces in order with good numbers; the rest is not.
-        let less = if cut >= 0xc0 {
-            usize::from(cut & 15)
-        } else {
-            0
-        };
-        let payload = &piece[..piece.len() - less.min(piece.len())];
-        let back = if place >= 0xc0 {
-            u32::from(place & 31)
-        } else {
-            0
+        let numbers = (client_seq, server_seq);
+        let Some((segment, back)) = next_segment(action, &world, numbers) else {
+            continue;
         };
         let is_client = who % 2 == 0;
-        let segment = if is_client {
-            let numbers = (client_seq.wrapping_sub(back), world.client_next);
-            make(
-                endpoint(1, 4000),
-                endpoint(9, 80),
-                numbers,
-                odd(flag_bits),
-                payload,
-            )
-        } else {
-            let Some((server, syn)) = world.syn else {
-                continue;
-            };
-            let answers = world.server_next == syn.wrapping_add(1);
-            let bits = match answers && flag_bits < 0xf0 {
-                true => flags::SYN | flags::ACK,
-                false => odd(flag_bits),
-            };
-            let numbers = (server_seq.wrapping_sub(back), world.server_next);
-            make(server, endpoint(1, 4000), numbers, bits, payload)
-        };
         let next = segment.end();
         match is_client {
             true if back == 0 => client_seq = next,
@@ -254,6 +222,46 @@ pub fn segments(data: &[u8]) -> usize {
         one(&mut engine, &mut world, now, &segment);
     }
     world.check()
+}
+
+/// The segment of an action, and how far behind its side's last number it is.
+fn next_segment(
+    action: &[u8],
+    world: &World,
+    (client_seq, server_seq): (u32, u32),
+) -> Option<(Segment<'static>, u32)> {
+    let &[who, flag_bits, place, piece, cut] = action else {
+        return None;
+    };
+    let piece = PIECES[usize::from(piece) % PIECES.len()];
+    // Mostly whole pieces in order with good numbers; the rest is not.
+    let less = if cut >= 0xc0 {
+        usize::from(cut & 15)
+    } else {
+        0
+    };
+    let payload = &piece[..piece.len() - less.min(piece.len())];
+    let back = if place >= 0xc0 {
+        u32::from(place & 31)
+    } else {
+        0
+    };
+    if who % 2 == 0 {
+        let numbers = (client_seq.wrapping_sub(back), world.client_next);
+        let (from, to) = (endpoint(1, 4000), endpoint(9, 80));
+        return Some((make(from, to, numbers, odd(flag_bits), payload), back));
+    }
+    let (server, syn) = world.syn?;
+    let answers = world.server_next == syn.wrapping_add(1);
+    let bits = match answers && flag_bits < 0xf0 {
+        true => flags::SYN | flags::ACK,
+        false => odd(flag_bits),
+    };
+    let numbers = (server_seq.wrapping_sub(back), world.server_next);
+    Some((
+        make(server, endpoint(1, 4000), numbers, bits, payload),
+        back,
+    ))
 }
 
 /// Mostly a plain ACK.

@@ -1,6 +1,7 @@
 //! Segments of both sides in any order, from the bytes of the fuzzer.
 #![no_main]
 
+#[allow(dead_code, reason = "each target uses its part")]
 #[path = "../src/driver.rs"]
 mod driver;
 

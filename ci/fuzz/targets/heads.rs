@@ -1,6 +1,7 @@
 //! Heads and chunked bodies from the bytes of the fuzzer.
 #![no_main]
 
+#[allow(dead_code, reason = "each target uses its part")]
 #[path = "../src/driver.rs"]
 mod driver;
 

@@ -129,6 +129,12 @@ fn root_connections_of_the_chosen_cgroups_are_joined_shown_and_switched() {
     let rows = flows["flows"].as_array().unwrap();
     assert_eq!(rows.len(), 2, "{flows}");
     assert!(rows.iter().all(|row| row["bytes"].as_u64() > Some(0)));
+    let sockets = stage.json(&["sockets"]);
+    let rows = sockets["sockets"].as_array().unwrap();
+    assert!(
+        rows.len() == 2 && rows.iter().all(|row| row["shortcut"] == true),
+        "{sockets}"
+    );
     let (code, text) = stage.terrace(&["status"]);
     assert!(
         code == 0 && text.contains("from socket to socket"),

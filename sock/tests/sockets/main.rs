@@ -3,6 +3,7 @@
 mod beside;
 mod closing;
 mod datagrams;
+mod dns;
 mod many;
 mod proxied;
 mod redirect;

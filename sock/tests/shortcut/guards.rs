@@ -1,5 +1,6 @@
 //! The self-test, and what it keeps away from joined sockets.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -48,6 +49,21 @@ fn root_every_check_has_a_verdict_and_none_of_the_needed_fails() {
     assert_eq!(report.trouble, None);
     let accepted = ACCEPTABLE.map(str::to_owned);
     assert_eq!(report.decide(&accepted), Decision::Use);
+}
+
+#[test]
+fn root_what_a_killed_self_test_left_goes_with_the_next_one() {
+    // No process has this number: it is above the kernel's largest.
+    let name = "terrace-selftest-4194400-0";
+    let root = Cgroup::find().unwrap();
+    let left = [root.path().join(name), Path::new("/sys/fs/bpf").join(name)];
+    for folder in &left {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    run(Command::new("true"), Duration::from_secs(10));
+    for folder in &left {
+        assert!(!folder.exists(), "{}", folder.display());
+    }
 }
 
 #[test]

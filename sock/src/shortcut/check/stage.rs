@@ -1,7 +1,7 @@
 //! Where the self-test plays: a cgroup and tables that are thrown away.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +15,10 @@ use crate::{Cgroup, Error};
 const PAIRS: u32 = 4096;
 /// A cgroup can be removed when the kernel has reaped its processes.
 const REMOVAL: Duration = Duration::from_secs(2);
+
+/// Then the pid, and a number.
+const NAME: &str = "terrace-selftest-";
+const BPFFS: &str = "/sys/fs/bpf";
 
 /// Taken down when dropped.
 #[derive(Debug)]
@@ -33,14 +37,15 @@ struct Pins(PathBuf);
 impl Stage {
     pub(super) fn build(parent: &Cgroup) -> Result<Self, Error> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        sweep(parent);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("terrace-selftest-{}-{n}", std::process::id());
+        let name = format!("{NAME}{}-{n}", std::process::id());
         let folder = Folder(parent.path().join(&name));
         fs::create_dir(&folder.0).map_err(|source| Error::MakeCgroup {
             path: folder.0.clone(),
             source,
         })?;
-        let pins = Pins(PathBuf::from("/sys/fs/bpf").join(&name));
+        let pins = Pins(Path::new(BPFFS).join(&name));
         let maps = Maps::open(&pins.0, &Limits::small())?;
         let shortcut = Shortcut::load(&maps, PAIRS)?;
         shortcut.configure(&Settings {
@@ -66,6 +71,34 @@ impl Stage {
             pins.join("shortcut_pairs").display()
         )
     }
+}
+
+/// Removes what self-tests left whose process was killed.
+fn sweep(parent: &Cgroup) {
+    for left in left_in(Path::new(BPFFS)) {
+        let pins = Pins(left);
+        drop(detach(&pins.0, Duration::ZERO));
+    }
+    left_in(parent.path())
+        .into_iter()
+        .for_each(|left| drop(Folder(left)));
+}
+
+fn left_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_left))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Of a self-test whose process is no more.
+fn is_left(name: &str) -> bool {
+    let pid = name
+        .strip_prefix(NAME)
+        .and_then(|rest| rest.split('-').next());
+    let pid = pid.and_then(|pid| pid.parse::<u32>().ok());
+    pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
 }
 
 impl Drop for Stage {

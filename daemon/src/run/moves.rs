@@ -1,6 +1,6 @@
 //! When an interface is looked at again, and when its XDP may move.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use terrace_offload::Tier;
@@ -23,6 +23,8 @@ pub struct Seen {
     /// The part of it that has to be asked for, and of which interfaces.
     uplinks: Survey,
     links: Vec<Link>,
+    /// Who belongs to them.
+    ports: Ports,
     stale: bool,
     next: Option<Instant>,
 }
@@ -43,7 +45,8 @@ impl Seen {
     ) -> bool {
         let links: Vec<&Link> = placement::uplinks(wanted.values()).collect();
         let early = self.next.is_some_and(|next| Instant::now() < next);
-        let changed = !links.iter().copied().eq(&self.links);
+        let ports = ports_of(network, &links);
+        let changed = !links.iter().copied().eq(&self.links) || ports != self.ports;
         let first = self.next.is_none();
         let looks = first || changed || (self.stale && !early);
         if looks {
@@ -53,6 +56,7 @@ impl Seen {
             self.next = Some(Instant::now() + pause);
             refused.retain(|(iface, _), _| self.settings(iface) == settings(&uplinks, iface));
             self.links = links.into_iter().cloned().collect();
+            self.ports = ports;
             self.uplinks = uplinks;
             self.stale = false;
         }
@@ -75,6 +79,20 @@ impl Seen {
     fn settings(&self, iface: &str) -> Option<Settings> {
         settings(&self.uplinks, iface)
     }
+}
+
+/// Interface index of a port, and of the bond or bridge that it belongs to.
+type Ports = BTreeSet<(u32, u32)>;
+
+/// What an uplink can do depends on its ports: one that comes or goes is a
+/// change of the uplink.
+fn ports_of(network: &Network, uplinks: &[&Link]) -> Ports {
+    let is_uplink = |ifindex: u32| uplinks.iter().any(|uplink| uplink.ifindex == ifindex);
+    let links = network.links.values();
+    links
+        .filter(|link| link.controller != 0 && is_uplink(link.controller))
+        .map(|link| (link.ifindex, link.controller))
+        .collect()
 }
 
 type Settings = BTreeMap<String, terrace_offload::facts::Fact>;
@@ -141,5 +159,44 @@ impl Moves {
     pub fn due(&self) -> Option<Instant> {
         let due = self.dampers.values().filter_map(|d| d.due(&self.patience));
         due.min().map(|due| self.started + due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::Change;
+
+    #[test]
+    fn a_port_that_comes_goes_or_changes_sides_is_a_change_of_the_uplink() {
+        let link = |ifindex, controller| Link {
+            ifindex,
+            name: format!("l{ifindex}"),
+            controller,
+            ..Link::default()
+        };
+        let ports = |ports: &[(u32, u32)]| {
+            let mut network = Network::default();
+            let all = [link(1, 0), link(2, 0)];
+            let all = all
+                .into_iter()
+                .chain(ports.iter().map(|(i, c)| link(*i, *c)));
+            for link in all {
+                network.apply(Change::Link(link));
+            }
+            ports_of(&network, &[&link(1, 0)])
+        };
+        let two = ports(&[(3, 1), (4, 1)]);
+        let rows = [
+            ("as it was", vec![(3, 1), (4, 1)], true),
+            ("one gone", vec![(3, 1)], false),
+            ("one let go", vec![(3, 1), (4, 0)], false),
+            ("one elsewhere", vec![(3, 1), (4, 2)], false),
+            ("one more", vec![(3, 1), (4, 1), (5, 1)], false),
+            ("one more elsewhere", vec![(3, 1), (4, 1), (5, 2)], true),
+        ];
+        for (name, now, same) in rows {
+            assert_eq!(ports(&now) == two, same, "{name}");
+        }
     }
 }

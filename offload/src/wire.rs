@@ -17,6 +17,30 @@ pub use json::{from_json, to_json};
 
 use netlink_packet_core::NlasIterator;
 
+/// Every form that is read, for the tests that look at all of them.
+pub const FORMS: [&Form; 20] = [
+    genl::FAMILY,
+    netdev::DEV,
+    netdev::QUEUE,
+    netdev::NAPI,
+    netdev::PAGE_POOL,
+    netdev::QSTATS,
+    ethtool::STRSET,
+    ethtool::LINKMODES,
+    ethtool::LINKSTATE,
+    ethtool::FEATURES,
+    ethtool::PRIVFLAGS,
+    ethtool::RINGS,
+    ethtool::CHANNELS,
+    ethtool::TSINFO,
+    ethtool::RSS,
+    devlink::ANY,
+    route::LINK,
+    route::ROUTE,
+    tc::QDISC,
+    tc::FILTER,
+];
+
 /// Attributes, one after the other. Reading ends where they stop making sense.
 #[derive(Debug, Clone, Copy)]
 pub struct Attrs<'a>(pub &'a [u8]);

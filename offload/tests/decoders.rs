@@ -4,32 +4,7 @@
 
 use proptest::prelude::*;
 use terrace_offload::decode::{devlink as dl, ethtool as et, link, netdev as nd, sysfs, tc as td};
-use terrace_offload::wire::{
-    Form, devlink, ethtool, from_json, genl, netdev, push, route, tc, to_json,
-};
-
-const FORMS: [&Form; 20] = [
-    genl::FAMILY,
-    netdev::DEV,
-    netdev::QUEUE,
-    netdev::NAPI,
-    netdev::PAGE_POOL,
-    netdev::QSTATS,
-    ethtool::STRSET,
-    ethtool::LINKMODES,
-    ethtool::LINKSTATE,
-    ethtool::FEATURES,
-    ethtool::PRIVFLAGS,
-    ethtool::RINGS,
-    ethtool::CHANNELS,
-    ethtool::TSINFO,
-    ethtool::RSS,
-    devlink::ANY,
-    route::LINK,
-    route::ROUTE,
-    tc::QDISC,
-    tc::FILTER,
-];
+use terrace_offload::wire::{FORMS, from_json, push, to_json};
 
 /// Every decoder on the same bytes.
 fn decode(bytes: &[u8]) {

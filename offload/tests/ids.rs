@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use terrace_offload::wire::{Form, Kind, Table, devlink, ethtool, genl, netdev, route, tc};
+use terrace_offload::wire::{FORMS, Kind, Table, devlink, ethtool, genl, netdev, route, tc};
 
 const HEADERS: &str = "\
 #include <linux/if_link.h>
@@ -23,29 +23,7 @@ const HEADERS: &str = "\
 /// The kernel's names with the numbers that Terrace uses.
 fn used() -> BTreeMap<String, u64> {
     let mut names = BTreeMap::new();
-    let forms: [&Form; 20] = [
-        genl::FAMILY,
-        netdev::DEV,
-        netdev::QUEUE,
-        netdev::NAPI,
-        netdev::PAGE_POOL,
-        netdev::QSTATS,
-        ethtool::STRSET,
-        ethtool::LINKMODES,
-        ethtool::LINKSTATE,
-        ethtool::FEATURES,
-        ethtool::PRIVFLAGS,
-        ethtool::RINGS,
-        ethtool::CHANNELS,
-        ethtool::TSINFO,
-        ethtool::RSS,
-        devlink::ANY,
-        route::LINK,
-        route::ROUTE,
-        tc::QDISC,
-        tc::FILTER,
-    ];
-    for form in forms {
+    for form in FORMS {
         collect(form.attrs, &mut names);
     }
     for (name, number) in netdev::COMMANDS

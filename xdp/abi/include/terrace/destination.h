@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What destinations are. Where no prefix longer than /16 is known, the root
- * says it. Others are remembered: the address table costs 25 ns, this 8. A CPU
- * has its own, so an entry has one writer and one reader. The policy revision
- * changes whenever an address becomes something else, and empties it.
+ * says it. Others are remembered, which spares the walk of the address table. A
+ * CPU has its own, so an entry has one writer and one reader. The policy
+ * revision changes whenever an address becomes something else, and empties it.
  */
 #ifndef TERRACE_DESTINATION_H
 #define TERRACE_DESTINATION_H

@@ -60,7 +60,22 @@ fn zoo() -> Netns {
         "link set v1 up",
     ])
     .unwrap();
+    has_carrier(&ns, "v0");
+    has_carrier(&ns, "v1");
     ns
+}
+
+/// The kernel tells a link's carrier some time after it was set up.
+fn has_carrier(ns: &Netns, link: &str) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !ns
+        .run("ip", &["link", "show", link])
+        .unwrap()
+        .contains("state UP")
+    {
+        assert!(Instant::now() < until, "{link} has no carrier");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

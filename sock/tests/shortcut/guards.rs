@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use terrace_sock::Cgroup;
@@ -23,7 +24,11 @@ fn runner() -> Command {
     runner
 }
 
+/// One at a time: each looks whether it left anything, and would see what
+/// another one has at work.
 fn run(runner: Command, limit: Duration) -> Report {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let report = check::run(runner, &Cgroup::find().unwrap(), limit);
     let ours = format!("terrace-selftest-{}-", std::process::id());
     for folder in [Cgroup::find().unwrap().path(), "/sys/fs/bpf".as_ref()] {

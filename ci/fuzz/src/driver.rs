@@ -30,23 +30,25 @@ impl Services for Rules {
         })
     }
 
-    fn decide(&mut self, _: &Parties, request: &Request<'_, '_>, _: &mut Scratch) -> Decision {
+    fn decide(
+        &mut self,
+        parties: &Parties,
+        request: &Request<'_, '_>,
+        _: Option<&Backend>,
+        _: &mut Scratch,
+    ) -> Decision {
         match request.target.path {
             "/deny" => Decision::Answer(403),
             path => Decision::Forward(Forward {
-                pool: u32::from(path.len() % 2 == 0),
+                backend: Backend {
+                    server: endpoint(20 + u8::from(path.len() % 2 == 0), 8080),
+                    source: parties.client,
+                },
                 rewrite: None,
                 tunnel: false,
                 timeout_ms: 500,
             }),
         }
-    }
-
-    fn backend(&mut self, pool: u32, parties: &Parties, _: Option<&Backend>) -> Option<Backend> {
-        Some(Backend {
-            server: endpoint(20 + pool as u8, 8080),
-            source: parties.client,
-        })
     }
 
     fn write(&self, _: Token, _: &Request<'_, '_>, _: &mut HeadWriter<'_>) -> Result<(), NoRoom> {

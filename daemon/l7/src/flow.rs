@@ -117,7 +117,7 @@ pub struct Token {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forward {
-    pub pool: u32,
+    pub backend: Backend,
     /// The head is changed: [`Services::write`] writes it.
     pub rewrite: Option<Token>,
     /// Upgrade or CONNECT may end in a tunnel.
@@ -183,15 +183,16 @@ pub trait Host {
 pub trait Services {
     /// `None` = no service of ours: its segments are answered with RST.
     fn offer(&self, service: Endpoint) -> Option<Offer>;
+    /// `bound` is the flow's backend so far, and stays it where it may. A
+    /// request that must wait for the end of the last answer is asked about
+    /// again.
     fn decide(
         &mut self,
         parties: &Parties,
         request: &Request<'_, '_>,
+        bound: Option<&Backend>,
         scratch: &mut Scratch,
     ) -> Decision;
-    /// A backend of a pool that takes new requests, `bound` if it is one.
-    fn backend(&mut self, pool: u32, parties: &Parties, bound: Option<&Backend>)
-    -> Option<Backend>;
     fn write(
         &self,
         token: Token,

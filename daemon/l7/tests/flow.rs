@@ -42,29 +42,27 @@ impl Services for Rules {
         })
     }
 
-    fn decide(&mut self, _: &Parties, request: &Request<'_, '_>, _: &mut Scratch) -> Decision {
+    fn decide(
+        &mut self,
+        parties: &Parties,
+        request: &Request<'_, '_>,
+        _: Option<&Backend>,
+        _: &mut Scratch,
+    ) -> Decision {
+        let backend = Backend {
+            server: server(),
+            source: parties.client,
+        };
         match request.target.path {
             "/deny" => Decision::Answer(403),
-            "/none" => Decision::Forward(Forward {
-                pool: 1,
-                rewrite: None,
-                tunnel: false,
-                timeout_ms: 0,
-            }),
+            "/none" => Decision::Answer(503),
             path => Decision::Forward(Forward {
-                pool: 0,
+                backend,
                 rewrite: None,
                 tunnel: path == "/tunnel",
                 timeout_ms: 1_000,
             }),
         }
-    }
-
-    fn backend(&mut self, pool: u32, parties: &Parties, _: Option<&Backend>) -> Option<Backend> {
-        (pool == 0).then_some(Backend {
-            server: server(),
-            source: parties.client,
-        })
     }
 
     fn write(&self, _: Token, _: &Request<'_, '_>, _: &mut HeadWriter<'_>) -> Result<(), NoRoom> {

@@ -87,7 +87,8 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             return Ok(None);
         };
         let parties = flow.parties(self.id);
-        let decision = self.services.decide(&parties, &request, self.scratch);
+        let services = &mut *self.services;
+        let decision = services.decide(&parties, &request, flow.bound().as_ref(), self.scratch);
         Ok(Some(Asked {
             len: request.len as u16,
             body: request.body,
@@ -195,18 +196,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         if asked.wants_tunnel && !forward.tunnel {
             return self.finish_with(Text::Status(403));
         }
-        let parties = self.flow.parties(self.id);
-        let bound = (self.flow.phase == Phase::Bound).then_some(super::Backend {
-            server: self.flow.splice.server,
-            source: self.flow.splice.source,
-        });
-        let Some(backend) = self
-            .services
-            .backend(forward.pool, &parties, bound.as_ref())
-        else {
-            return self.finish_with(Text::Status(503));
-        };
-        let same = bound == Some(backend);
+        let same = self.flow.bound() == Some(forward.backend);
         if !same && !self.may_speak() {
             return false;
         }
@@ -236,7 +226,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.hand_over(at);
             return true;
         }
-        self.connect(&backend);
+        self.connect(&forward.backend);
         false
     }
 

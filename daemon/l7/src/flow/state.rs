@@ -1,7 +1,7 @@
 //! What is known of one flow.
 
 use super::buffers::HOLD_BYTES;
-use super::{Offer, Parties};
+use super::{Backend, Offer, Parties};
 use crate::http::{Chunks, Method};
 use crate::splice::{Progress, Splice};
 use crate::tcp::{Endpoint, Options, Segment, Timestamps, flags};
@@ -164,6 +164,13 @@ impl Flow {
             client: self.client,
             service: self.service,
         }
+    }
+
+    pub fn bound(&self) -> Option<Backend> {
+        (self.phase == Phase::Bound).then_some(Backend {
+            server: self.splice.server,
+            source: self.splice.source,
+        })
     }
 
     /// Behind the bytes that are held.

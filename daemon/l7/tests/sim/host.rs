@@ -92,14 +92,21 @@ impl Services for Rules {
         (service == self.service).then_some(self.offer)
     }
 
-    fn decide(&mut self, _: &Parties, request: &Request<'_, '_>, _: &mut Scratch) -> Decision {
-        let forward = |pool: u32, rewrite| {
-            Decision::Forward(Forward {
-                pool,
+    fn decide(
+        &mut self,
+        parties: &Parties,
+        request: &Request<'_, '_>,
+        _: Option<&Backend>,
+        _: &mut Scratch,
+    ) -> Decision {
+        let forward = |pool: usize, rewrite| match self.backend(pool, parties) {
+            Some(backend) => Decision::Forward(Forward {
+                backend,
                 rewrite,
                 tunnel: true,
                 timeout_ms: self.timeout_ms,
-            })
+            }),
+            None => Decision::Answer(503),
         };
         match request.target.path.as_bytes().get(1) {
             Some(b'a') => forward(0, None),
@@ -117,18 +124,6 @@ impl Services for Rules {
         }
     }
 
-    fn backend(&mut self, pool: u32, parties: &Parties, _: Option<&Backend>) -> Option<Backend> {
-        let server = *self.servers.get(pool as usize)?;
-        let source = match self.snat {
-            Some(address) => Endpoint {
-                port: parties.client.port ^ 0x4000,
-                ..address
-            },
-            None => parties.client,
-        };
-        Some(Backend { server, source })
-    }
-
     fn write(
         &self,
         _: Token,
@@ -140,5 +135,19 @@ impl Services for Rules {
             ..Default::default()
         };
         rewrite.write(request, 0, out)
+    }
+}
+
+impl Rules {
+    fn backend(&self, pool: usize, parties: &Parties) -> Option<Backend> {
+        let server = *self.servers.get(pool)?;
+        let source = match self.snat {
+            Some(address) => Endpoint {
+                port: parties.client.port ^ 0x4000,
+                ..address
+            },
+            None => parties.client,
+        };
+        Some(Backend { server, source })
     }
 }

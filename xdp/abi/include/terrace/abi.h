@@ -207,6 +207,7 @@ enum service_flags {
 	SERVICE_AFFINITY = 4,
 	SERVICE_NODE_PORT = 8,	/* a node port: on loopback addresses too */
 	SERVICE_TERMINATE = 16, /* TCP sockets end with their backend */
+	SERVICE_L7 = 32,	/* has routes: its flows are the worker's */
 };
 
 enum fail_mode {
@@ -289,6 +290,10 @@ enum policy_value {
 	POLICY_ALLOW = 1,
 	POLICY_DENY = 2,
 	POLICY_HAS_CELLS = 4,
+	/* With ALLOW: only requests that a rule set allows, whose number
+	 * stands in the place of the rule's. Another content has another
+	 * number. */
+	POLICY_L7 = 8,
 };
 
 /* ---- flows ---- */

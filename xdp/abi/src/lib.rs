@@ -30,7 +30,7 @@ pub mod types {
 
 pub use error::Error;
 pub use limits::{Limits, cell_buckets};
-pub use maps::{Events, FlowEntry, Flows, Maps, PacketRun, ReasonCount, default_config};
+pub use maps::{Events, FlowEntry, Flows, L7Tables, Maps, PacketRun, ReasonCount, default_config};
 pub use object::{Constant, Loaded, OwnMap, Program, load, load_with};
 pub use plain::Plain;
 pub use reason::{Class, Reason};

@@ -31,13 +31,15 @@ pub struct Limits {
     pub affinities: u32,
     /// Fragmented packets in flight.
     pub fragments: u32,
+    /// Flows of the L7 tier, over all workers.
+    pub l7_flows: u32,
     /// Bytes of the event ring.
     pub events_bytes: u32,
 }
 
 impl Default for Limits {
     /// A moderate host: 131,072 connections, 131,072 denied prefixes, 16,384
-    /// frontends, 131,072 backends; about 85 MB, and 8 MB more for each CPU.
+    /// frontends, 131,072 backends, 65,536 L7 flows; about 98 MB, and 8 MB more for each CPU.
     fn default() -> Self {
         Self {
             flows: 262_144,
@@ -50,6 +52,7 @@ impl Default for Limits {
             policy_cells: 131_072,
             affinities: 65_536,
             fragments: 8_192,
+            l7_flows: 65_536,
             events_bytes: 65_536,
         }
     }
@@ -69,6 +72,7 @@ impl Limits {
             policy_cells: 1_024,
             affinities: 1_024,
             fragments: 256,
+            l7_flows: 1_024,
             events_bytes: 65_536,
         }
     }
@@ -87,6 +91,7 @@ impl Limits {
             policy_cells: self.policy_cells.next_power_of_two(),
             affinities: self.affinities.max(64),
             fragments: self.fragments.max(64),
+            l7_flows: self.l7_flows.max(64),
             events_bytes: self.events_bytes.next_power_of_two().max(4096),
         }
     }

@@ -4,6 +4,7 @@ mod create;
 mod events;
 mod flows;
 mod ifaces;
+mod l7;
 mod rings;
 mod run;
 mod stats;
@@ -18,6 +19,7 @@ use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
 pub use create::default_config;
 pub use events::Events;
 pub use flows::{FlowEntry, Flows};
+pub use l7::L7Tables;
 pub use run::PacketRun;
 pub use stats::ReasonCount;
 

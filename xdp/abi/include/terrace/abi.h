@@ -32,6 +32,7 @@
 	X(11, FAIL_OPEN,           PASS,    "daemon silent and the service's fail mode is open: left to the stack") \
 	X(12, IFACE_UNKNOWN,       PASS,    "interface is not in the configuration: left to the stack") \
 	X(13, HOST_ALLOWED,        PASS,    "to or from the host itself: left to the stack") \
+	X(14, L7_FAIL_OPEN,        PASS,    "no live worker and the service's fail mode is open: left to the stack, its requests unseen") \
 	X(20, TO_WORKLOAD,         FORWARD, "delivered to a local workload") \
 	X(21, TX,                  FORWARD, "sent back out of the interface it came from") \
 	X(22, REDIRECT,            FORWARD, "sent out of another interface") \
@@ -39,6 +40,9 @@
 	X(24, TO_HOST,             FORWARD, "translated and given to the host's own stack") \
 	X(25, ENCAPSULATED,        FORWARD, "encapsulated for direct server return") \
 	X(26, ICMP_RELATED,        FORWARD, "ICMP error of a tracked flow, translated and forwarded") \
+	X(27, TO_WORKER,           FORWARD, "given to the worker of its flow") \
+	X(28, SPLICED,             FORWARD, "translated by its flow's splice and sent on") \
+	X(29, SPLICED_COPIED,      FORWARD, "translated by its flow's splice and sent on, a copy given to the worker") \
 	X(30, ECHO_REPLY,          ANSWER,  "ICMP echo to a service address, answered") \
 	X(31, NO_BACKEND_RESET,    ANSWER,  "service has no ready backend: answered with TCP RST") \
 	X(32, NO_BACKEND_REJECT,   ANSWER,  "service has no ready backend: answered with port unreachable") \
@@ -46,6 +50,7 @@
 	X(34, NO_SERVICE_RESET,    ANSWER,  "service address, no service on this port: answered with TCP RST") \
 	X(35, NO_SERVICE_REJECT,   ANSWER,  "service address, no service on this port: answered with port unreachable") \
 	X(36, TOO_BIG,             ANSWER,  "larger than the next link's MTU: answered with packet too big") \
+	X(37, L7_RESET,            ANSWER,  "flow from before its requests were under rules: answered with RST, so that it opens anew") \
 	X(40, DENY_LIST,           DROP,    "source address is on the deny list") \
 	X(41, INGRESS_DENIED,      DROP,    "a policy rule denies it towards the workload") \
 	X(42, INGRESS_DEFAULT,     DROP,    "no policy rule allows it towards the workload (default deny)") \
@@ -68,6 +73,8 @@
 	X(59, FAIL_CLOSED,         DROP,    "daemon silent and the service's fail mode is closed") \
 	X(60, HELPER_FAILED,       DROP,    "the kernel refused to change the packet (no head or tail room)") \
 	X(61, LOOP,                DROP,    "a backend address leads back to a service address") \
+	X(62, L7_NO_WORKER,        DROP,    "for a worker, and none is alive") \
+	X(63, L7_UNFIT,            DROP,    "fragment, extension header or foreign frame where a worker takes whole TCP segments only") \
 	X(64, CONNECT_DIRECT,      PASS,    "socket: neither to a service nor for a proxy: left as it is") \
 	X(65, CONNECT_SERVICE,     FORWARD, "socket: connection to a service, made to a backend") \
 	X(66, SEND_SERVICE,        FORWARD, "socket: datagram to a service, sent to a backend") \
@@ -115,6 +122,7 @@ enum role {
 	ROLE_NONE = 0,
 	ROLE_UPLINK = 1,
 	ROLE_WORKLOAD = 2,
+	ROLE_L7_PORT = 3, /* the end of the l7 port that tc serves */
 };
 
 /* ---- cells: the one shape of every exact-match table ---- */
@@ -207,7 +215,7 @@ enum service_flags {
 	SERVICE_AFFINITY = 4,
 	SERVICE_NODE_PORT = 8,	/* a node port: on loopback addresses too */
 	SERVICE_TERMINATE = 16, /* TCP sockets end with their backend */
-	SERVICE_L7 = 32,	/* has routes: its flows are the worker's */
+	SERVICE_L7 = 32,	/* TCP: a worker answers, reads and routes */
 };
 
 enum fail_mode {
@@ -270,7 +278,8 @@ struct affinity {
  *
  * policy_cells: key[0] subject identity, key[1] remote identity (0 = any),
  * key[2] class or POLICY_ROW, key[3] = direction | gen << 8, key[4] = 0.
- * value = policy_value bits | rule number << 8 (rule 0 = default).
+ * value = policy_value bits | rule number << 8 (rule 0 = default; with L7 the
+ * number is that of a set of rules on requests).
  * Lookup, first hit wins: row(remote) [its cell(class) when it has cells, else
  * its own verdict], then row(any) likewise, else default deny. A row without
  * ALLOW and DENY is default deny. The compiler resolves deny over allow and
@@ -290,10 +299,7 @@ enum policy_value {
 	POLICY_ALLOW = 1,
 	POLICY_DENY = 2,
 	POLICY_HAS_CELLS = 4,
-	/* With ALLOW: only requests that a rule set allows, whose number
-	 * stands in the place of the rule's. Another content has another
-	 * number. */
-	POLICY_L7 = 8,
+	POLICY_L7 = 8, /* with ALLOW: what rule set `rule number` allows */
 };
 
 /* ---- flows ---- */
@@ -328,6 +334,7 @@ enum flow_flags {
 	FLOW_FAIL_CLOSED = 512,
 	FLOW_BY_XDP = 1024,   /* last packet was served by XDP, else tc */
 	FLOW_ANSWERED = 2048, /* the other end has sent something */
+	FLOW_L7 = 4096,	      /* a worker's; `service` is its number */
 };
 
 struct flow_key {
@@ -359,7 +366,7 @@ struct flow {
 	__be32 new_daddr[4];
 	__be16 new_sport;
 	__be16 new_dport;
-	__u32 service; /* index, 0 = none */
+	__u32 service; /* index, 0 = none; FLOW_L7: index into `splices` */
 	__u32 backend; /* index, 0 = none */
 	__u32 created;
 	__u64 packets; /* of this direction */
@@ -551,6 +558,121 @@ struct listener_key {
 	__u32 pad;
 };
 
+/*
+ * ---- L7 ----
+ * A flow is a worker's when its service has SERVICE_L7 or the policy that
+ * allows it has POLICY_L7. Its segments go to the worker through the l7 port, a
+ * veth pair: tc sends them out of one end (config.l7_ifindex), the worker has
+ * XDP sockets on the other. What the worker sends comes back into tc there.
+ *
+ * On the port the Ethernet addresses are a struct l7_frame; the IP packet is
+ * as it came, its checksums whole, TCP segmented.
+ */
+#define L7_MAGIC 0x6e /* first byte of a locally administered unicast address */
+#define L7_QUEUES_MAX 64
+#define L7_NO_NUMBER 0xffffffff
+
+enum l7_kind {
+	L7_UP = 1,   /* to the worker: waits for it */
+	L7_COPY = 2, /* to the worker: has been sent on already */
+	L7_TO_CLIENT =
+		3, /* from the worker, addresses as the client sees them */
+	L7_TO_SERVER =
+		4, /* from the worker, addresses as the server sees them */
+};
+
+struct l7_frame {
+	__u8 magic;
+	__u8 kind;	 /* enum l7_kind */
+	__u16 queue;	 /* of the worker that has the flow */
+	__u16 number[2]; /* of the flow, low half first; L7_NO_NUMBER = none */
+	__u16 identity[2]; /* of the packet's source, low half first */
+	__be16 proto;	   /* IPv4 or IPv6 */
+};
+
+/*
+ * `l7_workers`: one a queue, mapped and written by the worker. Alive = beat_ns
+ * is at most config.l7_timeout_ms old by CLOCK_MONOTONIC_COARSE.
+ */
+struct l7_worker {
+	__u64 beat_ns;
+	__u32 generation; /* another one at each start */
+	__u32 pad;
+	__u64 pad2[6];
+};
+
+/*
+ * `splices`: by the number of a flow, mapped and written by its worker only.
+ * The model is daemon/l7/src/splice.rs; numbers are host byte order. `seq` is
+ * odd while the worker writes; a reader that sees it change has read nothing.
+ * A packet whose flow is not that of the four ends goes to the worker: ends of
+ * zeroes are no splice.
+ *
+ * The worker fills in the four ends before it sends a SYN to a server, with
+ * SPLICE_OPENING: tc makes the two flows (client to service, server to source)
+ * when that SYN comes, if policy allows them. Until the splice is bound all
+ * that belongs to them goes up.
+ */
+enum splice_mode {
+	SPLICE_TIMESTAMPS = 1,
+	SPLICE_SACK = 2,      /* else the client's blocks are blanked */
+	SPLICE_ALL_UP = 4,    /* everything from the client comes up */
+	SPLICE_TUNNEL = 8,    /* everything passes both ways */
+	SPLICE_HOLD = 16,     /* up instead of a copy */
+	SPLICE_OPENING = 128, /* ends only: everything comes up */
+};
+
+#define SPLICE_MAX_RAISE 65536
+
+struct splice {
+	__u32 seq;
+	__u32 binding; /* bit 0: which of the notes is this binding's */
+	__be32 client[4];
+	__be32 service[4];
+	__be32 source[4];
+	__be32 server[4];
+	__be16 client_port;
+	__be16 service_port;
+	__be16 source_port;
+	__be16 server_port;
+	__u32 down_delta;
+	__u32 up_delta;
+	__u32 ts_delta;
+	__u32 open_from;
+	__u32 open_until;
+	__u32 quiet_until;
+	__u32 ack_floor;
+	__u32 window_cap;
+	__u8 client_scale;
+	__u8 client_scale_told;
+	__u8 server_scale;
+	__u8 server_scale_told;
+	__u8 mode; /* enum splice_mode */
+	__u8 pad[3];
+	__u32 service_index; /* 0 = none: a policy asked for the worker */
+	__u32 backend;	     /* index, 0 = none */
+};
+
+/* What is noted of segments that pass; the fields are Progress' of the model. */
+struct splice_note {
+	__u32 server_nxt;
+	__u32 server_ack;
+	__u32 server_edge;
+	__u32 client_ack;
+	__u32 ts_value;
+	__u32 packets; /* that passed, both ways */
+};
+
+/*
+ * `splice_progress`: by number, written by the programs. The worker writes
+ * notes[binding & 1] before the splice of a new binding: a program that still
+ * has the old one in hand writes to the other.
+ */
+struct splice_progress {
+	struct splice_note notes[2];
+	__u64 bytes[2]; /* of packets that passed, [0] towards the server */
+};
+
 /* ---- interfaces, configuration ---- */
 #define IFACES_MAX 1024 /* power of two; open addressing by ifindex */
 #define IFACE_PROBES 8
@@ -601,6 +723,14 @@ struct config {
 	__u32 timeouts[FLOW_STATES]; /* jiffies */
 	__be32 host_addr4[4];	     /* source when a workload meets itself */
 	__be32 host_addr6[4];
+	/* The L7 tier; see "L7" below. */
+	__u32 l7_ifindex;    /* tc's end of the l7 port; 0 = no workers */
+	__u32 l7_queues;     /* workers; at most L7_QUEUES_MAX */
+	__u32 l7_flows;	     /* numbers of a worker: worker = number / this */
+	__u32 l7_timeout_ms; /* of a worker's heartbeat */
+	__u16 l7_port_min;   /* host order: source ports of workers */
+	__u16 l7_port_max;
+	__u32 l7_pad;
 };
 
 struct heartbeat {
@@ -785,6 +915,8 @@ enum shortcut_event {
  *               deny_roots[PREFIX_ROOTS] deny_cells[]
  *               port_classes[POLICY_CLASS_ENTRIES] policy_cells[]
  *               flows[buckets] flow_locks[1024] traces[1]
+ *               splices[] splice_progress[] l7_workers[L7_QUEUES_MAX]: these
+ *               three may be mapped
  * array of maps: maglevs[]: inner array of __u64 = two __u32 backend indexes,
  *               the even slot in the low half; slot i of ring = entry i / 2
  * per-CPU array: reasons[IFACES_MAX * HOOK_MAX * REASON_MAX]

@@ -42,6 +42,16 @@ const volatile bool dry_run = false;
 		__type(value, value_type);               \
 	} name SEC(".maps")
 
+/* Workers map these: they write without a system call. */
+#define SHARED_MAP(name, value_type, entries)      \
+	struct {                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);  \
+		__uint(map_flags, BPF_F_MMAPABLE); \
+		__uint(max_entries, entries);      \
+		__type(key, __u32);                \
+		__type(value, value_type);         \
+	} name SEC(".maps")
+
 struct flow_lock {
 	struct bpf_spin_lock lock;
 };
@@ -62,6 +72,9 @@ ARRAY_MAP(policy_cells, struct cell_bucket, 1024);
 ARRAY_MAP(flows, struct flow_bucket, 1024);
 ARRAY_MAP(flow_locks, struct flow_lock, FLOW_LOCKS);
 ARRAY_MAP(traces, struct trace, 1);
+SHARED_MAP(splices, struct splice, 1024);
+SHARED_MAP(splice_progress, struct splice_progress, 1024);
+SHARED_MAP(l7_workers, struct l7_worker, L7_QUEUES_MAX);
 
 PERCPU_MAP(reasons, struct reason_stats, IFACES_MAX *HOOK_MAX *REASON_MAX);
 PERCPU_MAP(backend_stats, struct backend_stats, 1024);

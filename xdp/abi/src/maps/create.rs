@@ -34,6 +34,7 @@ fn sized_by(map: &str, limits: &Limits) -> Option<(&'static str, u32)> {
         "policy_cells" => ("policy_cells", limits.policy_cells),
         "affinities" => ("affinities", limits.affinities),
         "fragments" => ("fragments", limits.fragments),
+        "splices" | "splice_progress" => ("l7_flows", limits.l7_flows),
         "events" => ("events_bytes", limits.events_bytes),
         _ => return None,
     })
@@ -122,6 +123,7 @@ fn limits_of(root: &Path, pinned: &BTreeMap<String, MapHandle>) -> Result<Limits
         policy_cells: entries("policy_cells")?,
         affinities: entries("affinities")?,
         fragments: entries("fragments")?,
+        l7_flows: entries("splices")?,
         events_bytes: entries("events")?,
     })
 }
@@ -225,6 +227,9 @@ fn expected(name: &str, map_type: MapType, entries: u32) -> Shape {
         "flows" => Some(size_of::<types::flow_bucket>()),
         "traces" => Some(size_of::<types::trace>()),
         "backend_stats" => Some(size_of::<types::backend_stats>()),
+        "splices" => Some(size_of::<types::splice>()),
+        "splice_progress" => Some(size_of::<types::splice_progress>()),
+        "l7_workers" => Some(size_of::<types::l7_worker>()),
         _ => crate::Table::ALL
             .iter()
             .find(|table| table.map_name() == name)
@@ -314,6 +319,9 @@ pub fn default_config(hz: u32) -> types::config {
         snat_port_min: 32_768,
         snat_port_max: 60_999,
         timeouts,
+        l7_timeout_ms: 2_000,
+        l7_port_min: 16_384,
+        l7_port_max: 32_767,
         ..types::config::default()
     }
 }

@@ -78,6 +78,11 @@ pub struct Words {
     len: usize,
 }
 
+// SAFETY: the mapping belongs to no thread, and is only touched by atomics.
+unsafe impl Send for Words {}
+// SAFETY: as above.
+unsafe impl Sync for Words {}
+
 impl Words {
     /// Maps an array of `len` words.
     pub fn map(array: BorrowedFd<'_>, len: usize) -> io::Result<Self> {

@@ -30,6 +30,7 @@ use addresses::Addresses;
 use identities::Identities;
 use model::{Delta, Model, Touched};
 use policy::Policies;
+use routes::Routes;
 use services::Services;
 
 /// A change of one manifest file.
@@ -68,6 +69,7 @@ pub struct Compiler {
     identities: Identities,
     addresses: Addresses,
     policies: Policies,
+    routes: Routes,
     tables: Tables,
     /// At the last lot of changes.
     policy_rev: u32,
@@ -102,7 +104,8 @@ impl Compiler {
             services: Services::new(&tables),
             identities: Identities::new(&tables, &facts),
             addresses: Addresses::new(&tables),
-            policies: Policies::new(previous.is_none()),
+            policies: Policies::new(previous.is_none(), &tables),
+            routes: Routes::default(),
             model: Model::default(),
             manifests: Manifests::default(),
             facts,
@@ -190,6 +193,7 @@ impl Compiler {
             self.services.update(model, &host, name, tables)?;
         }
         self.services.build_rings(tables);
+        self.routes.update(model, touched, &self.services, tables);
         let all = self
             .policies
             .write(model, &host, &self.identities, tables)?
@@ -198,6 +202,8 @@ impl Compiler {
         let judged = self
             .addresses
             .update(model, &host, (touched, all), named, tables)?;
+        // Live flows to a Service that has got routes are looked at again.
+        let judged = judged || self.services.newly_routed;
         self.policies.finish(judged, tables);
         if self.identities.finish(tables) {
             self.policies.mark(tables);
@@ -240,6 +246,12 @@ impl Compiler {
 /// stopped being so.
 fn touched_services(model: &Model, touched: &Touched) -> BTreeSet<ObjectName> {
     let mut names = touched.services.clone();
+    names.extend(touched.routed.iter().cloned());
+    // The address families of a route's parents are those of its backends' pools.
+    for service in &touched.services {
+        let routes = model.service_routes.get(service).into_iter().flatten();
+        names.extend(routes.flat_map(|route| route.services().map(|(name, ..)| name.clone())));
+    }
     for address in &touched.addresses {
         names.extend(pools::services_with_backend(model, *address).cloned());
     }

@@ -27,7 +27,19 @@ pub struct Directory {
     pub identities: BTreeMap<u32, Identity>,
     /// By rule number, as in policy values.
     pub rules: BTreeMap<u32, Rule>,
+    /// Numbers of the rules whose HTTP rules are a set, by its number.
+    pub rule_sets: BTreeMap<u32, Vec<u32>>,
     pub policies: Vec<Policy>,
+    /// Rules of routes by their number.
+    pub route_rules: BTreeMap<u32, RouteRule>,
+}
+
+impl Directory {
+    /// The rule that a policy value names; of a rule set the first.
+    pub fn rule(&self, number: u32) -> Option<&Rule> {
+        let of_set = || self.rules.get(self.rule_sets.get(&number)?.first()?);
+        self.rules.get(&number).or_else(of_set)
+    }
 }
 
 /// Where something was written.
@@ -133,6 +145,15 @@ pub struct Rule {
     pub peers: Vec<String>,
     /// `tcp/80`, `udp/1000-2000`; empty = all.
     pub ports: Vec<String>,
+    pub source: Source,
+}
+
+/// A rule of an HTTPRoute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteRule {
+    pub route: ObjectName,
+    /// `spec.rules[0]`.
+    pub path: String,
     pub source: Source,
 }
 

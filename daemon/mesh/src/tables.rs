@@ -15,6 +15,7 @@ use std::sync::Arc;
 use terrace_abi::{Limits, Table};
 
 use crate::directory::Directory;
+use crate::l7::L7;
 use crate::maglev::Ring;
 
 pub use cells::{Cells, Full};
@@ -44,6 +45,7 @@ pub struct Tables {
     /// Goes up by two with a change in place, by one with a new generation.
     pub policy_rev: u32,
     pub directory: Directory,
+    pub l7: L7,
 }
 
 impl Tables {
@@ -63,6 +65,7 @@ impl Tables {
             rings: BTreeMap::new(),
             policy_rev: 0,
             directory: Directory::default(),
+            l7: L7::default(),
             limits,
         }
     }
@@ -118,5 +121,6 @@ impl Tables {
         self.addresses.unclaim();
         self.deny.unclaim();
         self.directory = Directory::default();
+        self.l7 = L7::default();
     }
 }

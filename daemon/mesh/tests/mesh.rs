@@ -12,6 +12,8 @@ mod good;
 mod http;
 #[path = "mesh/kernel.rs"]
 mod kernel;
+#[path = "mesh/l7.rs"]
+mod l7;
 #[path = "mesh/naive.rs"]
 mod naive;
 #[path = "mesh/policy.rs"]

@@ -163,7 +163,7 @@ fn policy(
     }
     let allowed = trace.policy & consts::POLICY_ALLOW != 0 && !by_default;
     let number = if by_default { 0 } else { trace.policy >> 8 };
-    let rule = directory.rules.get(&number);
+    let rule = directory.rule(number);
     Some(PolicyHit {
         direction: match trace.policy_direction {
             consts::DIRECTION_EGRESS => Direction::Egress,

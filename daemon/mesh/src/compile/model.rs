@@ -68,6 +68,8 @@ pub struct Touched {
     pub namespaces: BTreeSet<String>,
     pub policies: BTreeSet<(PolicyKind, ObjectName)>,
     pub routes: BTreeSet<ObjectName>,
+    /// Services that touched routes name.
+    pub routed: BTreeSet<ObjectName>,
 }
 
 /// What changes: objects that go, objects that come.
@@ -196,6 +198,7 @@ impl Model {
                 self.routes.claim(route.name.clone(), route, add);
                 let named: BTreeSet<_> = route.services().map(|(name, ..)| name).collect();
                 for name in named {
+                    touched.routed.insert(name.clone());
                     self.service_routes.claim(name.clone(), route, add);
                 }
             }

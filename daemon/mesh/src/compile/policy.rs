@@ -15,6 +15,7 @@ mod numbers;
 mod peers;
 mod resolve;
 mod rules;
+mod sets;
 mod universe;
 mod write;
 
@@ -32,7 +33,9 @@ use crate::tables::{REV_STEP, Tables};
 use cidrs::CidrNumbers;
 use classes::Classes;
 use numbers::Numbers;
+use resolve::Interner;
 use rules::Rules;
+use sets::Sets;
 use universe::Universe;
 use write::Desired;
 
@@ -47,6 +50,7 @@ pub struct Policies {
     enforced: FxHashMap<u32, [bool; 2]>,
     subjects: Subjects,
     numbers: Numbers,
+    sets: Sets,
     cidr_numbers: CidrNumbers,
     /// No tables were there before: nothing to flip away from.
     fresh: bool,
@@ -72,12 +76,14 @@ struct Plan {
 }
 
 impl Policies {
-    pub fn new(fresh: bool) -> Self {
+    /// `fresh` = there were no tables before.
+    pub fn new(fresh: bool, tables: &Tables) -> Self {
         Self {
             cidrs: BTreeMap::new(),
             enforced: FxHashMap::default(),
             subjects: Subjects::new(),
-            numbers: Numbers::default(),
+            numbers: Numbers::after(tables),
+            sets: Sets::default(),
             cidr_numbers: CidrNumbers::new(fresh),
             fresh,
             stale: true,
@@ -116,6 +122,7 @@ impl Policies {
             return Ok(());
         }
         self.numbers.number(model)?;
+        self.sets.begin();
         let scope = Scope {
             model,
             host,
@@ -124,7 +131,7 @@ impl Policies {
         let mut rules = self.rules(&scope, &subjects);
         let nets = peers::prefixes(&rules, model, host);
         let (cidrs, renumbered) = self.cidr_numbers.number(&nets, &self.cidrs, tables);
-        let mut compiled = compile(&scope, &mut rules, &subjects, (&cidrs, false))?;
+        let mut compiled = self.compile(&scope, &mut rules, &subjects, (&cidrs, false))?;
         let flips = !self.fresh && (renumbered || !compiled.classes.is_in(tables));
         if flips {
             compiled = self.compile_both(&scope, &subjects, &cidrs, tables)?;
@@ -201,6 +208,7 @@ impl Policies {
         self.cidrs = plan.cidrs;
         self.subjects = plan.subjects;
         self.enforced = plan.compiled.enforced;
+        tables.l7.sets.clone_from(self.sets.finish());
         describe::describe(self, model, host, identities, plan.policies_changed, tables);
         Ok(plan.look_again)
     }
@@ -232,7 +240,37 @@ impl Policies {
         all.extend(cidrs);
         let (more, _) = self.cidr_numbers.number(&nets, &all, tables);
         all.extend(more);
-        compile(scope, &mut rules, &both, (&all, true))
+        self.compile(scope, &mut rules, &both, (&all, true))
+    }
+
+    fn compile(
+        &mut self,
+        scope: &Scope<'_>,
+        rules: &mut Rules<'_>,
+        subjects: &Subjects,
+        (cidrs, all): (&BTreeMap<IpNet, u32>, bool),
+    ) -> Result<Compiled, Error> {
+        let universe = Universe::new(scope.model, scope.host, scope.identities, (cidrs, all));
+        peers::resolve(rules, &universe);
+        let classes =
+            Classes::new(rules, &universe).map_err(|_| full("policy_cells", "port classes"))?;
+        let (mut desired, mut enforced) = (Desired::default(), FxHashMap::default());
+        let mut interner = Interner {
+            sets: &mut self.sets,
+            numbers: &mut self.numbers,
+        };
+        for subject in subjects {
+            let out = (&mut desired, &mut interner);
+            let directions = resolve::subject(*subject, rules, &classes, &universe, out)?;
+            if directions != [false, false] {
+                enforced.insert(*subject, directions);
+            }
+        }
+        Ok(Compiled {
+            classes,
+            desired,
+            enforced,
+        })
     }
 
     /// The end of the transaction: flows are looked at again when a verdict or
@@ -263,31 +301,6 @@ struct Compiled {
     classes: Classes,
     desired: Desired,
     enforced: FxHashMap<u32, [bool; 2]>,
-}
-
-fn compile(
-    scope: &Scope<'_>,
-    rules: &mut Rules<'_>,
-    subjects: &Subjects,
-    (cidrs, all): (&BTreeMap<IpNet, u32>, bool),
-) -> Result<Compiled, Error> {
-    let universe = Universe::new(scope.model, scope.host, scope.identities, (cidrs, all));
-    peers::resolve(rules, &universe);
-    let classes =
-        Classes::new(rules, &universe).map_err(|_| full("policy_cells", "port classes"))?;
-    let mut desired = Desired::default();
-    let mut enforced = FxHashMap::default();
-    for subject in subjects {
-        let directions = resolve::subject(*subject, rules, &classes, &universe, &mut desired);
-        if directions != [false, false] {
-            enforced.insert(*subject, directions);
-        }
-    }
-    Ok(Compiled {
-        classes,
-        desired,
-        enforced,
-    })
 }
 
 fn subjects(model: &Model, host: &Host<'_>, identities: &Identities) -> Subjects {

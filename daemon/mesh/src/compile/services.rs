@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 
 use super::model::{Front, FrontKey, Model, fronts};
 use super::pools::{BackendSpecs, PoolKey, PoolReader, pool_key};
-use super::{Host, full};
+use super::{Host, full, routes};
 use crate::directory::BackendState;
 use crate::error::Error;
 use crate::maglev::{self, Member, Ring};
@@ -30,6 +30,8 @@ pub struct Services {
     adopted: Adopted,
     /// Rings that this transaction must build.
     jobs: Vec<Job>,
+    /// A frontend has routes that had none.
+    pub newly_routed: bool,
     /// Rings before this transaction.
     pub old_rings: BTreeMap<u32, Option<Arc<Ring>>>,
 }
@@ -60,6 +62,8 @@ struct Job {
 struct Wanted {
     service: Arc<Service>,
     fronts: Vec<(Front, PoolKey)>,
+    /// Frontends that have routes, by their port's place in the Service.
+    routed: Vec<bool>,
     pools: BTreeMap<PoolKey, BackendSpecs>,
 }
 
@@ -80,7 +84,17 @@ fn wanted(model: &Model, host: &Host<'_>, name: &ObjectName) -> Option<Wanted> {
         }
         all.push((front, key));
     }
+    for key in routes::pools_led_to(model, host.facts, service) {
+        let port = service.ports.iter();
+        let mut port = port.filter(|p| p.protocol == key.protocol && p.name == key.port_name);
+        if let Some(port) = port.next().filter(|_| !pools.contains_key(&key)) {
+            let specs = reader.backends(port, &key);
+            pools.insert(key, specs);
+        }
+    }
+    let routed = |port| routes::is_routed(model, service, port);
     Some(Wanted {
+        routed: service.ports.iter().map(routed).collect(),
         service: Arc::clone(service),
         fronts: all,
         pools,
@@ -98,6 +112,7 @@ impl Services {
             pool_slots: Slots::without(tables.services.entries(), &adopted.pools),
             adopted,
             jobs: Vec::new(),
+            newly_routed: false,
             old_rings: BTreeMap::new(),
         }
     }
@@ -161,7 +176,8 @@ impl Services {
                 None => self.front_index(&front.key, tables)?,
             };
             unit.fronts.insert(front.key, index);
-            record::write_front(index, front, pool, &wanted.service, host, tables);
+            let newly = record::write_front(index, front, pool, wanted, host, tables);
+            self.newly_routed |= newly;
         }
         Ok(())
     }
@@ -342,11 +358,23 @@ impl Services {
         }
     }
 
+    /// The pools of a Service.
+    pub fn pools_of(&self, service: &ObjectName) -> impl Iterator<Item = (&PoolKey, u32)> {
+        let pools = self.units.get(service).into_iter();
+        let pools = pools.flat_map(|unit| &unit.pools);
+        pools.map(|(key, pool)| (key, pool.index))
+    }
+
+    pub fn pool(&self, service: &ObjectName, key: &PoolKey) -> Option<u32> {
+        Some(self.units.get(service)?.pools.get(key)?.index)
+    }
+
     /// The transaction is over: freed indexes may be used again.
     pub fn settle(&mut self) {
         self.service_slots.settle();
         self.backend_slots.settle();
         self.pool_slots.settle();
+        self.newly_routed = false;
         self.old_rings.clear();
     }
 }

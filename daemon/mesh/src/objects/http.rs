@@ -4,7 +4,7 @@ use super::ObjectName;
 use crate::error::Origin;
 
 /// One entry of `rules.http` of a CiliumNetworkPolicy; all that is set must match.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HttpRule {
     /// Regular expressions that match the whole text, each checked.
     pub method: Option<String>,
@@ -17,13 +17,13 @@ pub struct HttpRule {
 }
 
 /// What a header or a query parameter must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ValueRule {
     pub name: String,
     pub test: ValueTest,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ValueTest {
     Present,
     Exact(String),

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use terrace_abi::consts::{POLICY_ALLOW, POLICY_DENY, POLICY_HAS_CELLS, POLICY_ROW};
+use terrace_abi::consts::{POLICY_ALLOW, POLICY_DENY, POLICY_HAS_CELLS, POLICY_L7, POLICY_ROW};
 use terrace_abi::hash::{
     CellKey, address_bytes, address_words, policy_class_index, service_key_word,
 };
@@ -38,7 +38,12 @@ impl PolicyVerdict {
         self.value & POLICY_DENY != 0
     }
 
-    /// Number of the rule; 0 = no rule, the default.
+    /// The rule set that a request must pass.
+    pub fn rule_set(self) -> Option<u32> {
+        (self.allowed() && self.value & POLICY_L7 != 0).then_some(self.value >> 8)
+    }
+
+    /// Number of the rule, or of the rule set; 0 = no rule, the default.
     pub fn rule(self) -> u32 {
         self.value >> 8
     }

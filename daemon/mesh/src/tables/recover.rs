@@ -7,6 +7,7 @@ use terrace_abi::{Limits, Table};
 
 use super::{Cells, Image, Op, Prefixes, Tables};
 use crate::directory::Directory;
+use crate::l7::L7;
 use crate::maglev::Ring;
 
 /// What was read back from the pinned maps.
@@ -55,6 +56,7 @@ impl Tables {
                 .collect(),
             policy_rev: recovered.policy_rev,
             directory: Directory::default(),
+            l7: L7::default(),
             limits,
         }
     }

@@ -27,6 +27,8 @@ pub fn describe(
     if policies_changed {
         tables.directory.rules = rules(policies, model);
     }
+    let sets = tables.l7.sets.iter();
+    tables.directory.rule_sets = sets.map(|(number, set)| (*number, set.numbers())).collect();
     tables.directory.policies = selections(policies, model, host, identities);
     let cidrs: FxHashSet<u32> = policies.cidrs.values().copied().collect();
     let named = &mut tables.directory.identities;

@@ -4,24 +4,67 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
-use terrace_abi::consts::{POLICY_ALLOW, POLICY_DENY, POLICY_HAS_CELLS, POLICY_ROW};
+use terrace_abi::consts::{POLICY_ALLOW, POLICY_DENY, POLICY_HAS_CELLS, POLICY_L7, POLICY_ROW};
 
 use super::classes::Classes;
+use super::numbers::Numbers;
 use super::rules::{Rules, Selected};
+use super::sets::Sets;
 use super::universe::Universe;
 use super::write::Desired;
-use crate::objects::{Direction, PortMatch, Ports};
+use crate::error::Error;
+use crate::objects::{Direction, HttpRule, PortMatch, Ports};
 
 /// Bits of a policy value that are not the rule's number.
-pub const VERDICT_BITS: u32 = 0xff;
+const VERDICT_BITS: u32 = 0xff;
+
+/// What of a policy value decides; the number of a plain rule does not.
+pub fn decisive(value: u32) -> u32 {
+    match value & POLICY_L7 {
+        0 => value & VERDICT_BITS,
+        _ => value,
+    }
+}
 
 /// Which rule decides, for all ports and for each class.
 #[derive(Debug, Clone, Default)]
-struct Verdicts {
+struct Verdicts<'r> {
     deny: Option<u32>,
     allow: Option<u32>,
     deny_class: BTreeMap<u16, u32>,
-    allow_class: BTreeMap<u16, u32>,
+    allow_class: BTreeMap<u16, Allowed<'r>>,
+}
+
+/// What the allow rules of a class come to: a rule without HTTP rules allows
+/// every request; else one of the HTTP rules must.
+#[derive(Debug, Clone)]
+enum Allowed<'r> {
+    Everything(u32),
+    /// By the number of their rule.
+    Http(BTreeMap<u32, &'r [HttpRule]>),
+}
+
+impl<'r> Allowed<'r> {
+    fn new(number: u32, http: Option<&'r [HttpRule]>) -> Self {
+        match http {
+            None => Self::Everything(number),
+            Some(rules) => Self::Http(BTreeMap::from([(number, rules)])),
+        }
+    }
+
+    fn and(&mut self, number: u32, http: Option<&'r [HttpRule]>) {
+        match (&mut *self, http) {
+            (Self::Everything(_), _) => {}
+            (Self::Http(_), None) => *self = Self::Everything(number),
+            (Self::Http(held), Some(rules)) => drop(held.insert(number, rules)),
+        }
+    }
+}
+
+/// Where rule sets get their numbers.
+pub struct Interner<'a> {
+    pub sets: &'a mut Sets,
+    pub numbers: &'a mut Numbers,
 }
 
 /// A row with its cells, as values of the policy table.
@@ -31,42 +74,46 @@ struct Row {
     cells: BTreeMap<u16, u32>,
 }
 
-impl Verdicts {
+impl<'r> Verdicts<'r> {
     fn add(
         &mut self,
-        selected: &Selected<'_>,
+        selected: &Selected<'r>,
         owner: u32,
         classes: &Classes,
         universe: &Universe<'_>,
     ) {
         let number = selected.number;
-        let (all, by_class) = if selected.rule.deny {
-            (&mut self.deny, &mut self.deny_class)
-        } else {
-            (&mut self.allow, &mut self.allow_class)
+        let Ports::Some(ports) = &selected.rule.ports else {
+            let all = match selected.rule.deny {
+                true => &mut self.deny,
+                false => &mut self.allow,
+            };
+            all.get_or_insert(number);
+            return;
         };
-        match &selected.rule.ports {
-            Ports::All => {
-                all.get_or_insert(number);
+        let http = selected.rule.http.as_deref();
+        for class in ports
+            .iter()
+            .flat_map(|port| classes.of(port, owner, universe))
+        {
+            if selected.rule.deny {
+                self.deny_class.entry(class).or_insert(number);
+                continue;
             }
-            Ports::Some(ports) => {
-                for class in ports
-                    .iter()
-                    .flat_map(|port| classes.of(port, owner, universe))
-                {
-                    by_class.entry(class).or_insert(number);
-                }
-            }
+            self.allow_class
+                .entry(class)
+                .and_modify(|allowed| allowed.and(number, http))
+                .or_insert_with(|| Allowed::new(number, http));
         }
     }
 
-    fn row(&self, default_allow: bool) -> Row {
+    fn row(&self, default_allow: bool, interner: &mut Interner<'_>) -> Result<Row, Error> {
         let value = |bits: u32, rule: u32| bits | rule << 8;
         if let Some(rule) = self.deny {
-            return Row {
+            return Ok(Row {
                 value: value(POLICY_DENY, rule),
                 cells: BTreeMap::new(),
-            };
+            });
         }
         let mut row = Row::default();
         if let Some(rule) = self.allow {
@@ -74,11 +121,18 @@ impl Verdicts {
         } else if default_allow {
             row.value = POLICY_ALLOW;
         }
-        if row.value == 0 {
-            let allowed = self.allow_class.iter();
-            row.cells = allowed
-                .map(|(class, rule)| (*class, value(POLICY_ALLOW, *rule)))
-                .collect();
+        for (class, allowed) in self.allow_class.iter().filter(|_| self.allow.is_none()) {
+            let cell = match allowed {
+                Allowed::Everything(_) if default_allow => continue,
+                Allowed::Everything(rule) => value(POLICY_ALLOW, *rule),
+                // Enforced without default deny too, as in Cilium.
+                Allowed::Http(parts) => {
+                    let parts: Vec<_> = parts.iter().map(|(n, rules)| (*n, *rules)).collect();
+                    let set = interner.sets.number(&parts, interner.numbers)?;
+                    value(POLICY_ALLOW | POLICY_L7, set)
+                }
+            };
+            row.cells.insert(*class, cell);
         }
         let denied = self.deny_class.iter();
         row.cells
@@ -86,7 +140,7 @@ impl Verdicts {
         if !row.cells.is_empty() {
             row.value |= POLICY_HAS_CELLS;
         }
-        row
+        Ok(row)
     }
 }
 
@@ -96,10 +150,10 @@ impl Row {
         let bits = |cells: &BTreeMap<u16, u32>| -> Vec<(u16, u32)> {
             cells
                 .iter()
-                .map(|(class, value)| (*class, value & VERDICT_BITS))
+                .map(|(class, value)| (*class, decisive(*value)))
                 .collect()
         };
-        (self.value ^ other.value) & VERDICT_BITS == 0 && bits(&self.cells) == bits(&other.cells)
+        decisive(self.value) == decisive(other.value) && bits(&self.cells) == bits(&other.cells)
     }
 
     fn write(&self, subject: u32, remote: u32, direction: Direction, desired: &mut Desired) {
@@ -119,8 +173,8 @@ pub fn subject(
     rules: &Rules<'_>,
     classes: &Classes,
     universe: &Universe<'_>,
-    desired: &mut Desired,
-) -> [bool; 2] {
+    (desired, interner): (&mut Desired, &mut Interner<'_>),
+) -> Result<[bool; 2], Error> {
     let all = rules
         .by_subject
         .get(&subject)
@@ -130,14 +184,16 @@ pub fn subject(
         .get(&subject)
         .copied()
         .unwrap_or_default();
-    Direction::BOTH.map(|direction| {
+    let mut enforced = [false; 2];
+    for direction in Direction::BOTH {
         let of_direction = all.iter().map(|index| &rules.rules[*index as usize]);
         let selected: Vec<&Selected<'_>> = of_direction
             .filter(|s| s.rule.direction == direction)
             .collect();
         let denies = default_deny[direction as usize];
-        if !denies && !selected.iter().any(|selected| selected.rule.deny) {
-            return false;
+        let restricts = |s: &&Selected<'_>| s.rule.deny || s.rule.http.is_some();
+        if !denies && !selected.iter().any(restricts) {
+            continue;
         }
         let way = Way {
             subject,
@@ -146,9 +202,10 @@ pub fn subject(
             classes,
             universe,
         };
-        way.write(&selected, desired);
-        true
-    })
+        way.write(&selected, desired, interner)?;
+        enforced[direction as usize] = true;
+    }
+    Ok(enforced)
 }
 
 /// One subject in one direction.
@@ -161,7 +218,12 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    fn write(&self, selected: &[&Selected<'_>], desired: &mut Desired) {
+    fn write(
+        &self,
+        selected: &[&Selected<'_>],
+        desired: &mut Desired,
+        interner: &mut Interner<'_>,
+    ) -> Result<(), Error> {
         let mut any = Verdicts::default();
         let mut specific: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
         for (i, rule) in (0..).zip(selected) {
@@ -177,30 +239,31 @@ impl Way<'_> {
                 }
             }
         }
-        let any_row = any.row(self.default_allow);
+        let any_row = any.row(self.default_allow, interner)?;
         any_row.write(self.subject, 0, self.direction, desired);
         let mut known: FxHashMap<(Vec<u32>, u32), Rc<Row>> = FxHashMap::default();
         for (remote, list) in specific {
             let named = self.direction == Direction::Egress
                 && list.iter().any(|i| selected[*i as usize].has_named_ports());
-            let row = known
-                .entry((list.clone(), if named { remote } else { 0 }))
-                .or_insert_with(|| {
+            let key = (list, if named { remote } else { 0 });
+            let row = match known.get(&key) {
+                Some(row) => Rc::clone(row),
+                None => {
                     let mut verdicts = any.clone();
-                    for i in &list {
-                        verdicts.add(
-                            selected[*i as usize],
-                            self.owner(remote),
-                            self.classes,
-                            self.universe,
-                        );
+                    for i in &key.0 {
+                        let rule = selected[*i as usize];
+                        verdicts.add(rule, self.owner(remote), self.classes, self.universe);
                     }
-                    Rc::new(verdicts.row(self.default_allow))
-                });
+                    let row = Rc::new(verdicts.row(self.default_allow, interner)?);
+                    known.insert(key, Rc::clone(&row));
+                    row
+                }
+            };
             if !row.says_as(&any_row) {
                 row.write(self.subject, remote, self.direction, desired);
             }
         }
+        Ok(())
     }
 
     /// Whose pods say what a named port is: those that are connected to.

@@ -9,7 +9,7 @@ use terrace_abi::types::endpoint;
 use super::super::full;
 use super::Compiled;
 use super::classes::{Classes, WORDS};
-use super::resolve::VERDICT_BITS;
+use super::resolve::decisive;
 use crate::error::Error;
 use crate::objects::Direction;
 use crate::tables::Tables;
@@ -85,7 +85,7 @@ fn write_cells(wanted: &FxHashMap<CellKey, u32>, tables: &mut Tables) -> Result<
         if old == value {
             continue;
         }
-        changed |= (old ^ value) & VERDICT_BITS != 0;
+        changed |= decisive(old) != decisive(value);
         let inserted = tables.policy.insert(key, value);
         inserted.map_err(|_| full("policy_cells", "policy verdicts"))?;
     }

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use terrace_abi::consts::{
     BACKEND_DRAINING, BACKEND_LOCAL, BACKEND_READY, FAIL_CLOSED, FAIL_LAST, FAIL_OPEN,
-    SERVICE_AFFINITY, SERVICE_DSR, SERVICE_NODE_PORT, SERVICE_REJECT, SERVICE_TERMINATE,
+    SERVICE_AFFINITY, SERVICE_DSR, SERVICE_L7, SERVICE_NODE_PORT, SERVICE_REJECT,
+    SERVICE_TERMINATE,
 };
 use terrace_abi::hash::{CellKey, address_bytes, address_words, service_key_word};
 use terrace_abi::types;
@@ -40,15 +41,19 @@ fn no_backend(service: &Service, host: &Host<'_>) -> NoBackend {
     service.no_backend.unwrap_or(host.facts.no_backend)
 }
 
+/// True when the frontend has routes now and had none.
 pub fn write_front(
     index: u32,
     front: &Front,
     pool: &Pool,
-    service: &Service,
+    wanted: &Wanted,
     host: &Host<'_>,
     tables: &mut Tables,
-) {
-    let mut flags = 0;
+) -> bool {
+    let (service, mut flags) = (&*wanted.service, 0);
+    if wanted.routed[front.port] {
+        flags |= SERVICE_L7;
+    }
     if service.forwarding == Forwarding::Dsr {
         flags |= SERVICE_DSR;
     }
@@ -85,6 +90,7 @@ pub fn write_front(
         group: pool.index,
         ..Default::default()
     };
+    let before: types::service = tables.services.read(index);
     tables.services.write(index, &record);
     let entry = directory::Frontend {
         service: service.name.clone(),
@@ -95,6 +101,7 @@ pub fn write_front(
         pool: pool.index,
     };
     tables.directory.frontends.insert(index, entry);
+    wanted.routed[front.port] && u32::from(before.flags) & SERVICE_L7 == 0
 }
 
 pub fn write_backend(

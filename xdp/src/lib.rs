@@ -8,9 +8,11 @@
 
 mod attach;
 mod error;
+pub mod port;
 mod programs;
 #[cfg(test)]
 mod tests;
+pub mod xsk;
 
 use std::fmt;
 use std::path::Path;

@@ -1,0 +1,127 @@
+//! The packet memory of all workers, and sockets on it.
+
+use std::num::NonZeroU32;
+
+use xsk_rs::config::{
+    BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig,
+};
+use xsk_rs::umem::frame::FrameDesc;
+use xsk_rs::{Socket, Umem};
+
+use super::{Bind, FRAME_BYTES, MAX_PACKET, Receiver, Sender, Xsk, XskError};
+
+/// Frames of one socket; powers of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemorySize {
+    pub sockets: u32,
+    /// Frames that wait for packets, and as many that carry packets away.
+    pub frames_each_way: u32,
+}
+
+impl MemorySize {
+    fn frames(self) -> u32 {
+        self.sockets * self.frames_each_way * 2
+    }
+}
+
+/// A UMEM, cut into equal shares.
+#[derive(Debug)]
+pub struct Memory {
+    umem: Umem,
+    shares: Vec<Vec<FrameDesc>>,
+    size: MemorySize,
+    huge_pages: bool,
+}
+
+impl Memory {
+    /// Takes the memory: in huge pages where the host has them free.
+    pub fn new(size: MemorySize) -> Result<Self, XskError> {
+        let bytes = size.frames() as usize * FRAME_BYTES;
+        let huge = (bytes % (2 << 20) == 0).then(|| Self::take(size, true));
+        let (umem, frames, huge_pages) = match huge {
+            Some(Ok((umem, frames))) => (umem, frames, true),
+            _ => {
+                let (umem, frames) =
+                    Self::take(size, false).map_err(|source| XskError::Memory {
+                        mib: bytes >> 20,
+                        source,
+                    })?;
+                (umem, frames, false)
+            }
+        };
+        let share = 2 * size.frames_each_way as usize;
+        let shares = frames.chunks_exact(share).map(<[_]>::to_vec);
+        Ok(Self {
+            umem,
+            shares: shares.collect(),
+            size,
+            huge_pages,
+        })
+    }
+
+    fn take(
+        size: MemorySize,
+        huge: bool,
+    ) -> Result<(Umem, Vec<FrameDesc>), xsk_rs::umem::UmemCreateError> {
+        let ring = queue_size(size.frames_each_way);
+        let config = UmemConfig::builder()
+            .frame_size(FrameSize::new(FRAME_BYTES as u32).expect("4096 is allowed"))
+            .fill_queue_size(ring)
+            .comp_queue_size(ring)
+            .build()
+            .expect("a frame of 4096 bytes has room for its headroom");
+        let frames = NonZeroU32::new(size.frames()).unwrap_or(NonZeroU32::MIN);
+        Umem::new(config, frames, huge)
+    }
+
+    /// Whether the memory is in huge pages.
+    pub fn has_huge_pages(&self) -> bool {
+        self.huge_pages
+    }
+
+    /// Shares that no socket has taken.
+    pub fn n_free(&self) -> usize {
+        self.shares.len()
+    }
+
+    /// Binds a socket to a queue; it takes one share of the memory.
+    /// Packets longer than a frame come and go in several.
+    pub fn bind(&mut self, iface: &str, queue: u32, bind: Bind) -> Result<Xsk, XskError> {
+        let taken = || XskError::Taken {
+            iface: iface.to_owned(),
+            queue,
+        };
+        let ring = queue_size(self.size.frames_each_way);
+        let how = match bind {
+            Bind::Copy => BindFlags::XDP_COPY,
+            Bind::ZeroCopy => BindFlags::XDP_ZEROCOPY,
+        };
+        let config = SocketConfig::builder()
+            .rx_queue_size(ring)
+            .tx_queue_size(ring)
+            .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
+            .bind_flags(how | BindFlags::XDP_USE_NEED_WAKEUP | BindFlags::XDP_USE_SG)
+            .build();
+        let name: Interface = iface.parse().map_err(|_| taken())?;
+        // SAFETY: libxdp is told not to load a program of its own, which is
+        // the only condition on a queue that is bound already.
+        let socket = unsafe { Socket::new(config, &self.umem, &name, queue) };
+        let (tx, rx, rings) = socket.map_err(|source| XskError::Socket {
+            iface: iface.to_owned(),
+            queue,
+            source,
+        })?;
+        let (fill, comp) = rings.ok_or_else(taken)?;
+        let mut frames = self.shares.pop().ok_or_else(taken)?;
+        let for_sending = frames.split_off(self.size.frames_each_way as usize);
+        let scratch = || vec![0; MAX_PACKET].into_boxed_slice();
+        Ok(Xsk {
+            receiver: Receiver::new(self.umem.clone(), rx, fill, &frames, scratch()),
+            sender: Sender::new(self.umem.clone(), tx, comp, for_sending, scratch()),
+        })
+    }
+}
+
+fn queue_size(n: u32) -> QueueSize {
+    QueueSize::new(n).expect("frames_each_way is a power of two")
+}

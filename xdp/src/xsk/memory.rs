@@ -1,6 +1,7 @@
 //! The packet memory of all workers, and sockets on it.
 
 use std::num::NonZeroU32;
+use std::os::fd::AsRawFd as _;
 
 use xsk_rs::config::{
     BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig,
@@ -8,6 +9,7 @@ use xsk_rs::config::{
 use xsk_rs::umem::frame::FrameDesc;
 use xsk_rs::{Socket, Umem};
 
+use super::receive::set;
 use super::{Bind, FRAME_BYTES, MAX_PACKET, Receiver, Sender, Xsk, XskError};
 
 /// Frames of one socket; powers of two.
@@ -114,6 +116,7 @@ impl Memory {
         let (fill, comp) = rings.ok_or_else(taken)?;
         let mut frames = self.shares.pop().ok_or_else(taken)?;
         let for_sending = frames.split_off(self.size.frames_each_way as usize);
+        allow_large_batches(rx.fd().as_raw_fd(), self.size.frames_each_way);
         let scratch = || vec![0; MAX_PACKET].into_boxed_slice();
         Ok(Xsk {
             receiver: Receiver::new(self.umem.clone(), rx, fill, &frames, scratch()),
@@ -124,4 +127,13 @@ impl Memory {
 
 fn queue_size(n: u32) -> QueueSize {
     QueueSize::new(n).expect("frames_each_way is a power of two")
+}
+
+/// One call may send all that is waiting, not 32 packets (Linux 6.17; others
+/// refuse, and more calls do it).
+fn allow_large_batches(fd: std::os::fd::RawFd, packets: u32) {
+    const SOL_XDP: libc::c_int = 283;
+    const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;
+    let packets = i32::try_from(packets).unwrap_or(i32::MAX);
+    let _ = set(fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, packets);
 }

@@ -106,9 +106,9 @@ impl Receiver {
         let fd = self.fd();
         let micros = i32::try_from(time.as_micros()).unwrap_or(i32::MAX);
         let budget = i32::try_from(budget).unwrap_or(i32::MAX);
-        set(fd, libc::SO_PREFER_BUSY_POLL, 1)?;
-        set(fd, libc::SO_BUSY_POLL, micros)?;
-        set(fd, libc::SO_BUSY_POLL_BUDGET, budget)
+        set(fd, libc::SOL_SOCKET, libc::SO_PREFER_BUSY_POLL, 1)?;
+        set(fd, libc::SOL_SOCKET, libc::SO_BUSY_POLL, micros)?;
+        set(fd, libc::SOL_SOCKET, libc::SO_BUSY_POLL_BUDGET, budget)
     }
 
     pub(super) fn stats(&self) -> io::Result<XskStats> {
@@ -120,18 +120,16 @@ impl Receiver {
     }
 }
 
-fn set(fd: RawFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+pub(super) fn set(
+    fd: RawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     let len = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the option takes an int, of which `value` is one for the call.
-    let done = unsafe {
-        libc::setsockopt(
-            fd,
-            libc::SOL_SOCKET,
-            option,
-            std::ptr::from_ref(&value).cast(),
-            len,
-        )
-    };
+    let done =
+        unsafe { libc::setsockopt(fd, level, option, std::ptr::from_ref(&value).cast(), len) };
     match done {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

@@ -9,6 +9,7 @@ use super::{BATCH, FRAME_BYTES, MAX_PACKET};
 const ROOM: usize = FRAME_BYTES - XDP_HEADROOM;
 const XDP_HEADROOM: usize = 256;
 const MORE: u32 = 1; // XDP_PKT_CONTD
+const MAX_KICKS: u32 = 16;
 const MAX_FRAMES: usize = MAX_PACKET.div_ceil(ROOM);
 
 /// The sending half of a socket.
@@ -21,6 +22,7 @@ pub struct Sender {
     /// Written, not yet in the ring.
     ready: Vec<FrameDesc>,
     done: Box<[FrameDesc]>,
+    ring_size: u32,
     scratch: Box<[u8]>,
     /// Packets for which there was no frame.
     pub dropped: u64,
@@ -40,6 +42,7 @@ impl Sender {
             umem,
             tx,
             comp,
+            ring_size: free.len() as u32,
             ready: Vec::with_capacity(free.len()),
             free,
             done: vec![FrameDesc::default(); BATCH].into_boxed_slice(),
@@ -104,34 +107,41 @@ impl Sender {
         true
     }
 
-    /// Gives what is written to the kernel, with one system call where it must
-    /// be told.
+    /// Gives what is written to the kernel, with a system call where it must be
+    /// told.
     pub fn flush(&mut self) {
-        if self.push() {
+        self.push();
+        if self.in_ring() > 0 {
             self.reclaim();
         }
     }
 
-    /// Packets that the kernel has not taken yet.
-    pub fn n_waiting(&self) -> usize {
-        self.ready.len()
+    /// Frames that the kernel has not taken yet.
+    pub fn n_waiting(&mut self) -> usize {
+        self.ready.len() + self.in_ring() as usize
     }
 
-    fn push(&mut self) -> bool {
-        if self.ready.is_empty() {
-            return false;
+    fn in_ring(&mut self) -> u32 {
+        self.ring_size - self.tx.nb_free_exact()
+    }
+
+    fn push(&mut self) {
+        if !self.ready.is_empty() {
+            // SAFETY: the frames are of this memory, written, and in no other ring.
+            let n = unsafe { self.tx.produce(&self.ready) };
+            self.ready.drain(..n);
         }
-        // SAFETY: the frames are of this memory, written, and in no other ring.
-        let n = unsafe { self.tx.produce(&self.ready) };
-        self.ready.drain(..n);
-        true
     }
 
     /// Takes frames back that the kernel has sent.
     fn reclaim(&mut self) {
-        if self.tx.needs_wakeup() {
+        // A call takes a part only; a kernel that is busy sends later, and the
+        // next flush asks again.
+        for _ in 0..MAX_KICKS {
+            if self.in_ring() == 0 || !self.tx.needs_wakeup() {
+                break;
+            }
             self.kicks += 1;
-            // A kernel that is busy sends later; the next call asks again.
             let _ = self.tx.wakeup();
         }
         loop {

@@ -30,7 +30,8 @@ impl Lab {
             "link set far0 addrgenmode none up".to_owned(),
         ])
         .unwrap();
-        let mut memory = Memory::new(SIZE).unwrap();
+        // Its first socket is made with the memory, so here too.
+        let mut memory = ns.enter(|| Memory::new(SIZE)).unwrap().unwrap();
         let all = ns.enter(sys::interfaces).unwrap().unwrap();
         let mut roots = Vec::new();
         let ends = ["near0", "far0"].map(|iface| {
@@ -87,7 +88,9 @@ fn root_packets_of_every_size_arrive_whole_and_in_order() {
     for mtu in [1_500, 9_000] {
         let mut lab = Lab::new("xsk-sizes", mtu);
         let largest = mtu as usize + 14;
-        let lens = [60, 61, 1_000, 1_514, 3_839, 3_840, 3_841, 7_680, 7_681, largest];
+        let lens = [
+            60, 61, 1_000, 1_514, 3_839, 3_840, 3_841, 7_680, 7_681, largest,
+        ];
         let lens = lens.into_iter().filter(|len| *len <= largest);
         let packets: Vec<_> = lens.enumerate().map(|(i, len)| packet(i, len)).collect();
         let got = lab.pass(&packets);
@@ -122,7 +125,9 @@ fn root_a_receiver_that_panics_loses_no_frame() {
         });
         near.sender.flush();
         let panics = std::panic::AssertUnwindSafe(|| {
-            while far.receiver.receive(|_| std::panic::resume_unwind(Box::new(0))) == 0 {}
+            let until = Instant::now() + Duration::from_secs(20);
+            let panic = |_: &[u8]| std::panic::resume_unwind(Box::new(0));
+            while far.receiver.receive(panic) == 0 && Instant::now() < until {}
         });
         assert!(std::panic::catch_unwind(panics).is_err(), "{i}");
     }

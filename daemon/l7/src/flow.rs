@@ -167,6 +167,11 @@ pub enum Event {
 
 /// The world of packets: the worker, or a test.
 pub trait Host {
+    /// What is sent from here on is of this flow; `None` = of no flow.
+    fn turn(&mut self, _flow: Option<FlowId>) {}
+    /// A connection to a server begins, its SYN comes next: of `splice` only
+    /// the four ends count.
+    fn open(&mut self, _flow: FlowId, _splice: &Splice) {}
     fn send(&mut self, direction: Direction, segment: &Segment<'_>);
     /// Sends a packet on as it came, translated.
     fn forward(&mut self, direction: Direction, splice: &Splice, packet: &[u8]);
@@ -242,6 +247,16 @@ impl Engine {
         self.flows.len() - self.free.len()
     }
 
+    /// Keeps numbers that are nobody's from being given to flows, until they are
+    /// released: an earlier engine's splices still have them.
+    pub fn withhold(&mut self, taken: impl Fn(FlowId) -> bool) {
+        self.free.retain(|free| !taken(*free));
+    }
+
+    pub fn release(&mut self, id: FlowId) {
+        self.free.push(id);
+    }
+
     pub fn n_buffers_used(&self) -> usize {
         self.buffers.n_used()
     }
@@ -290,6 +305,7 @@ impl Engine {
         host: &mut H,
         act: impl FnOnce(&mut Turn<'_, S, H>),
     ) {
+        host.turn(Some(id));
         let flow = &mut self.flows[id as usize];
         let was_half_open = flow.phase == Phase::HalfOpen;
         let mut turn = Turn {
@@ -330,6 +346,7 @@ impl Engine {
         if segment.has(flags::RST) {
             return;
         }
+        host.turn(None);
         let offer = services.offer(segment.dst);
         let is_syn = segment.has(flags::SYN) && !segment.has(flags::ACK);
         let Some(offer) = offer else {

@@ -30,6 +30,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         flow.resend_ms = FIRST_RESEND_MS;
         flow.expire_at = self.now + u64::from(self.config.connect_ms);
         self.index.insert(backend.server, backend.source, self.id);
+        self.host.open(self.id, &flow.splice);
         self.send_syn();
     }
 

@@ -177,9 +177,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         }
         self.index
             .remove(flow.splice.server, flow.splice.source, self.id);
-        if flow.phase != Phase::Connecting {
-            self.host.unsplice(self.id, &flow.splice);
-        }
+        self.host.unsplice(self.id, &flow.splice);
         flow.splice = Splice::default();
         flow.phase = Phase::Held;
         (flow.answer_by, flow.resend_at, flow.expire_at) = (0, 0, 0);

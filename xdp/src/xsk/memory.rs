@@ -39,7 +39,9 @@ impl Memory {
     /// Takes the memory: in huge pages where the host has them free.
     pub fn new(size: MemorySize) -> Result<Self, XskError> {
         let bytes = size.frames() as usize * FRAME_BYTES;
-        let huge = (bytes % (2 << 20) == 0).then(|| Self::take(size, true));
+        let huge = bytes
+            .is_multiple_of(2 << 20)
+            .then(|| Self::take(size, true));
         let (umem, frames, huge_pages) = match huge {
             Some(Ok((umem, frames))) => (umem, frames, true),
             _ => {

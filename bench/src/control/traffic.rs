@@ -103,7 +103,7 @@ impl<'s> Traffic<'s> {
 
 fn driver(stage: &Stage, keys: Keys, flags: u8) -> Result<Driver> {
     let settings = settings(stage, keys, flags);
-    harness::driver(&stage.maps, Hook::Xdp, &settings, stage.xdp_program())
+    harness::driver(&stage.maps, Hook::Xdp, &settings, stage.program(Hook::Xdp))
 }
 
 /// Makes every flow of the table an answered one: half open ones may give way.

@@ -16,6 +16,7 @@ use crate::report::{Outcome, Row, Section};
 const DENIED: u32 = 1 << 20;
 const MILLION: u32 = 1 << 20;
 const TC_DROP: u32 = 2;
+const TC_REDIRECT: u32 = 7;
 /// New keys never repeat within so many packets.
 const NEW_KEYS: u32 = 1 << 24;
 const RULES: [u32; 5] = [10, 100, 1_000, 10_000, 100_000];
@@ -55,7 +56,7 @@ pub fn run(stage: &mut Stage, effort: &Effort, only: &str, section: &mut Section
     let is_large = stage.maps.limits().flows == LARGE_FLOWS;
     let denied = if is_large { 0 } else { DENIED };
     let deny = tables::deny_list(denied);
-    let tables = tables::tables(&stage.net, 0, deny, &stage.tables)?;
+    let tables = tables::tables(&stage.net, stage.workload, 0, deny, &stage.tables)?;
     stage.install(tables)?;
     stage.deny_list(false)?;
     let mut bench = Bench {
@@ -75,6 +76,7 @@ pub fn run(stage: &mut Stage, effort: &Effort, only: &str, section: &mut Section
         (4096, None, true),
         (65_536, None, false),
     ])?;
+    bench.local()?;
     // A slice fills less than half of the table.
     let slice = effort.slice / 2;
     let slices = effort.slices * 2;
@@ -137,7 +139,7 @@ impl Bench<'_> {
                 continue;
             }
             let keys = Keys::clients(n, Order::Random, tables::SERVICE, tables::SERVICE_PORT);
-            self.open_flows(keys.once(), n)?;
+            self.open_flows(Hook::Xdp, keys.once(), n)?;
             self.stage.deny_list(deny)?;
             self.measure(&Case {
                 name,
@@ -155,14 +157,67 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// What a local workload is sent and answers: all of it is tc's.
+    fn local(&mut self) -> Result<()> {
+        for n in [1, 4096] {
+            let to = format!("tc: established flow, NAT to a local workload, {n} flows");
+            let from = format!("tc: its answers, {n} flows");
+            if !self.wants(&to) && !self.wants(&from) {
+                continue;
+            }
+            let service = tables::LOCAL_SERVICE;
+            let keys = Keys {
+                src_shift: 0,
+                sport_mask: 0,
+                ..Keys::clients(n, Order::Random, service, tables::SERVICE_PORT)
+            };
+            self.open_flows(Hook::Tc, keys.once(), n)?;
+            let answers = Keys {
+                src: self.stage.net.workload("web").v4,
+                src_mul: 0,
+                sport: tables::LOCAL_PORT,
+                dst: keys.src,
+                dst_mask: n - 1,
+                dport: keys.sport,
+                ..keys
+            };
+            let ways = [
+                (to, Hook::Tc, keys, Reason::ToWorkload),
+                (from, Hook::TcWorkload, answers, Reason::Redirect),
+            ];
+            for (name, hook, keys, reason) in ways {
+                self.measure(&Case {
+                    name,
+                    hook,
+                    settings: Settings {
+                        verdict: TC_REDIRECT,
+                        ..self.to_service(keys, TCP_ACK)
+                    },
+                    reason,
+                    target: None,
+                    forget: false,
+                    strays: 0.0,
+                    effort: *self.effort,
+                })?;
+            }
+            self.walk("empty_bucket")?;
+        }
+        Ok(())
+    }
+
     /// Opens a flow for each key, as answered ones.
-    fn open_flows(&self, keys: Keys, n: u32) -> Result<()> {
+    fn open_flows(&self, hook: Hook, keys: Keys, n: u32) -> Result<()> {
         let settings = self.to_service(keys, TCP_SYN);
         let stage = &self.stage;
-        let driver = harness::driver(&stage.maps, Hook::Xdp, &settings, stage.xdp_program())?;
+        let driver = harness::driver(&stage.maps, hook, &settings, stage.program(hook))?;
         let before = stage.reasons()?;
-        harness::run(&driver, &harness::context(Hook::Xdp, stage.ifindex), n)?;
-        proved(&before, &stage.reasons()?, Reason::Tx, n.into(), 0.0).context("open the flows")?;
+        harness::run(&driver, &harness::context(hook, stage.ifindex), n)?;
+        let reason = if hook == Hook::Xdp {
+            Reason::Tx
+        } else {
+            Reason::ToWorkload
+        };
+        proved(&before, &stage.reasons()?, reason, n.into(), 0.0).context("open the flows")?;
         self.walk("establish")
     }
 
@@ -289,7 +344,11 @@ impl Bench<'_> {
             if !self.wants("policy") {
                 return Ok(());
             }
-            let tables = tables::tables(&self.stage.net, n_rules, Vec::new(), &self.stage.tables)?;
+            let tables = {
+                let stage = &self.stage;
+                let (net, old) = (&stage.net, &stage.tables);
+                tables::tables(net, stage.workload, n_rules, Vec::new(), old)?
+            };
             self.stage.install(tables)?;
             for (sources, what) in [(8, "8 sources"), (1 << n_rules.ilog2(), "all sources")] {
                 let name = format!("denied by policy (tc), {n_rules} rules, {what}");
@@ -357,10 +416,7 @@ impl Bench<'_> {
     /// way that the case is about.
     fn measure(&mut self, case: &Case) -> Result<()> {
         let stage = &self.stage;
-        let target = match case.hook {
-            Hook::Xdp => stage.xdp_program(),
-            Hook::Tc => stage.tc_program(),
-        };
+        let target = stage.program(case.hook);
         let driver = harness::driver(&stage.maps, case.hook, &case.settings, target)?;
         let before = stage.reasons()?;
         let times = self.time(case, driver).with_context(|| case.name.clone())?;
@@ -385,7 +441,7 @@ impl Bench<'_> {
         let arm = |driver, hook| Arm {
             driver,
             hook,
-            ifindex: stage.ifindex,
+            ifindex: stage.ifindex(hook),
             verdict: (case.strays == 0.0).then_some(settings.verdict),
         };
         let arms = [arm(&unit, Hook::Xdp), arm(&floor, hook), arm(&driver, hook)];

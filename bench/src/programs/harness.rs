@@ -71,28 +71,31 @@ impl AsFd for Driver {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hook {
     Xdp,
+    /// What the uplink receives.
     Tc,
+    /// What a workload sends.
+    TcWorkload,
 }
 
 impl Hook {
     fn drive(self) -> &'static str {
         match self {
             Self::Xdp => "drive_xdp",
-            Self::Tc => "drive_tc",
+            Self::Tc | Self::TcWorkload => "drive_tc",
         }
     }
 
     fn targets(self) -> &'static str {
         match self {
             Self::Xdp => "xdp_targets",
-            Self::Tc => "tc_targets",
+            Self::Tc | Self::TcWorkload => "tc_targets",
         }
     }
 
     fn empty(self) -> &'static str {
         match self {
             Self::Xdp => "empty_xdp",
-            Self::Tc => "empty_tc",
+            Self::Tc | Self::TcWorkload => "empty_tc",
         }
     }
 }
@@ -214,7 +217,7 @@ pub fn context(hook: Hook, ifindex: u32) -> Vec<u8> {
         // struct xdp_md: data_end, ingress_ifindex.
         Hook::Xdp => (24, [(4, FRAME_BYTES as u32), (12, ifindex)]),
         // struct __sk_buff: ingress_ifindex, ifindex.
-        Hook::Tc => (44, [(36, ifindex), (40, ifindex)]),
+        Hook::Tc | Hook::TcWorkload => (44, [(36, ifindex), (40, ifindex)]),
     };
     let mut bytes = vec![0; len];
     for (at, value) in fields {

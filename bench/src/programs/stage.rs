@@ -13,6 +13,8 @@ use terrace_xdp::XdpPrograms;
 
 use terrace::apply::apply;
 
+use super::harness::Hook;
+
 /// Slots of the default configuration (`Limits::default()`).
 pub const DEFAULT_FLOWS: u32 = 262_144;
 /// 1 million connections take 2 million slots: half of this table.
@@ -32,7 +34,8 @@ pub struct Stage {
     pub maps: Maps,
     pub tables: Tables,
     pub ifindex: u32,
-    pub slot: u32,
+    pub workload: u32,
+    slots: [u32; 2],
     pub net: Topology,
     _pins: PinRoot,
 }
@@ -82,7 +85,7 @@ impl Stage {
         let pins = PinRoot::new()?;
         let maps = Maps::open(pins.path(), limits)?;
         let ifindex = index(&uplink.iface)?;
-        let slot = maps.set_iface(&types::iface {
+        let uplink_slot = maps.set_iface(&types::iface {
             ifindex,
             role: consts::ROLE_UPLINK as u8,
             prefilter_hook: consts::HOOK_XDP as u8,
@@ -92,28 +95,45 @@ impl Stage {
             addr6: hash::address_words(&hash::address_bytes(uplink.v6.into())),
             ..Default::default()
         })?;
+        let workload = index(&net.workload("web").host_iface)?;
+        let workload_slot = maps.set_iface(&types::iface {
+            ifindex: workload,
+            role: consts::ROLE_WORKLOAD as u8,
+            prefilter_hook: consts::HOOK_TC_INGRESS as u8,
+            mac: net.workload("web").host_mac,
+            mtu: net.mtu,
+            ..Default::default()
+        })?;
         Ok(Self {
             xdp: Xdp::load(&maps, object)?,
             tc: TcPrograms::load(&maps, &Options::default())?,
             tables: Tables::new(limits),
             maps,
             ifindex,
-            slot,
+            workload,
+            slots: [uplink_slot, workload_slot],
             net,
             _pins: pins,
         })
     }
 
-    pub fn xdp_program(&self) -> BorrowedFd<'_> {
-        match &self.xdp {
-            Xdp::Shipped(programs) => programs.program().as_fd(),
-            Xdp::Trial(programs) => programs[0].as_fd(),
+    /// The program under test at a hook.
+    pub fn program(&self, hook: Hook) -> BorrowedFd<'_> {
+        let tc = |role| self.tc.program(role, Direction::Ingress).as_fd();
+        match (hook, &self.xdp) {
+            (Hook::Tc, _) => tc(Role::Uplink),
+            (Hook::TcWorkload, _) => tc(Role::Workload),
+            (Hook::Xdp, Xdp::Shipped(programs)) => programs.program().as_fd(),
+            (Hook::Xdp, Xdp::Trial(programs)) => programs[0].as_fd(),
         }
     }
 
-    /// The tc program of packets that the uplink receives.
-    pub fn tc_program(&self) -> BorrowedFd<'_> {
-        self.tc.program(Role::Uplink, Direction::Ingress).as_fd()
+    /// The interface of a hook.
+    pub fn ifindex(&self, hook: Hook) -> u32 {
+        match hook {
+            Hook::TcWorkload => self.workload,
+            Hook::Xdp | Hook::Tc => self.ifindex,
+        }
     }
 
     /// Brings the kernel's tables from those it has to `tables`.
@@ -131,9 +151,13 @@ impl Stage {
         Ok(self.maps.set_config(&config)?)
     }
 
-    /// All counters of the uplink, by reason.
+    /// All counters of the uplink and the workload's interface, by reason.
     pub fn reasons(&self) -> Result<Vec<(Reason, u64)>> {
-        let counts = self.maps.reasons_of(self.slot)?;
-        Ok(counts.iter().map(|c| (c.reason, c.packets)).collect())
+        let mut counts = Vec::new();
+        for slot in self.slots {
+            let of = self.maps.reasons_of(slot)?;
+            counts.extend(of.iter().map(|c| (c.reason, c.packets)));
+        }
+        Ok(counts)
     }
 }

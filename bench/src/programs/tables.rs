@@ -11,6 +11,9 @@ use terrace_testkit::Topology;
 
 pub const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 pub const SERVICE_PORT: u16 = 80;
+/// The service of the local workload, and what that listens at.
+pub const LOCAL_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 11);
+pub const LOCAL_PORT: u16 = 8080;
 /// Source ports of one backend address hold some 28,000 connections.
 const BACKENDS: u8 = 128;
 /// The first source that a policy rule names; the next ones follow.
@@ -18,27 +21,33 @@ pub const FIRST_RULE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
 pub const RULE_PORT: u16 = 8000;
 pub const RULE_PORTS: u32 = 16;
 
-/// One service with remote backends only, and `n_rules` policy rules for the
-/// workload.
-pub fn tables(net: &Topology, n_rules: u32, deny: Vec<IpNet>, old: &Tables) -> Result<Tables> {
-    let mut text = service();
-    if n_rules > 0 {
-        text += &workload(net);
-        text += &policies(n_rules);
-    }
+/// A service with remote backends only, one of the workload, and `n_rules`
+/// policy rules for that. `ifindex` is the workload's interface.
+pub fn tables(
+    net: &Topology,
+    ifindex: u32,
+    n_rules: u32,
+    deny: Vec<IpNet>,
+    old: &Tables,
+) -> Result<Tables> {
+    let text = service() + &workload(net) + &policies(n_rules);
     let file = SourceFile {
         path: "bench.yaml".into(),
         text,
     };
     let manifests = parse(&[file]).map_err(|errors| anyhow!("{errors}"))?;
-    compile(&manifests, &facts(net, deny, old.limits)?, Some(old))
-        .map_err(|errors| anyhow!("{errors}"))
+    compile(
+        &manifests,
+        &facts(net, ifindex, deny, old.limits)?,
+        Some(old),
+    )
+    .map_err(|errors| anyhow!("{errors}"))
 }
 
-fn facts(net: &Topology, deny: Vec<IpNet>, limits: Limits) -> Result<HostFacts> {
+fn facts(net: &Topology, ifindex: u32, deny: Vec<IpNet>, limits: Limits) -> Result<HostFacts> {
     let web = net.workload("web");
     let interface = InterfaceFact {
-        ifindex: 0xffff,
+        ifindex,
         mac: web.host_mac,
         peer_macs: [(web.v4.into(), web.mac)].into(),
     };
@@ -67,8 +76,8 @@ fn service() -> String {
 fn workload(net: &Topology) -> String {
     let web = net.workload("web");
     format!(
-        "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  labels: {{ app: web }}\n  annotations: {{ terrace.io/interface: {} }}\nspec: {{ nodeName: node-1, containers: [{{ name: main }}] }}\nstatus: {{ podIP: {} }}\n",
-        web.host_iface, web.v4
+        "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  labels: {{ app: web }}\n  annotations: {{ terrace.io/interface: {} }}\nspec: {{ nodeName: node-1, containers: [{{ name: main }}] }}\nstatus: {{ podIP: {} }}\n---\napiVersion: v1\nkind: Service\nmetadata: {{ name: local }}\nspec:\n  clusterIP: {LOCAL_SERVICE}\n  ports: [{{ port: {SERVICE_PORT}, targetPort: {LOCAL_PORT} }}]\n---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: local-1\n  labels: {{ kubernetes.io/service-name: local }}\naddressType: IPv4\nports: [{{ port: {LOCAL_PORT} }}]\nendpoints: [{{ addresses: [{}] }}]\n",
+        web.host_iface, web.v4, web.v4
     )
 }
 

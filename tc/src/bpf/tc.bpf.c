@@ -4,12 +4,14 @@
  * and direction, so that the verifier prunes what can't happen there.
  */
 #include "terrace/context_tc.h"
-#include "terrace/pipeline.h"
+#include "terrace/fast_tc.h"
 
 SEC("tc")
 int terrace_tc_uplink_ingress(struct __sk_buff *skb)
 {
-	return run(skb, HOOK_TC_INGRESS, ROLE_UPLINK);
+	int action = serve_fast_uplink(skb);
+
+	return action >= 0 ? action : run(skb, HOOK_TC_INGRESS, ROLE_UPLINK);
 }
 
 SEC("tc")
@@ -22,7 +24,9 @@ int terrace_tc_uplink_egress(struct __sk_buff *skb)
 SEC("tc")
 int terrace_tc_workload_ingress(struct __sk_buff *skb)
 {
-	return run(skb, HOOK_TC_INGRESS, ROLE_WORKLOAD);
+	int action = serve_fast_workload(skb);
+
+	return action >= 0 ? action : run(skb, HOOK_TC_INGRESS, ROLE_WORKLOAD);
 }
 
 /* To the workload, from the host's own stack. */

@@ -15,7 +15,7 @@
 struct destination {
 	__be32 addr[4];
 	__u32 policy_rev;
-	__u32 flags; /* of the endpoint */
+	__u32 endpoint; /* its index */
 	__u32 pad[2];
 };
 
@@ -26,36 +26,32 @@ static __always_inline __u32 destination_index(const __be32 addr[4])
 	return ((addr[0] ^ addr[1] ^ addr[2] ^ addr[3]) * 0x9e3779b1u) >> 24;
 }
 
-/* The endpoint flags of `addr`; SERVICE, which decides nothing, if unknown. */
-static __always_inline __u32 destination_flags(const __be32 addr[4],
-					       __u32 policy_rev)
+/* The endpoint of `addr`, remembered. */
+static __always_inline const struct endpoint *
+known_endpoint(const __be32 addr[4], __u32 policy_rev)
 {
 	__u32 index = prefix_root_index(addr);
 	struct prefix_root *root = bpf_map_lookup_elem(&address_roots, &index);
-	const struct endpoint *endpoint;
 	struct destination *known;
 
 	if (root && !(root->lengths[0] | root->lengths[1])) {
 		index = root->value;
-		endpoint = bpf_map_lookup_elem(&endpoints, &index);
-		return endpoint ? endpoint->flags : ENDPOINT_SERVICE;
+		return bpf_map_lookup_elem(&endpoints, &index);
 	}
 	index = destination_index(addr);
 	known = bpf_map_lookup_elem(&destinations, &index);
 	if (!known)
-		return ENDPOINT_SERVICE;
-	if (known->policy_rev == policy_rev && known->addr[3] == addr[3] &&
-	    known->addr[2] == addr[2] && known->addr[1] == addr[1] &&
-	    known->addr[0] == addr[0])
-		return known->flags;
-	endpoint = endpoint_of(addr);
-	if (!endpoint)
-		return ENDPOINT_SERVICE;
-	for (int w = 0; w < 4; w++)
-		known->addr[w] = addr[w];
-	known->policy_rev = policy_rev;
-	known->flags = endpoint->flags;
-	return known->flags;
+		return NULL;
+	if (known->policy_rev != policy_rev || known->addr[3] != addr[3] ||
+	    known->addr[2] != addr[2] || known->addr[1] != addr[1] ||
+	    known->addr[0] != addr[0]) {
+		known->endpoint = address_lookup((const struct address *)addr);
+		for (int w = 0; w < 4; w++)
+			known->addr[w] = addr[w];
+		known->policy_rev = policy_rev;
+	}
+	index = known->endpoint;
+	return bpf_map_lookup_elem(&endpoints, &index);
 }
 
 #endif

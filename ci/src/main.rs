@@ -6,6 +6,7 @@ mod bench;
 mod budget;
 mod demo;
 mod docs;
+mod lab;
 mod lint;
 mod packages;
 mod setup;
@@ -40,6 +41,8 @@ enum Task {
     Budget(budget::Options),
     /// Benchmarks, with the arguments of terrace-bench
     Bench(bench::Options),
+    /// Virtual machines of Debian kernels, with the project's tests in them
+    Lab(lab::Options),
     /// Record the layout of abi.h in ci/abi.toml; a change needs a new ABI_VERSION
     RecordAbi {
         /// Under the same ABI_VERSION: only when no release had it
@@ -69,6 +72,7 @@ fn run(task: Task) -> Result<()> {
         Task::Ci => ci(),
         Task::Budget(options) => budget::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Lab(options) => lab::run(&options),
         Task::RecordAbi { unreleased } => abi::record(unreleased),
         Task::Docs => docs::run(),
     }

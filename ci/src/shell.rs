@@ -44,6 +44,24 @@ pub fn read(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("output of {shown}"))
 }
 
+/// The standard output of a program that must succeed, without a sound; an
+/// error carries all that it wrote.
+pub fn captured(command: &mut Command) -> Result<String> {
+    let shown = shown(command);
+    let output = command.output().with_context(|| format!("start {shown}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        bail!("`{shown}` failed ({}): {} {}", output.status, text.trim(), complaint.trim());
+    }
+    Ok(text.into_owned())
+}
+
+/// A word for a shell.
+pub fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// Whether a program is on the PATH.
 pub fn exists(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -35,7 +35,7 @@ enum Task {
     Test(suite::Options),
     /// Formats, clippy and the tidy checks
     Lint(lint::Options),
-    /// Lint, then test: what .ci/run calls
+    /// Lint, the lab's short tests, then the suite: what .ci/run calls
     Ci,
     /// Verified instructions of every BPF program against ci/budget.toml
     Budget(budget::Options),
@@ -81,5 +81,6 @@ fn run(task: Task) -> Result<()> {
 /// The suite comes last: its count is the last line.
 fn ci() -> Result<()> {
     lint::run(&lint::Options::default())?;
+    lab::run(&lab::Options::of_ci())?;
     suite::run(&suite::Options::default())
 }

@@ -52,7 +52,12 @@ pub fn captured(command: &mut Command) -> Result<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);
-        bail!("`{shown}` failed ({}): {} {}", output.status, text.trim(), complaint.trim());
+        bail!(
+            "`{shown}` failed ({}): {} {}",
+            output.status,
+            text.trim(),
+            complaint.trim()
+        );
     }
     Ok(text.into_owned())
 }

@@ -29,12 +29,17 @@ impl Apt {
         }
         let apt = Self { root: root.into() };
         for dir in ["etc", "lists/partial", "cache/archives/partial", "none"] {
-            fs::create_dir_all(root.join(dir)).with_context(|| format!("make {dir} of the lab's apt"))?;
+            fs::create_dir_all(root.join(dir))
+                .with_context(|| format!("make {dir} of the lab's apt"))?;
         }
         fs::write(root.join("etc/sources.list"), sources(archive))?;
         fs::write(root.join("apt.conf"), apt.configuration()?)?;
         let stamp = root.join("updated");
-        let age = |path: &Path| SystemTime::now().duration_since(fs::metadata(path).ok()?.modified().ok()?).ok();
+        let age = |path: &Path| {
+            SystemTime::now()
+                .duration_since(fs::metadata(path).ok()?.modified().ok()?)
+                .ok()
+        };
         if age(&stamp).is_some_and(|age| age < FRESH) {
             return Ok(apt);
         }
@@ -75,7 +80,9 @@ impl Apt {
     /// The packages that `package` depends on, as far as they are named so.
     pub fn depends(&self, package: &str) -> Result<Vec<String>> {
         let said = captured(&mut self.command("apt-cache", &["depends", package]))?;
-        let names = said.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+        let names = said
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: "));
         Ok(names.map(str::to_owned).collect())
     }
 
@@ -86,7 +93,9 @@ impl Apt {
             command.args(["-t", release]);
         }
         let said = captured(command.arg(package))?;
-        let found = said.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
+        let found = said
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Candidate: "));
         match found {
             Some(version) if version != "(none)" => Ok(version.to_owned()),
             _ => bail!("Debian's archive has no package {package} today"),
@@ -106,7 +115,14 @@ impl Apt {
         let archives = self.root.join("cache/archives");
         let mut command = self.command(
             "apt-get",
-            &["install", "-q", "--download-only", "--reinstall", "-t", release],
+            &[
+                "install",
+                "-q",
+                "--download-only",
+                "--reinstall",
+                "-t",
+                release,
+            ],
         );
         captured(command.args(packages))?;
         unpack(&debs(&archives)?, into)?;
@@ -127,7 +143,9 @@ fn sources(archive: &Archive) -> String {
 fn debs(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))?;
     let paths = entries.flatten().map(|entry| entry.path());
-    Ok(paths.filter(|path| path.extension().is_some_and(|ext| ext == "deb")).collect())
+    Ok(paths
+        .filter(|path| path.extension().is_some_and(|ext| ext == "deb"))
+        .collect())
 }
 
 /// Unpacks packages over each other, into a tree where /bin, /sbin and /lib are
@@ -147,4 +165,5 @@ fn unpack(files: &[PathBuf], into: &Path) -> Result<()> {
     Ok(())
 }
 
-const UNPACK: &str = "dpkg-deb --fsys-tarfile \"$1\" | tar -x --no-same-owner --keep-directory-symlink -C \"$2\"";
+const UNPACK: &str =
+    "dpkg-deb --fsys-tarfile \"$1\" | tar -x --no-same-owner --keep-directory-symlink -C \"$2\"";

@@ -26,7 +26,12 @@ pub fn build(tests: &[&Test]) -> Result<Vec<Binary>> {
         .iter()
         .flat_map(|test| test.suites.iter().map(String::as_str))
         .collect();
-    let mut args = vec!["test", "--no-run", "--locked", "--message-format=json-render-diagnostics"];
+    let mut args = vec![
+        "test",
+        "--no-run",
+        "--locked",
+        "--message-format=json-render-diagnostics",
+    ];
     if tests.iter().any(|test| test.file.is_some()) {
         packages.insert(LAB);
         // Its tests are built for nobody else.
@@ -36,7 +41,10 @@ pub fn build(tests: &[&Test]) -> Result<Vec<Binary>> {
         args.extend(["-p", package]);
     }
     let mut command = shell::cargo(&args);
-    let output = command.stderr(Stdio::inherit()).output().context("start cargo")?;
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .context("start cargo")?;
     if !output.status.success() {
         bail!("the tests for the lab do not build");
     }

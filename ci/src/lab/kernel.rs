@@ -37,7 +37,10 @@ impl Kernel {
         let modules = Path::new("lib/modules").join(&self.version);
         let all = self.dir.join("usr").join(&modules);
         select(&all, &root.join(&modules), boot)?;
-        fs::copy(all.join("modules.dep"), root.join(&modules).join("modules.dep"))?;
+        fs::copy(
+            all.join("modules.dep"),
+            root.join(&modules).join("modules.dep"),
+        )?;
         fs::write(root.join("modules.boot"), boot.join("\n"))?;
         let pack = "chmod 755 init && find . | bin/busybox cpio -o -H newc > \"$1\"";
         let mut command = shell::command("sh", &["-c", pack, "sh"]);
@@ -140,7 +143,11 @@ fn select(from: &Path, to: &Path, wanted: &[String]) -> Result<()> {
             fs::copy(&source, &target).with_context(|| format!("copy {file}"))?;
         }
     }
-    for list in ["modules.builtin", "modules.builtin.modinfo", "modules.order"] {
+    for list in [
+        "modules.builtin",
+        "modules.builtin.modinfo",
+        "modules.order",
+    ] {
         if from.join(list).exists() {
             fs::copy(from.join(list), to.join(list))?;
         }

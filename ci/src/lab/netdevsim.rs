@@ -26,8 +26,11 @@ pub fn build(apt: &Apt, version: &str, into: &Path) -> Result<()> {
     let mut command = shell::command("sh", &["-euc", BUILD, "sh"]);
     captured(command.arg(root).arg(&headers).arg(&source))?;
     fs::create_dir_all(into)?;
-    fs::copy(root.join("netdevsim/netdevsim.ko"), into.join("netdevsim.ko"))
-        .context("the built module")?;
+    fs::copy(
+        root.join("netdevsim/netdevsim.ko"),
+        into.join("netdevsim.ko"),
+    )
+    .context("the built module")?;
     Ok(())
 }
 

@@ -60,7 +60,10 @@ fn watch(child: &mut Child, limit: Duration) -> Result<Outcome> {
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
-                return Ok(Outcome::Failed(format!("no end within {} s", limit.as_secs())));
+                return Ok(Outcome::Failed(format!(
+                    "no end within {} s",
+                    limit.as_secs()
+                )));
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(Outcome::Failed(why)),
         }
@@ -76,8 +79,19 @@ fn command(cache: &Cache, kernel: &Kernel, test: &Test, job: &Job, shell: bool) 
     }
     let serial = if shell { "mon:stdio" } else { "stdio" };
     command.args([
-        "-M", "q35", "-smp", "2", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-        "-serial", serial, "-device", "virtio-rng-pci",
+        "-M",
+        "q35",
+        "-smp",
+        "2",
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        "-display",
+        "none",
+        "-serial",
+        serial,
+        "-device",
+        "virtio-rng-pci",
     ]);
     if !shell {
         command.args(["-monitor", "none"]);
@@ -88,7 +102,12 @@ fn command(cache: &Cache, kernel: &Kernel, test: &Test, job: &Job, shell: bool) 
     command.arg("-initrd").arg(job.initrd());
     let tree = workspace::root();
     let target = workspace::target();
-    for (tag, path) in [("lab", cache.dir.as_path()), ("usr", "/usr".as_ref()), ("etc", "/etc".as_ref()), ("tree", tree)] {
+    for (tag, path) in [
+        ("lab", cache.dir.as_path()),
+        ("usr", "/usr".as_ref()),
+        ("etc", "/etc".as_ref()),
+        ("tree", tree),
+    ] {
         share(&mut command, tag, path);
     }
     let mut words = format!(
@@ -110,7 +129,9 @@ fn command(cache: &Cache, kernel: &Kernel, test: &Test, job: &Job, shell: bool) 
 /// Read-only, as the user who runs QEMU.
 fn share(command: &mut Command, tag: &str, path: &Path) {
     let path = path.display();
-    let what = format!("local,path={path},mount_tag={tag},readonly=on,security_model=none,multidevs=remap");
+    let what = format!(
+        "local,path={path},mount_tag={tag},readonly=on,security_model=none,multidevs=remap"
+    );
     command.args(["-virtfs", &what]);
 }
 
@@ -120,10 +141,16 @@ fn nics(command: &mut Command, kinds: &[String]) {
     for (kind, device) in kinds.iter().enumerate() {
         for end in 0..2 {
             let id = format!("{kind}{end}");
-            command.args(["-device", &format!("pcie-root-port,id=rp{id},chassis={id},slot={id}")]);
+            command.args([
+                "-device",
+                &format!("pcie-root-port,id=rp{id},chassis={id},slot={id}"),
+            ]);
             command.args(["-netdev", &format!("hubport,id=n{id},hubid={kind}")]);
             let mac = format!("02:00:00:00:{kind:02x}:{end:02x}");
-            command.args(["-device", &format!("{device},bus=rp{id},netdev=n{id},mac={mac}")]);
+            command.args([
+                "-device",
+                &format!("{device},bus=rp{id},netdev=n{id},mac={mac}"),
+            ]);
         }
     }
 }
@@ -132,8 +159,14 @@ fn nics(command: &mut Command, kinds: &[String]) {
 /// (kvm-pvm) fails at Debian's kernels with an emulation error.
 fn accelerator() -> [&'static str; 4] {
     let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let helps = flags.split_whitespace().any(|flag| matches!(flag, "vmx" | "svm"));
-    let may = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
+    let helps = flags
+        .split_whitespace()
+        .any(|flag| matches!(flag, "vmx" | "svm"));
+    let may = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .is_ok();
     match helps && may {
         true => ["-accel", "kvm", "-cpu", "host"],
         false => ["-accel", "tcg,thread=multi", "-cpu", "max"],

@@ -50,10 +50,18 @@ static __always_inline __u32 cheapest(const struct flow_bucket *bucket,
 				      __u32 start, const struct config *cfg,
 				      __u32 now)
 {
-	return lesser(lesser(slot_worth(bucket, start, 0, cfg, now),
-			     slot_worth(bucket, start, 1, cfg, now)),
-		      lesser(slot_worth(bucket, start, 2, cfg, now),
-			     slot_worth(bucket, start, 3, cfg, now)));
+	__u32 worth = slot_worth(bucket, start, 0, cfg, now);
+
+	/*
+	 * One after the other: the compiler would hold all four on the stack,
+	 * and here is the deepest of all chains of calls (before Linux 6.8 the
+	 * verifier rounds the stack of each function up to 32 bytes).
+	 */
+	for (__u32 i = 1; i < FLOW_SLOTS; i++) {
+		barrier_var(worth);
+		worth = lesser(worth, slot_worth(bucket, start, i, cfg, now));
+	}
+	return worth;
 }
 
 #define NO_BUCKET 0xffffffff

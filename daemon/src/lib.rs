@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod explain;
 pub mod health;
+pub mod l7;
 pub mod lifecycle;
 pub mod metrics;
 pub mod netlink;

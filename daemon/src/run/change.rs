@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
-use terrace_mesh::{Change, Compiler, HostFacts, Manifests, Op, SourceFile, Tables, diff};
+use terrace_mesh::{Change, Compiler, Errors, HostFacts, Manifests, Op, SourceFile, Tables, diff};
 
 use super::owners::Owners;
 use super::shared::{Mesh, Shared};
 use super::watch::Stamps;
 use crate::apply::{apply, recover};
 use crate::config::{Config, deny, manifests};
+use crate::l7::rules::Rules;
 
 /// What is wrong, one line each.
 pub type Faults = Vec<String>;
@@ -116,8 +117,12 @@ impl Changer {
     /// # Errors
     /// The kernel refused a step.
     pub fn start(&mut self, shared: &Shared, held: &Tables) -> Result<Done> {
-        let ops = diff(held, shared.mesh().tables());
-        self.carry_out(shared, &ops)
+        let mesh = shared.mesh();
+        let rules =
+            l7_rules(shared, mesh.tables()).map_err(|e| Refused::manifests(errors_of(&e)))?;
+        let ops = diff(held, mesh.tables());
+        drop(mesh);
+        self.carry_out(shared, &ops, rules)
     }
 
     /// Looks at the files and applies what differs. Faults mean that nothing
@@ -149,20 +154,22 @@ impl Changer {
         let mut done = match &mut *shared.mesh_mut() {
             Mesh::Compiled(compiler) => {
                 let changes = file_changes(&changed, &gone, is_deny)?;
-                let ops = compiler
-                    .update(&changes)
-                    .map_err(|errors| errors_of(&errors))?;
-                self.carry_out(shared, &ops).map_err(refused)?
+                let mut rules = Arc::default();
+                let accept = |tables: &Tables| l7_rules(shared, tables).map(|new| rules = new);
+                let ops = compiler.update_if(&changes, accept);
+                let ops = ops.map_err(|errors| errors_of(&errors))?;
+                self.carry_out(shared, &ops, rules).map_err(refused)?
             }
             recovered @ Mesh::Recovered(_) => {
                 let sources = read_sources(config)?;
                 let held = recovered.tables().clone();
                 let compiler = Compiler::new(sources.manifests, facts(&sources.deny), Some(&held))
                     .map_err(|errors| errors_of(&errors))?;
+                let rules = l7_rules(shared, compiler.tables()).map_err(|e| errors_of(&e))?;
                 let ops = diff(&held, compiler.tables());
                 *recovered = Mesh::Compiled(Box::new(compiler));
                 deny = Some(sources.deny);
-                self.carry_out(shared, &ops).map_err(refused)?
+                self.carry_out(shared, &ops, rules).map_err(refused)?
             }
         };
         let deny = deny.unwrap_or_else(|| Arc::clone(&self.deny));
@@ -190,15 +197,16 @@ impl Changer {
         if self.torn {
             return self.mend(shared, compiler, facts);
         }
-        let ops = compiler
-            .set_facts(facts)
-            .map_err(|errors| errors_of(&errors))?;
+        let mut rules = Arc::default();
+        let accept = |tables: &Tables| l7_rules(shared, tables).map(|new| rules = new);
+        let ops = compiler.set_facts_if(facts, accept);
+        let ops = ops.map_err(|errors| errors_of(&errors))?;
         let compiled = started.elapsed();
         shared
             .totals
             .last_compile_us
             .store(micros(compiled), Ordering::Relaxed);
-        self.carry_out(shared, &ops).map_err(refused)
+        self.carry_out(shared, &ops, rules).map_err(refused)
     }
 
     /// Manifest files that the tables were made from.
@@ -221,12 +229,16 @@ impl Changer {
         let held = recover(&shared.maps).map_err(refused)?;
         let manifests = compiler.manifests().clone();
         let next = Compiler::new(manifests, facts, Some(&held)).map_err(|e| errors_of(&e))?;
+        let rules = l7_rules(shared, next.tables()).map_err(|e| errors_of(&e))?;
         let ops = diff(&held, next.tables());
         *compiler = next;
-        self.carry_out(shared, &ops).map_err(refused)
+        self.carry_out(shared, &ops, rules).map_err(refused)
     }
 
-    fn carry_out(&mut self, shared: &Shared, ops: &[Op]) -> Result<Done> {
+    /// The workers get their rules before the programs send them flows that
+    /// need these.
+    fn carry_out(&mut self, shared: &Shared, ops: &[Op], rules: Arc<Rules>) -> Result<Done> {
+        shared.l7.publish(rules);
         if ops.is_empty() {
             return Ok(Done::default());
         }
@@ -254,6 +266,12 @@ impl Changer {
             took: applied.took,
         })
     }
+}
+
+/// What the workers are to enforce with these tables.
+fn l7_rules(shared: &Shared, tables: &Tables) -> Result<Arc<Rules>, Errors> {
+    let host_may = shared.config.policy.allow_host_ingress;
+    Rules::build(tables, host_may, &shared.l7.get()).map(Arc::new)
 }
 
 fn file_changes(

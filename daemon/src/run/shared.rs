@@ -83,6 +83,8 @@ pub struct Shared {
     pub maps: Maps,
     /// Locked for writing by the main loop while it compiles and applies.
     mesh: RwLock<Mesh>,
+    /// What the workers enforce.
+    pub l7: Arc<crate::l7::rules::Published>,
     pub events: Events,
     /// Set once, when the interfaces are armed.
     pub shortcut: OnceLock<super::shortcut::State>,
@@ -115,6 +117,7 @@ impl Shared {
             mesh: RwLock::new(mesh),
             taken_over,
             commands,
+            l7: Arc::default(),
             events: Events::default(),
             shortcut: OnceLock::new(),
             sockets: OnceLock::new(),

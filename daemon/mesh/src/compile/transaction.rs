@@ -20,6 +20,15 @@ impl Compiler {
     /// Applies changed files and returns the steps to carry out. With errors
     /// nothing has changed.
     pub fn update(&mut self, changes: &[Change]) -> Result<Vec<Op>, Errors> {
+        self.update_if(changes, |_| Ok(()))
+    }
+
+    /// The same, if the caller can live with the tables that come of it.
+    pub fn update_if(
+        &mut self,
+        changes: &[Change],
+        accept: impl FnOnce(&Tables) -> Result<(), Errors>,
+    ) -> Result<Vec<Op>, Errors> {
         let read = read(changes)?;
         let mut delta = Delta::default();
         let mut files: BTreeMap<_, Option<Vec<Object>>> = BTreeMap::new();
@@ -45,7 +54,7 @@ impl Compiler {
                 .apply(&delta.inverse(), &self.facts, &mut Touched::default());
             return Err(errors);
         }
-        let ops = self.commit(&touched)?;
+        let ops = self.commit(&touched, accept)?;
         for (path, objects) in files {
             match objects {
                 Some(objects) => self.manifests.files.insert(path, objects),
@@ -57,8 +66,18 @@ impl Compiler {
 
     /// Applies changed facts about the host. With errors nothing has changed.
     pub fn set_facts(&mut self, facts: HostFacts) -> Result<Vec<Op>, Errors> {
+        self.set_facts_if(facts, |_| Ok(()))
+    }
+
+    /// The same, if the caller can live with the tables that come of it.
+    pub fn set_facts_if(
+        &mut self,
+        facts: HostFacts,
+        accept: impl FnOnce(&Tables) -> Result<(), Errors>,
+    ) -> Result<Vec<Op>, Errors> {
         if !self.differs_little(&facts) {
             let next = Self::new(self.manifests.clone(), facts, Some(&self.tables))?;
+            accept(&next.tables)?;
             let ops = diff(&self.tables, &next.tables);
             *self = next;
             return Ok(ops);
@@ -78,7 +97,8 @@ impl Compiler {
             }
         }
         let old = mem::replace(&mut self.facts, facts);
-        self.commit(&touched).inspect_err(|_| self.facts = old)
+        self.commit(&touched, accept)
+            .inspect_err(|_| self.facts = old)
     }
 
     /// Only health and interfaces changed, which is what happens all the time.
@@ -91,20 +111,23 @@ impl Compiler {
         patched == self.facts
     }
 
-    fn commit(&mut self, touched: &Touched) -> Result<Vec<Op>, Errors> {
+    fn commit(
+        &mut self,
+        touched: &Touched,
+        accept: impl FnOnce(&Tables) -> Result<(), Errors>,
+    ) -> Result<Vec<Op>, Errors> {
         self.tables.settle();
         self.services.settle();
         self.addresses.settle();
         let mut written = Vec::new();
-        match self.write(touched, &mut written) {
-            Ok(ops) => Ok(ops),
-            Err(error) => {
-                let tables = self.restored(&written);
-                let facts = self.facts.clone();
-                *self = Self::new(mem::take(&mut self.manifests), facts, Some(&tables))?;
-                Err(error.into())
-            }
+        let result = self.write(touched, &mut written).map_err(Errors::from);
+        let result = result.and_then(|ops| accept(&self.tables).map(|()| ops));
+        if result.is_err() {
+            let tables = self.restored(&written);
+            let facts = self.facts.clone();
+            *self = Self::new(mem::take(&mut self.manifests), facts, Some(&tables))?;
         }
+        result
     }
 
     /// Writes the tables in one or two lots; `written` has what was there

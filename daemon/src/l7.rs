@@ -1,0 +1,3 @@
+//! The L7 tier of this host: what its workers enforce, and what they tell.
+
+pub mod rules;

@@ -1,0 +1,319 @@
+//! What the workers ask about services and policy: one immutable value, made
+//! of the tables that a change leads to and swapped whole. Asking neither
+//! locks nor allocates.
+
+mod actions;
+mod build;
+mod policy;
+mod pools;
+mod published;
+mod sets;
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use terrace_abi::consts::ENDPOINT_SERVICE;
+use terrace_l7::flow::{Decision, Token};
+use terrace_l7::http::{Body, Request};
+use terrace_l7::rules::{HeadWriter, NoRoom, Router, Scratch};
+use terrace_l7::tcp::Endpoint;
+
+pub use actions::RouteAction;
+pub use policy::{Denied, Party, PolicyView};
+pub use pools::{Pool, Server};
+pub use published::{Published, Reader};
+pub use sets::RequestSet;
+
+/// A Service port may have so many rules of routes.
+const MAX_ACTIONS: usize = 1 << 16;
+
+#[derive(Debug, Default)]
+pub struct Rules {
+    /// Every TCP frontend.
+    frontends: FxHashMap<Endpoint, Frontend>,
+    pools: FxHashMap<u32, Pool>,
+    ports: Vec<Arc<PortRules>>,
+    policy: Arc<PolicyView>,
+    sets: FxHashMap<u32, Arc<RequestSet>>,
+}
+
+/// An address and port of a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frontend {
+    /// Index in `services`.
+    pub index: u32,
+    pub pool: u32,
+    /// Place in `ports`; `None` = no routes.
+    routes: Option<u16>,
+}
+
+/// The routes of one Service port in one address family.
+#[derive(Debug)]
+pub struct PortRules {
+    source: terrace_mesh::PortRoutes,
+    router: Router,
+    actions: Vec<RouteAction>,
+}
+
+/// One request, but for its bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub client: Endpoint,
+    /// As the client sees it.
+    pub service: Endpoint,
+    /// The server that the flow is bound to now.
+    pub bound: Option<Endpoint>,
+    /// Evenly spread, for weights.
+    pub random: u32,
+}
+
+/// What becomes of a request. A `Forward` still lacks the source of its
+/// connection, which is the worker's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ruling {
+    pub outcome: Outcome,
+    pub note: Note,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// 403, 404, 500 or 503.
+    Answer(u16),
+    Redirect(Token),
+    Forward {
+        server: Server,
+        rewrite: Option<Token>,
+        tunnel: bool,
+        timeout_ms: u32,
+    },
+}
+
+/// Who and what decided, for people.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Note {
+    /// Index in `services`, 0 = none.
+    pub service: u32,
+    /// Number of the route's rule, 0 = none.
+    pub route: u32,
+    /// Number of the policy rule, and the place in its `rules.http` in the
+    /// lowest 8 bits; 0 = no rule.
+    pub rule: u32,
+    /// Identities.
+    pub client: u32,
+    pub server: u32,
+    /// Index in `backends`, 0 = none.
+    pub backend: u32,
+    pub verdict: Verdict,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    #[default]
+    Forwarded,
+    Redirected,
+    Denied,
+    NoRoute,
+    NoBackend,
+}
+
+/// What a route, or none, makes of a request.
+struct Way {
+    pool: Option<u32>,
+    direct: Option<Server>,
+    token: Option<Token>,
+    timeout_ms: u32,
+    /// A tunnel was asked for by name.
+    names_tunnels: bool,
+}
+
+impl Rules {
+    /// The frontend at an address and port.
+    pub fn frontend(&self, service: Endpoint) -> Option<&Frontend> {
+        self.frontends.get(&service)
+    }
+
+    /// Whether a SYN to this address and port is to be answered. An address
+    /// that is no Service's is a server itself: the client went to it
+    /// directly, and policy sent the flow here.
+    pub fn is_known(&self, service: Endpoint) -> bool {
+        self.frontends.contains_key(&service)
+            || self.policy.party(&service.ip).flags & ENDPOINT_SERVICE == 0
+    }
+
+    pub fn policy(&self) -> &PolicyView {
+        &self.policy
+    }
+
+    /// The servers that a client of a frontend may be led to.
+    pub fn servers(&self, frontend: &Frontend) -> impl Iterator<Item = &Server> {
+        let own = self.pools.get(&frontend.pool);
+        let port = frontend.routes.map(|port| &self.ports[usize::from(port)]);
+        let routed = port.into_iter().flat_map(|port| &port.actions);
+        let shares = routed.flat_map(|rule| &rule.action.shares);
+        let pools = shares.filter_map(|share| self.pools.get(&share.pool));
+        own.into_iter().chain(pools).flat_map(Pool::servers)
+    }
+
+    /// Route, pool, server, then policy of both ends.
+    pub fn decide(
+        &self,
+        asked: &Asked,
+        request: &Request<'_, '_>,
+        scratch: &mut Scratch,
+    ) -> Ruling {
+        let client = self.policy.party(&asked.client.ip);
+        let mut note = Note {
+            client: client.identity,
+            ..Note::default()
+        };
+        let outcome = match self.way(asked, request, scratch, &mut note) {
+            Ok(way) => self.judged(asked, request, &way, (client, scratch), &mut note),
+            Err(outcome) => outcome,
+        };
+        note.verdict = match outcome {
+            Outcome::Answer(404) => Verdict::NoRoute,
+            Outcome::Answer(403) => Verdict::Denied,
+            Outcome::Answer(_) => Verdict::NoBackend,
+            Outcome::Redirect(_) => Verdict::Redirected,
+            Outcome::Forward { .. } => Verdict::Forwarded,
+        };
+        Ruling { outcome, note }
+    }
+
+    fn way(
+        &self,
+        asked: &Asked,
+        request: &Request<'_, '_>,
+        scratch: &mut Scratch,
+        note: &mut Note,
+    ) -> Result<Way, Outcome> {
+        let mut way = Way {
+            pool: None,
+            direct: None,
+            token: None,
+            timeout_ms: 0,
+            names_tunnels: false,
+        };
+        let Some(frontend) = self.frontends.get(&asked.service) else {
+            way.direct = Some(Server::direct(asked.service));
+            way.names_tunnels = true;
+            return Ok(way);
+        };
+        note.service = frontend.index;
+        let Some(port) = frontend.routes else {
+            way.pool = Some(frontend.pool);
+            way.names_tunnels = true;
+            return Ok(way);
+        };
+        let rules = &self.ports[usize::from(port)];
+        let Some(routed) = rules.router.route(request, scratch) else {
+            return Err(Outcome::Answer(404));
+        };
+        let rule = &rules.actions[routed.action as usize];
+        note.route = rule.number;
+        let token = Token {
+            action: u32::from(port) << 16 | routed.action,
+            prefix_len: routed.prefix_len as u16,
+        };
+        if rule.action.redirect.is_some() {
+            return Err(Outcome::Redirect(token));
+        }
+        way.token = rule.action.rewrite.is_some().then_some(token);
+        way.timeout_ms = rule.timeout_ms;
+        way.names_tunnels = rule.names_tunnels;
+        // Gateway API: 500 for a rule without backends.
+        way.pool = Some(rule.action.pool(asked.random).ok_or(Outcome::Answer(500))?);
+        Ok(way)
+    }
+
+    fn judged(
+        &self,
+        asked: &Asked,
+        request: &Request<'_, '_>,
+        way: &Way,
+        (client, scratch): (Party, &mut Scratch),
+        note: &mut Note,
+    ) -> Outcome {
+        let chosen = way.pool.and_then(|pool| self.pools.get(&pool));
+        let Some(server) = way.direct.or_else(|| chosen?.choose(asked)) else {
+            return Outcome::Answer(503);
+        };
+        let party = self.policy.party(&server.endpoint.ip);
+        (note.server, note.backend) = (party.identity, server.backend);
+        let wants_tunnel = request.upgrade.is_some() || request.body == Body::Tunnel;
+        let mut tunnel = way.names_tunnels;
+        for judgement in self.policy.judge(client, party, server.endpoint.port) {
+            let number = match judgement {
+                Ok(None) => continue,
+                Ok(Some(number)) => number,
+                Err(Denied { rule }) => {
+                    note.rule = rule << 8;
+                    return Outcome::Answer(403);
+                }
+            };
+            let set = self.sets.get(&number);
+            let Some(rule) = set.and_then(|set| set.allows(request, wants_tunnel, scratch)) else {
+                note.rule = 0;
+                return Outcome::Answer(403);
+            };
+            (note.rule, tunnel) = (rule, true);
+        }
+        Outcome::Forward {
+            server,
+            rewrite: way.token,
+            tunnel,
+            timeout_ms: way.timeout_ms,
+        }
+    }
+
+    /// The head of a redirect, or the changed head for a server.
+    ///
+    /// # Errors
+    /// It does not fit.
+    pub fn write(
+        &self,
+        token: Token,
+        request: &Request<'_, '_>,
+        out: &mut HeadWriter<'_>,
+    ) -> Result<(), NoRoom> {
+        let port = self.ports.get(token.action as usize >> 16);
+        let rule = port.and_then(|port| port.actions.get(token.action as usize % MAX_ACTIONS));
+        let Some(rule) = rule else {
+            return Err(NoRoom);
+        };
+        let prefix_len = usize::from(token.prefix_len);
+        match (&rule.action.redirect, &rule.action.rewrite) {
+            (Some(redirect), _) => redirect.write(request, prefix_len, out),
+            (None, Some(rewrite)) => rewrite.write(request, prefix_len, out),
+            (None, None) => Err(NoRoom),
+        }
+    }
+}
+
+impl Outcome {
+    /// What the engine is told; `source` is what a server sees as its client.
+    pub fn decision(&self, source: impl FnOnce(&Server) -> Option<Endpoint>) -> Decision {
+        match self {
+            Self::Answer(status) => Decision::Answer(*status),
+            Self::Redirect(token) => Decision::Redirect(*token),
+            Self::Forward {
+                server,
+                rewrite,
+                tunnel,
+                timeout_ms,
+            } => match source(server) {
+                Some(source) => Decision::Forward(terrace_l7::flow::Forward {
+                    backend: terrace_l7::flow::Backend {
+                        server: server.endpoint,
+                        source,
+                    },
+                    rewrite: *rewrite,
+                    tunnel: *tunnel,
+                    timeout_ms: *timeout_ms,
+                }),
+                None => Decision::Answer(503),
+            },
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Routes of manifests as the router's, and what is done with their requests.
+
+use terrace_l7::rules::{
+    Action, FieldChanges, Match, PathChange, PathMatch, Redirect, RedirectPath, Rewrite, Route,
+    RouteRule, RuleError, Share, Timeouts,
+};
+use terrace_mesh::{Filters, ObjectName, PortRoutes, RouteMatch, RouteRedirect};
+
+use super::PortRules;
+use super::sets::value_rule;
+
+/// What a rule of a route does.
+#[derive(Debug)]
+pub struct RouteAction {
+    /// Number of the rule in the directory.
+    pub number: u32,
+    pub action: Action,
+    /// To the first byte of the answer; 0 = no limit.
+    pub timeout_ms: u32,
+    /// One of its matches speaks of tunnels.
+    pub names_tunnels: bool,
+}
+
+impl PortRules {
+    /// `number` names a rule of a route.
+    ///
+    /// # Errors
+    /// The expressions are too large together.
+    pub fn compile(
+        source: &PortRoutes,
+        number: impl Fn(&ObjectName, &str) -> u32,
+    ) -> Result<Self, RuleError> {
+        let (mut routes, mut actions) = (Vec::new(), Vec::new());
+        for route in &source.routes {
+            let mut rules = Vec::new();
+            for rule in &route.rules {
+                rules.push(RouteRule {
+                    matches: rule.matches.iter().map(matched).collect(),
+                    action: actions.len() as u32,
+                });
+                actions.push(RouteAction {
+                    number: number(&route.name, &rule.path),
+                    timeout_ms: sooner(rule.request_timeout_ms, rule.backend_timeout_ms),
+                    action: action(rule, source),
+                    names_tunnels: rule.matches.iter().any(names_tunnels),
+                });
+            }
+            routes.push(Route {
+                name: route.name.to_string(),
+                created: route.created,
+                hostnames: route.hostnames.clone(),
+                rules,
+            });
+        }
+        Ok(Self {
+            router: terrace_l7::rules::Router::compile(&routes)?,
+            source: source.clone(),
+            actions,
+        })
+    }
+}
+
+/// 0 = no limit.
+fn sooner(a: u32, b: u32) -> u32 {
+    match (a, b) {
+        (0, other) | (other, 0) => other,
+        (a, b) => a.min(b),
+    }
+}
+
+fn names_tunnels(which: &RouteMatch) -> bool {
+    let mut fields = which.headers.iter();
+    fields.any(|field| field.name.eq_ignore_ascii_case("upgrade"))
+        || which.method.as_deref() == Some("CONNECT")
+}
+
+fn matched(which: &RouteMatch) -> Match {
+    Match {
+        path: which.path.as_ref().map(|path| match path {
+            terrace_mesh::PathMatch::Exact(path) => PathMatch::Exact(path.clone()),
+            terrace_mesh::PathMatch::Prefix(path) => PathMatch::Prefix(path.clone()),
+            terrace_mesh::PathMatch::Regex(path) => PathMatch::Regex(path.clone()),
+        }),
+        method: which.method.clone(),
+        headers: which.headers.iter().map(value_rule).collect(),
+        query: which.query.iter().map(value_rule).collect(),
+    }
+}
+
+fn action(rule: &terrace_mesh::RouteRule, source: &PortRoutes) -> Action {
+    let share = |backend: &terrace_mesh::RouteBackend| Share {
+        // Pool 0 has nobody: its share of the requests gets 503.
+        pool: source
+            .pools
+            .get(&(backend.service.clone(), backend.port))
+            .copied()
+            .unwrap_or(0),
+        weight: backend.weight,
+    };
+    Action {
+        redirect: rule.filters.redirect.as_ref().map(redirect),
+        rewrite: rewrite(&rule.filters),
+        shares: rule.backends.iter().map(share).collect(),
+        timeouts: Timeouts {
+            request_ms: rule.request_timeout_ms,
+            backend_ms: rule.backend_timeout_ms,
+        },
+    }
+}
+
+fn redirect(redirect: &RouteRedirect) -> Redirect {
+    Redirect {
+        status: redirect.status,
+        scheme: redirect.scheme.clone(),
+        host: redirect.host.clone(),
+        port: redirect.port,
+        path: redirect.path.as_ref().map(|path| match path {
+            terrace_mesh::PathChange::Full(path) => RedirectPath::Full(path.clone()),
+            terrace_mesh::PathChange::Prefix(path) => RedirectPath::Prefix(path.clone()),
+        }),
+    }
+}
+
+fn rewrite(filters: &Filters) -> Option<Rewrite> {
+    let rewrite = Rewrite {
+        host: filters.rewrite_host.clone(),
+        path: filters.rewrite_path.as_ref().map(|path| match path {
+            terrace_mesh::PathChange::Full(path) => PathChange::Full(path.clone()),
+            terrace_mesh::PathChange::Prefix(path) => PathChange::Prefix(path.clone()),
+        }),
+        fields: FieldChanges {
+            set: filters.set.clone(),
+            add: filters.add.clone(),
+            remove: filters.remove.clone(),
+        },
+    };
+    (rewrite != Rewrite::default()).then_some(rewrite)
+}

@@ -6,6 +6,7 @@ use terrace_abi::{Constant, Maps, PacketRun, Program};
 
 use crate::{Attachment, Direction, Error, Role, clsact, tcx};
 
+const L7_PORT: &str = "terrace_tc_l7_ingress";
 const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tc.bpf.o"));
 
 /// Which way to attach.
@@ -69,7 +70,21 @@ impl TcPrograms {
         role: Role,
         direction: Direction,
     ) -> Result<Attachment, Error> {
-        let program = self.set.of(role, direction);
+        self.attach_program(self.set.of(role, direction), iface, ifindex, direction)
+    }
+
+    /// Serves what workers send: `iface` is tc's end of the l7 port.
+    pub fn attach_l7_port(&self, iface: &str, ifindex: u32) -> Result<Attachment, Error> {
+        self.attach_program(self.l7_port(), iface, ifindex, Direction::Ingress)
+    }
+
+    fn attach_program(
+        &self,
+        program: &Program,
+        iface: &str,
+        ifindex: u32,
+        direction: Direction,
+    ) -> Result<Attachment, Error> {
         let tcx = match self.options.via {
             Via::Clsact => false,
             Via::Tcx if !tcx::is_supported(ifindex) => {
@@ -105,6 +120,21 @@ impl TcPrograms {
     /// A loaded program, for its size or to run it on packets.
     pub fn program(&self, role: Role, direction: Direction) -> &Program {
         self.set.of(role, direction)
+    }
+
+    /// The program of the l7 port.
+    pub fn l7_port(&self) -> &Program {
+        self.set.named(L7_PORT)
+    }
+
+    /// Runs the l7 port's program on a packet of a worker.
+    pub fn run_l7_port(
+        &self,
+        maps: &Maps,
+        packet: &[u8],
+        ifindex: u32,
+    ) -> Result<PacketRun, Error> {
+        Ok(maps.run_packet(self.l7_port(), packet, &context(ifindex))?)
     }
 
     /// Runs a live program on a packet: tables change as for a real one.
@@ -152,10 +182,10 @@ struct Set(Vec<Program>);
 impl Set {
     fn load(maps: &Maps, object: &[u8], constants: &[Constant]) -> Result<Self, Error> {
         let set = Self(terrace_abi::load("tc", object, maps, constants)?);
-        for name in Direction::ALL
+        let of_roles = Direction::ALL
             .iter()
-            .flat_map(|&d| [Role::Uplink, Role::Workload].map(|r| name(r, d)))
-        {
+            .flat_map(|&d| [Role::Uplink, Role::Workload].map(|r| name(r, d)));
+        for name in of_roles.chain([L7_PORT]) {
             if !set.0.iter().any(|program| program.name() == name) {
                 let name = name.to_owned();
                 return Err(terrace_abi::Error::Missing {
@@ -170,9 +200,12 @@ impl Set {
     }
 
     fn of(&self, role: Role, direction: Direction) -> &Program {
-        let name = name(role, direction);
+        self.named(name(role, direction))
+    }
+
+    fn named(&self, name: &str) -> &Program {
         let program = self.0.iter().find(|program| program.name() == name);
-        program.expect("load() has looked for all four")
+        program.expect("load() has looked for all of them")
     }
 
     fn run(

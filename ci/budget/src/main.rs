@@ -84,6 +84,7 @@ fn measure() -> Result<Counts> {
     for role in [Role::Uplink, Role::Workload] {
         programs.extend(Direction::ALL.map(|direction| tc.program(role, direction)));
     }
+    programs.push(tc.l7_port());
     let counts = programs.iter().map(|program| {
         (
             program.name().to_owned(),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use terrace_abi::hash::address_bytes;
+use terrace_abi::hash::{address_bytes, address_words};
 
 /// One direction of a flow, ports in host order. The identifier of an ICMP
 /// echo is the port of the end that asks.
@@ -43,6 +43,20 @@ impl Key {
             dport: self.sport,
             proto: self.proto,
         }
+    }
+
+    /// The same hash in both directions, `both_ways_hash` of l7.h.
+    pub fn both_ways_hash(self, seed: u32) -> u32 {
+        const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+        let end = |address, port: u16| {
+            let [a, b, c, d] = address_words(&address_bytes(address)).map(u64::from);
+            let port = u64::from(u16::from_ne_bytes(port.to_be_bytes()));
+            let words = ((a ^ c) << 32 | (b ^ d)).wrapping_add(port);
+            let mixed = (words ^ u64::from(seed)).wrapping_mul(FACTOR);
+            mixed ^ (mixed >> 29)
+        };
+        let sum = end(self.src, self.sport).wrapping_add(end(self.dst, self.dport));
+        (sum.wrapping_mul(FACTOR) >> 32) as u32
     }
 
     /// The key as it is.
@@ -108,4 +122,6 @@ pub struct Flow {
     pub policy_rev: u32,
     /// Index of the backend, 0 = none.
     pub backend: u32,
+    /// Index of the service, 0 = none; the number of a worker's flow.
+    pub service: u32,
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use terrace_abi::{Class, Reason, consts};
+use terrace_l7::splice::Progress;
 
 use crate::facts::{self, Facts};
 use crate::flows::{Flow, Key};
@@ -30,6 +31,8 @@ pub enum Hook {
     WorkloadIngress,
     /// The same, packets to the workload.
     WorkloadEgress,
+    /// tc on the l7 port, packets of workers.
+    L7Port,
 }
 
 impl Hook {
@@ -37,13 +40,16 @@ impl Hook {
     pub fn number(self) -> u32 {
         match self {
             Self::Xdp => consts::HOOK_XDP,
-            Self::UplinkIngress | Self::WorkloadIngress => consts::HOOK_TC_INGRESS,
+            Self::UplinkIngress | Self::WorkloadIngress | Self::L7Port => consts::HOOK_TC_INGRESS,
             Self::UplinkEgress | Self::WorkloadEgress => consts::HOOK_TC_EGRESS,
         }
     }
 
     pub(crate) fn is_ingress(self) -> bool {
-        matches!(self, Self::UplinkIngress | Self::WorkloadIngress)
+        matches!(
+            self,
+            Self::UplinkIngress | Self::WorkloadIngress | Self::L7Port
+        )
     }
 
     pub(crate) fn is_egress(self) -> bool {
@@ -101,6 +107,8 @@ pub struct Model {
     pub affinities: HashMap<(IpAddr, u32), u32>,
     /// Ports of fragments' first parts, by addresses, identification, protocol.
     pub(crate) fragments: HashMap<(IpAddr, IpAddr, u32, u8), (u16, u16)>,
+    /// What has passed of workers' flows, by number and binding.
+    pub progress: HashMap<(u32, u32), Progress>,
 }
 
 /// One packet in one program.
@@ -134,6 +142,11 @@ impl Model {
         let Some(iface) = self.world.iface(ifindex) else {
             return end(Reason::IfaceUnknown);
         };
+        if hook == Hook::L7Port
+            && let Some(reason) = crate::port::foreign(frame)
+        {
+            return end(reason);
+        }
         let facts = match facts::network(frame) {
             Ok(facts) => facts,
             Err(reason) => return end(reason),
@@ -148,7 +161,10 @@ impl Model {
             dst,
             out: Out::Stack,
         };
-        let reason = pass.run();
+        let reason = match hook {
+            Hook::L7Port => pass.port(),
+            _ => pass.run(),
+        };
         let out = match pass.out {
             Out::Back if iface.redirect_back => Out::Elsewhere,
             out => out,

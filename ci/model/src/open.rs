@@ -17,6 +17,7 @@ struct Opening {
     to: Tuple,
     flags: u32,
     backend: u32,
+    service: u32,
     src: (usize, Endpoint),
     dst: (usize, Endpoint),
 }
@@ -29,6 +30,7 @@ impl Pass<'_> {
             to: key.tuple(),
             flags: 0,
             backend: 0,
+            service: 0,
             src: self.world().endpoint(key.src),
             dst: self.dst,
         };
@@ -42,6 +44,7 @@ impl Pass<'_> {
         match service {
             Some(index) => {
                 let service = self.world().services[index].clone();
+                opening.service = index as u32;
                 if let Err(reason) = self.steer(&service, &mut opening) {
                     return Some(reason);
                 }
@@ -78,6 +81,9 @@ impl Pass<'_> {
         if self.hook != Hook::Xdp {
             let port = self.policy_port(opening.to.dport);
             let refused = judge(self.world(), &src, &dst, self.facts.key.proto, port);
+            if refused == Some(Reason::ToWorker) {
+                return Some(self.give_to_worker(None, consts::FAIL_CLOSED));
+            }
             if refused.is_some() {
                 return refused;
             }
@@ -105,6 +111,9 @@ impl Pass<'_> {
         };
         if let Some(reason) = self.fail_mode(opening.flags) {
             return Err(reason);
+        }
+        if service.flags & consts::SERVICE_L7 != 0 && self.facts.is_tcp() {
+            return Err(self.give_to_worker(None, service.fail_mode));
         }
         self.first_segment(service)?;
         let backend = self.backend(service);
@@ -214,6 +223,7 @@ impl Pass<'_> {
             flags: opening.flags,
             policy_rev: self.world().policy_rev,
             backend: opening.backend,
+            service: opening.service,
         };
         let back = Flow {
             is_orig: false,

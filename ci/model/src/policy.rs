@@ -2,9 +2,11 @@
 
 use terrace_abi::{Reason, consts};
 
+use crate::facts::TCP;
 use crate::world::{Endpoint, Rule, World};
 
-/// The reason why a connection is refused, if it is. `port` is the backend's,
+/// The reason why a connection is refused, if it is; [`Reason::ToWorker`] = it
+/// is allowed, and its requests are for a worker to judge. `port` is the backend's,
 /// or the ICMP type.
 pub(crate) fn judge(
     world: &World,
@@ -13,29 +15,34 @@ pub(crate) fn judge(
     proto: u8,
     port: u16,
 ) -> Option<Reason> {
+    let mut worker = None;
     if src.has(consts::ENDPOINT_EGRESS)
         && let Some(deny) = verdict(world, src, dst, consts::DIRECTION_EGRESS, proto, port)
     {
-        return Some(match deny {
-            Refusal::Rule => Reason::EgressDenied,
-            Refusal::Default => Reason::EgressDefault,
+        worker = Some(match deny {
+            Refusal::Rule => return Some(Reason::EgressDenied),
+            Refusal::Default => return Some(Reason::EgressDefault),
+            Refusal::Worker => Reason::ToWorker,
         });
     }
     let from_host =
         src.has(consts::ENDPOINT_HOST) && world.flags & consts::CONFIG_HOST_INGRESS != 0;
     if !dst.has(consts::ENDPOINT_INGRESS) || from_host {
-        return None;
+        return worker;
     }
-    let deny = verdict(world, dst, src, consts::DIRECTION_INGRESS, proto, port)?;
-    Some(match deny {
-        Refusal::Rule => Reason::IngressDenied,
-        Refusal::Default => Reason::IngressDefault,
-    })
+    match verdict(world, dst, src, consts::DIRECTION_INGRESS, proto, port) {
+        Some(Refusal::Rule) => Some(Reason::IngressDenied),
+        Some(Refusal::Default) => Some(Reason::IngressDefault),
+        Some(Refusal::Worker) => Some(Reason::ToWorker),
+        None => worker,
+    }
 }
 
 enum Refusal {
     Rule,
     Default,
+    /// Not refused, but a worker has to look at the requests.
+    Worker,
 }
 
 fn verdict(
@@ -52,11 +59,15 @@ fn verdict(
             && (rule.remote == 0 || rule.remote == remote.identity)
             && rule.names(proto, port)
     };
-    let mut rules = world.rules.iter().filter(of).peekable();
-    if rules.peek().is_none() {
+    let rules: Vec<&Rule> = world.rules.iter().filter(of).collect();
+    if rules.is_empty() {
         return Some(Refusal::Default);
     }
-    rules.any(|rule| rule.deny).then_some(Refusal::Rule)
+    if rules.iter().any(|rule| rule.deny) {
+        return Some(Refusal::Rule);
+    }
+    let all_l7 = proto == TCP && rules.iter().all(|rule| rule.l7);
+    all_l7.then_some(Refusal::Worker)
 }
 
 impl Rule {

@@ -10,6 +10,11 @@ use crate::frame::{put_address, put_counted, word};
 
 /// Addresses, ports, checksums; `hops` off TTL or hop limit.
 pub(crate) fn rewrite(frame: &mut [u8], facts: &Facts, to: &Tuple, hops: u8) {
+    rewrite_with(frame, facts, to, hops, Change::default());
+}
+
+/// The same, where something else that the checksum covers has changed too.
+pub(crate) fn rewrite_with(frame: &mut [u8], facts: &Facts, to: &Tuple, hops: u8, other: Change) {
     let mut addresses = Change::default();
     let (src, dst) = if facts.is_v4 { (12, 16) } else { (8, 24) };
     put_address(frame, facts.l3 + src, to.src, &mut addresses);
@@ -23,6 +28,7 @@ pub(crate) fn rewrite(frame: &mut [u8], facts: &Facts, to: &Tuple, hops: u8) {
         return;
     }
     let mut change = addresses;
+    change.join(other);
     put_counted(frame, facts.l4, &to.sport.to_be_bytes(), &mut change);
     put_counted(frame, facts.l4 + 2, &to.dport.to_be_bytes(), &mut change);
     let is_udp = facts.key.proto == UDP;

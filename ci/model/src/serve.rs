@@ -29,6 +29,9 @@ impl Pass<'_> {
         if let Some(reason) = self.recheck(key, &flow) {
             return Some(reason);
         }
+        if flow.flags & consts::FLOW_L7 != 0 {
+            return Some(self.serve_l7(key, &flow));
+        }
         let reason = if flow.flags & consts::FLOW_DSR != 0 && flow.is_orig {
             self.encapsulate(&flow.to)
         } else {
@@ -43,7 +46,7 @@ impl Pass<'_> {
         Some(reason)
     }
 
-    fn forget(&mut self, key: Key) {
+    pub fn forget(&mut self, key: Key) {
         if let Some(flow) = self.model.flows.remove(&key) {
             self.model.flows.remove(&flow.peer);
         }
@@ -66,6 +69,9 @@ impl Pass<'_> {
         if flow.policy_rev == rev {
             return None;
         }
+        if self.is_stale(flow) {
+            return self.refuse_stale();
+        }
         if flow.flags & consts::FLOW_POLICY == 0 {
             self.stamp(key, rev);
             return None;
@@ -78,11 +84,14 @@ impl Pass<'_> {
         let port = self.policy_port(port);
         let world = self.world();
         let (src, dst) = (world.endpoint(from).1, world.endpoint(to).1);
-        let refused = judge(world, &src, &dst, key.proto, port);
-        if refused.is_none() {
-            self.stamp(key, rev);
+        match judge(world, &src, &dst, key.proto, port) {
+            Some(Reason::ToWorker) if flow.flags & consts::FLOW_L7 == 0 => self.refuse_stale(),
+            None | Some(Reason::ToWorker) => {
+                self.stamp(key, rev);
+                None
+            }
+            refused => refused,
         }
-        refused
     }
 
     /// The flow was looked at with this revision in force.
@@ -132,7 +141,7 @@ impl Pass<'_> {
     }
 
     /// The state by TCP's flags; a UDP flow is a stream once answered.
-    fn follow(&mut self, key: Key) {
+    pub fn follow(&mut self, key: Key) {
         let Some(flow) = self.model.flows.get(&key).copied() else {
             return;
         };

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use terrace_abi::consts;
 
+use crate::l7::L7;
+
 /// IPv4 or IPv6. Tests write IPv4 addresses; [`Family::ip`] gives the IPv6
 /// address with the same numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +138,8 @@ pub struct Rule {
     pub ports: Option<(u8, u16, u16)>,
     /// Denies, else allows.
     pub deny: bool,
+    /// Allows what a worker finds good.
+    pub l7: bool,
 }
 
 /// What the routing table answers for a destination.
@@ -196,6 +200,8 @@ pub struct World {
     pub rules: Vec<Rule>,
     /// The routing table, longest prefix first.
     pub routes: Vec<(IpNet, Hop)>,
+    /// The L7 tier.
+    pub l7: L7,
 }
 
 impl World {

@@ -45,4 +45,10 @@ int terrace_tc_workload_egress(struct __sk_buff *skb)
 	return pass(skb);
 }
 
+SEC("tc")
+int terrace_tc_l7_ingress(struct __sk_buff *skb)
+{
+	return pass(skb);
+}
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -5,6 +5,7 @@
  */
 #include "terrace/context_tc.h"
 #include "terrace/fast_tc.h"
+#include "terrace/port.h"
 
 SEC("tc")
 int terrace_tc_uplink_ingress(struct __sk_buff *skb)
@@ -34,6 +35,13 @@ SEC("tc")
 int terrace_tc_workload_egress(struct __sk_buff *skb)
 {
 	return run(skb, HOOK_TC_EGRESS, ROLE_WORKLOAD);
+}
+
+/* From the workers. */
+SEC("tc")
+int terrace_tc_l7_ingress(struct __sk_buff *skb)
+{
+	return run_port(skb);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -20,7 +20,8 @@ use terrace_testkit::{Netns, PinRoot};
 use crate::lab::Lab;
 
 /// The interfaces; `dark` is configured nowhere.
-pub const IFACES: [&str; 8] = ["up0", "up1", "up2", "w1", "w2", "w3", "w4", "dark"];
+pub const IFACES: [&str; N_IFACES] = ["up0", "up1", "up2", "w1", "w2", "w3", "w4", "dark", "l7"];
+pub const N_IFACES: usize = 9;
 /// Interfaces with the third byte of their network and the host's address 1.
 pub const UPLINKS: [(&str, u8); 3] = [("up0", 10), ("up1", 11), ("up2", 12)];
 

@@ -6,11 +6,13 @@ use std::path::Path;
 use libbpf_rs::{MapCore as _, MapFlags};
 use terrace_abi::consts::*;
 use terrace_abi::hash::{address_bytes, address_words};
-use terrace_abi::{Maps, Plain as _, Reason, Table, types};
-use terrace_model::{Hook, Iface, Outcome, World};
+use terrace_abi::{L7Tables, Maps, Plain as _, Reason, Table, types};
+use terrace_l7::splice::Progress;
+use terrace_model::{Hook, Iface, L7, Outcome, Spliced, World};
 use terrace_tc::{Direction, Options, Role, TcPrograms};
 use terrace_xdp::XdpPrograms;
 
+use crate::fabric::N_IFACES;
 use crate::image::{Image, image, limits};
 use crate::world::world;
 
@@ -22,13 +24,15 @@ pub struct Lab {
     pub maps: Maps,
     pub xdp: XdpPrograms,
     pub tc: TcPrograms,
-    pub ifaces: [u32; 8],
+    pub ifaces: [u32; N_IFACES],
     /// What the tables hold, and of which world.
     installed: Image,
     of: Option<World>,
     /// How many worlds there were.
     epoch: u32,
     rings: BTreeMap<u32, Vec<u64>>,
+    l7: L7Tables,
+    spliced: BTreeMap<u32, Spliced>,
     /// Packets given to the programs, by interface slot and hook.
     given: BTreeMap<(u32, u32), u64>,
     /// Their counters.
@@ -37,10 +41,11 @@ pub struct Lab {
 
 impl Lab {
     /// Call inside the namespace of these interfaces.
-    pub fn new(root: &Path, ifaces: [u32; 8]) -> Self {
+    pub fn new(root: &Path, ifaces: [u32; N_IFACES]) -> Self {
         let maps = Maps::open(root, &limits()).unwrap();
         let xdp = XdpPrograms::load(&maps).unwrap();
         let tc = TcPrograms::load(&maps, &Options::default()).unwrap();
+        let l7 = maps.l7_tables().unwrap();
         Self {
             maps,
             xdp,
@@ -50,6 +55,8 @@ impl Lab {
             of: None,
             epoch: 0,
             rings: BTreeMap::new(),
+            l7,
+            spliced: BTreeMap::new(),
             given: BTreeMap::new(),
             counted: BTreeMap::new(),
         }
@@ -74,6 +81,7 @@ impl Lab {
                 self.install_ring(index, &service.ring);
             }
             self.install_ifaces(world);
+            self.install_l7(&world.l7);
             self.of = Some(world.clone());
             self.epoch += 1;
         }
@@ -90,6 +98,36 @@ impl Lab {
             };
             self.update("heartbeat", &[0; 4], beat.as_bytes());
         }
+    }
+
+    fn install_l7(&mut self, l7: &L7) {
+        for queue in 0..l7.queues {
+            // In the future: however long the test takes.
+            let beat = if l7.dead.contains(&queue) { 0 } else { 1 << 62 };
+            self.l7.beat(queue, 1, beat);
+        }
+        for number in self.spliced.keys() {
+            if !l7.splices.contains_key(number) {
+                self.l7.remove_splice(*number);
+            }
+        }
+        for (number, spliced) in &l7.splices {
+            if self.spliced.get(number) != Some(spliced) {
+                self.bind(*number, spliced);
+            }
+        }
+        self.spliced = l7.splices.clone();
+    }
+
+    fn bind(&self, number: u32, spliced: &Spliced) {
+        let start = crate::splices::note(&spliced.start);
+        self.l7.start(number, spliced.binding, &start);
+        self.l7.set_splice(number, &crate::splices::entry(spliced));
+    }
+
+    /// What the programs have noted of a splice, as the model has it.
+    pub fn progress(&self, number: u32, binding: u32) -> Progress {
+        crate::splices::progress(&self.l7.progress(number).notes[(binding & 1) as usize])
     }
 
     fn install_ifaces(&mut self, world: &World) {
@@ -153,6 +191,9 @@ impl Lab {
 
     /// Forgets flows, clients and fragments.
     pub fn forget(&self) {
+        for (number, spliced) in &self.spliced {
+            self.bind(*number, spliced);
+        }
         let flows = self.maps.handle("flows").unwrap();
         let buckets = limits().flow_buckets();
         let keys: Vec<u8> = (0..buckets).flat_map(u32::to_ne_bytes).collect();
@@ -173,6 +214,9 @@ impl Lab {
         let ifindex = self.ifindex(iface);
         let (maps, tc) = (&self.maps, &self.tc);
         let run = match hook {
+            Hook::L7Port => tc
+                .run_l7_port(maps, packet, ifindex)
+                .map_err(|error| error.to_string()),
             Hook::Xdp => self
                 .xdp
                 .run(maps, packet, ifindex)
@@ -252,7 +296,7 @@ pub fn place(hook: Hook) -> (Role, Direction) {
         Hook::UplinkEgress => (Role::Uplink, Direction::Egress),
         Hook::WorkloadIngress => (Role::Workload, Direction::Ingress),
         Hook::WorkloadEgress => (Role::Workload, Direction::Egress),
-        Hook::Xdp | Hook::UplinkIngress => (Role::Uplink, Direction::Ingress),
+        Hook::Xdp | Hook::UplinkIngress | Hook::L7Port => (Role::Uplink, Direction::Ingress),
     }
 }
 
@@ -303,6 +347,10 @@ fn config(world: &World) -> types::config {
         timeouts,
         host_addr4: host(0),
         host_addr6: host(1),
+        l7_ifindex: world.l7.port,
+        l7_queues: world.l7.queues,
+        l7_flows: world.l7.flows,
+        l7_timeout_ms: 1000,
         ..Default::default()
     }
 }

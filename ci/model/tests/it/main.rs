@@ -13,6 +13,8 @@ mod policy_image;
 mod random;
 mod row;
 mod rows;
+mod segments;
+mod splices;
 mod table;
 mod world;
 

@@ -95,14 +95,14 @@ fn names(rule: &Rule, class: Option<Class>) -> bool {
 }
 
 fn verdict(rules: &[&Rule], remote: u32, class: Option<Class>) -> u32 {
-    let mut of = rules
-        .iter()
-        .filter(|rule| (rule.remote == 0 || rule.remote == remote) && names(rule, class))
-        .peekable();
+    let is_of = |rule: &Rule| (rule.remote == 0 || rule.remote == remote) && names(rule, class);
+    let mut of = rules.iter().filter(|rule| is_of(rule)).peekable();
     if of.peek().is_none() {
         0
     } else if of.any(|rule| rule.deny) {
         POLICY_DENY
+    } else if rules.iter().filter(|rule| is_of(rule)).all(|rule| rule.l7) {
+        POLICY_ALLOW | POLICY_L7 | 7 << 8
     } else {
         POLICY_ALLOW
     }

@@ -16,6 +16,8 @@ pub enum At {
     From(&'static str),
     /// To a workload, from the host's stack.
     To(&'static str),
+    /// From a worker.
+    Port,
 }
 
 /// Makes a frame; it may look at what came out for the packets before.
@@ -284,6 +286,7 @@ pub fn hooks(place: At, tiers: Tiers) -> (&'static str, Vec<Hook>) {
         (At::Uplink(iface), Tiers::TcAlone) => (iface, vec![Hook::UplinkIngress]),
         (At::Out(iface), _) => (iface, vec![Hook::UplinkEgress]),
         (At::From(iface), _) => (iface, vec![Hook::WorkloadIngress]),
+        (At::Port, _) => ("l7", vec![Hook::L7Port]),
         (At::To(iface), _) => (iface, vec![Hook::WorkloadEgress]),
     }
 }

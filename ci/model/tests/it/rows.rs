@@ -7,8 +7,10 @@ mod established;
 mod extensions;
 mod fragments;
 mod headers;
+mod l7;
 mod policy;
 mod services;
+mod spliced;
 mod state;
 mod ways;
 
@@ -30,8 +32,10 @@ pub fn all(family: Family) -> Vec<Row> {
         extensions::rows,
         fragments::rows,
         headers::rows,
+        l7::rows,
         policy::rows,
         services::rows,
+        spliced::rows,
         state::rows,
         ways::rows,
     ];

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use terrace_abi::consts::*;
 use terrace_model::{Backend, Endpoint, Family, Frontend, Hop, Iface, Rule, Service, World};
 
-use crate::fabric::{UPLINKS, mac, router_mac};
+use crate::fabric::{N_IFACES, UPLINKS, mac, router_mac};
 
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
@@ -43,7 +43,7 @@ pub fn net(family: Family, text: &str) -> IpNet {
 }
 
 /// The world on these interfaces (indexes in the order of `fabric::IFACES`).
-pub fn world(ifaces: &[u32; 8]) -> World {
+pub fn world(ifaces: &[u32; N_IFACES]) -> World {
     let mut world = World {
         seed: 0x5eed,
         flags: CONFIG_CHECK_SOURCE | CONFIG_HOST_INGRESS | CONFIG_ANSWER_ECHO,
@@ -64,7 +64,7 @@ pub fn world(ifaces: &[u32; 8]) -> World {
             addresses: both(&format!("10.{net}.0.1")),
         });
     }
-    for ifindex in &ifaces[3..7] {
+    for ifindex in ifaces[3..7].iter().chain(&ifaces[8..]) {
         world.ifaces.push(Iface {
             ifindex: *ifindex,
             xdp: false,
@@ -72,6 +72,7 @@ pub fn world(ifaces: &[u32; 8]) -> World {
             addresses: [Family::V4.ip("0.0.0.0"), Family::V6.ip("::")],
         });
     }
+    world.l7 = crate::splices::l7(ifaces[8]);
     for family in Family::ALL {
         addresses(&mut world, family);
         services(&mut world, family);
@@ -84,7 +85,7 @@ fn both(text: &str) -> [IpAddr; 2] {
     Family::ALL.map(|family| family.ip(text))
 }
 
-fn endpoints(ifaces: &[u32; 8]) -> Vec<Endpoint> {
+fn endpoints(ifaces: &[u32; N_IFACES]) -> Vec<Endpoint> {
     let workload = |i: usize, identity, flags| Endpoint {
         identity,
         flags: ENDPOINT_WORKLOAD | flags,
@@ -139,6 +140,7 @@ fn rules() -> Vec<Rule> {
         remote,
         ports,
         deny,
+        l7: false,
     };
     let (ingress, egress) = (DIRECTION_INGRESS, DIRECTION_EGRESS);
     vec![
@@ -178,7 +180,7 @@ const fn listed(
     }
 }
 
-const LISTED: [Listed; 20] = [
+const LISTED: [Listed; 22] = [
     listed(
         &[("10.96.0.1", 80, TCP), ("10.10.0.1", 30080, TCP)],
         &[("10.30.0.5", 8080)],
@@ -299,6 +301,18 @@ const LISTED: [Listed; 20] = [
         0,
         FAIL_LAST,
     ),
+    listed(
+        &[("10.96.0.30", 80, TCP)],
+        &[("10.30.0.5", 8080)],
+        SERVICE_L7,
+        FAIL_LAST,
+    ),
+    listed(
+        &[("10.96.0.31", 80, TCP)],
+        &[("10.30.0.5", 8080)],
+        SERVICE_L7,
+        FAIL_OPEN,
+    ),
 ];
 
 /// The index of the service that listens at `address` and `port`.
@@ -340,7 +354,7 @@ fn services(world: &mut World, family: Family) {
     }
 }
 
-fn routes(world: &mut World, family: Family, ifaces: &[u32; 8]) {
+fn routes(world: &mut World, family: Family, ifaces: &[u32; N_IFACES]) {
     let known = |uplink: usize, mtu| Hop::Known {
         ifindex: ifaces[uplink],
         mtu,

@@ -92,6 +92,11 @@ static __always_inline void ctx_mark(context_t *ctx)
 	ctx->mark |= MARK_HANDLED;
 }
 
+static __always_inline bool ctx_is_tagged(context_t *ctx, __u32 tags)
+{
+	return tags || ctx->vlan_present;
+}
+
 static __always_inline int ctx_l4_csum(context_t *ctx, __u32 off, __u64 pseudo,
 				       __u64 plain, bool is_udp, bool is_v6)
 {

@@ -75,6 +75,12 @@ static __always_inline void ctx_mark(context_t *ctx)
 {
 }
 
+/* `tags` = those that lie in the frame. */
+static __always_inline bool ctx_is_tagged(context_t *ctx, __u32 tags)
+{
+	return tags;
+}
+
 /*
  * Adds to the transport checksum at `off`: `pseudo` for words of the pseudo
  * header (addresses), `plain` for words of the segment itself. A UDP checksum

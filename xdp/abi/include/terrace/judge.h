@@ -33,15 +33,18 @@ static __always_inline int judge_one(const struct view *view, __u32 subject,
 	if (!(value & POLICY_ALLOW))
 		return direction ? REASON_EGRESS_DEFAULT :
 				   REASON_INGRESS_DEFAULT;
-	return 0;
+	return value & POLICY_L7 && proto == IPPROTO_TCP ? REASON_TO_WORKER : 0;
 }
 
-/* 0 = allowed. `port` is the backend's, in host order, or the ICMP type. */
+/*
+ * 0 = allowed, TO_WORKER = a worker has to look at its requests. `port` is
+ * the backend's, in host order, or the ICMP type.
+ */
 static __noinline int judge(const struct view *view, const struct endpoint *src,
 			    const struct endpoint *dst, __u32 proto, __u32 port)
 {
 	struct trace *trace = dry_trace();
-	int reason;
+	int reason = 0, egress = 0;
 
 	if (!src || !dst)
 		return 0;
@@ -50,18 +53,19 @@ static __noinline int judge(const struct view *view, const struct endpoint *src,
 		trace->dst_identity = dst->identity;
 	}
 	if (src->flags & ENDPOINT_EGRESS) {
-		reason = judge_one(view, src->identity, dst->identity,
+		egress = judge_one(view, src->identity, dst->identity,
 				   DIRECTION_EGRESS, proto, port);
-		if (reason)
-			return reason;
+		if (egress && egress != REASON_TO_WORKER)
+			return egress;
 	}
 	if (!(dst->flags & ENDPOINT_INGRESS))
-		return 0;
+		return egress;
 	if ((src->flags & ENDPOINT_HOST) &&
 	    (view->cfg->flags & CONFIG_HOST_INGRESS))
-		return 0;
-	return judge_one(view, dst->identity, src->identity, DIRECTION_INGRESS,
-			 proto, port);
+		return egress;
+	reason = judge_one(view, dst->identity, src->identity,
+			   DIRECTION_INGRESS, proto, port);
+	return reason ? reason : egress;
 }
 
 static __always_inline __u32 policy_port(const struct packet *pkt, __be16 dport)

@@ -70,6 +70,8 @@ static __always_inline int choose(context_t *ctx, struct packet *pkt,
 		if (reason)
 			return reason;
 	}
+	if ((service->flags & SERVICE_L7) && pkt->key.proto == IPPROTO_TCP)
+		return to_worker(ctx, pkt, L7_NO_NUMBER, service->fail_mode);
 	if (pkt->key.proto == IPPROTO_TCP &&
 	    (pkt->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
 		return no_flow(ctx, pkt, service->flags & SERVICE_REJECT);
@@ -306,6 +308,8 @@ static __noinline int open_flow(context_t *ctx, struct packet *pkt,
 	reason = IS_XDP ? 0 :
 			  judge(view, view->src, view->dst, pkt->key.proto,
 				policy_port(pkt, open->to.dport));
+	if (reason == REASON_TO_WORKER)
+		return to_worker(ctx, pkt, L7_NO_NUMBER, FAIL_CLOSED);
 	if (reason)
 		return reason;
 	return start(ctx, pkt, view, open, ref);

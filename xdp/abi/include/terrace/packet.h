@@ -16,6 +16,7 @@
 #include <linux/icmpv6.h>
 #include <bpf/bpf_endian.h>
 #include "cells.h"
+#include "facts.h"
 
 #define VLAN_TAGS_MAX 2
 #define EXTENSIONS_MAX 6
@@ -64,50 +65,6 @@ struct icmphdr {
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
-/* What a packet's addresses and ports become. */
-struct tuple {
-	__be32 saddr[4];
-	__be32 daddr[4];
-	__be16 sport;
-	__be16 dport;
-};
-
-/* A flow about to be made. */
-struct opening {
-	struct tuple to;
-	__u32 service;
-	__u32 backend;
-	__u32 flags; /* enum flow_flags */
-};
-
-struct packet {
-	struct flow_key key; /* ICMP echo: the identifier is a port */
-	__u32 l3;	     /* offsets from the frame's start */
-	__u32 l4;
-	__u32 len; /* of the IP packet */
-	__be32 fragment_id;
-	__u8 is_v4;
-	__u8 tcp_flags;
-	__u8 fragment;
-	__u8 icmp_kind;
-	__u8 icmp_type;
-	__u8 ttl;
-	__u8 dont_fragment;
-	__u8 tags;  /* VLAN tags that lie in the frame */
-	__u32 hook; /* enum hook: where the program runs */
-	__u32 iface_flags;
-	/* What the pipeline decided; finish() acts on it. */
-	int action;
-	__u32 out_ifindex;
-	/* Room to build a new flow and its other direction; not zeroed. */
-	struct flow_key reply;
-	struct opening open;
-	struct tuple back;
-};
-
-/* What is zeroed for every packet. */
-#define PACKET_FACTS __builtin_offsetof(struct packet, reply)
-
 struct vlan_tag {
 	__be16 tci;
 	__be16 proto;
@@ -119,25 +76,6 @@ struct extension {
 	__u16 pad;
 	__u32 pad2;
 };
-
-/*
- * The packet's facts: too big for the 512 bytes of stack that a chain of calls
- * shares. Not pinned: every loaded object has its own, so a test run of a
- * dry-run copy never meets live traffic. Programs of one object do not nest on
- * a CPU: ingress runs in a softirq, egress with softirqs off, and redirects
- * happen after a program has returned.
- */
-struct scratch {
-	struct packet pkt;
-	__u32 last_report[4]; /* jiffies, by event kind */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct scratch);
-} scratch SEC(".maps");
 
 static __always_inline bool is_vlan(__be16 proto)
 {

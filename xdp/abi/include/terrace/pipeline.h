@@ -135,30 +135,40 @@ static __always_inline int answer_size(context_t *ctx, struct packet *pkt,
 					       REASON_TOO_BIG;
 }
 
-/* The body of every entry program. */
+/* What every entry program begins with: the packet's facts, or NULL. */
+static __always_inline struct packet *begin(struct view *view, __u32 hook)
+{
+	__u32 zero = 0;
+	struct scratch *room = bpf_map_lookup_elem(&scratch, &zero);
+
+	view->cfg = bpf_map_lookup_elem(&config, &zero);
+	if (!view->cfg || !room)
+		return NULL;
+	__builtin_memset(&room->pkt, 0, PACKET_FACTS);
+	room->pkt.hook = hook;
+	view->hook = hook;
+	view->now = bpf_jiffies64();
+	/* Before anything is looked up: a flow never claims to know more. */
+	view->policy_rev = *(const volatile __u32 *)&view->cfg->policy_rev;
+	return &room->pkt;
+}
+
+/* The body of the entry programs of uplinks and workloads. */
 static __always_inline int run(context_t *ctx, __u32 hook, __u32 role)
 {
-	struct view view = {.hook = hook, .role = role};
-	__u32 zero = 0, bytes = ctx_len(ctx);
-	struct scratch *room = bpf_map_lookup_elem(&scratch, &zero);
-	struct packet *pkt;
+	struct view view = {.role = role};
+	__u32 bytes = ctx_len(ctx);
+	struct packet *pkt = begin(&view, hook);
 	int reason;
 
-	view.cfg = bpf_map_lookup_elem(&config, &zero);
-	if (!view.cfg || !room)
+	if (!pkt)
 		return ACTION_PASS;
-	pkt = &room->pkt;
-	__builtin_memset(pkt, 0, PACKET_FACTS);
-	pkt->hook = hook;
 	view.iface = iface_of(ctx_ifindex(ctx), &view.iface_slot);
 	if (!view.iface)
 		return finish(pkt, &view, REASON_IFACE_UNKNOWN, bytes);
 	pkt->iface_flags = view.iface->flags;
 	if (ctx_is_marked(ctx))
 		return finish(pkt, &view, REASON_ALREADY_HANDLED, bytes);
-	view.now = bpf_jiffies64();
-	/* Before anything is looked up: a flow never claims to know more. */
-	view.policy_rev = *(const volatile __u32 *)&view.cfg->policy_rev;
 	reason = pipeline(ctx, pkt, &view);
 	reason = answer_size(ctx, pkt, &view, reason);
 	return finish(pkt, &view, reason, bytes);

@@ -17,7 +17,7 @@
 #define FAST_L3 14
 
 /* What a flow must not be for the short way. */
-#define FAST_NEVER (FLOW_DSR | FLOW_FAIL_OPEN | FLOW_FAIL_CLOSED)
+#define FAST_NEVER (FLOW_DSR | FLOW_FAIL_OPEN | FLOW_FAIL_CLOSED | FLOW_L7)
 
 struct plain {
 	struct flow_key key;

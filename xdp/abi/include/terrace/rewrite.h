@@ -71,7 +71,7 @@ static __always_inline int rewrite_l4(context_t *ctx, const struct packet *pkt,
 		return -1;
 	pseudo = csum_change_ip(pkt->is_v4, pkt->key.saddr, to->saddr) +
 		 csum_change_ip(pkt->is_v4, pkt->key.daddr, to->daddr);
-	plain = csum_change16(pkt->key.sport, to->sport) +
+	plain = pkt->l4_change + csum_change16(pkt->key.sport, to->sport) +
 		csum_change16(pkt->key.dport, to->dport);
 	return ctx_l4_csum(ctx, pkt->l4 + (is_udp ? 6 : 16), pseudo, plain,
 			   is_udp, !pkt->is_v4);

@@ -6,9 +6,12 @@
 #define TERRACE_SERVE_H
 
 #include "encap.h"
-#include "judge.h"
+#include "l7.h"
 #include "related.h"
 #include "track.h"
+
+/* Of forward(): the flow's packet goes back to its opener. Not in the table. */
+#define FLOW_BACK 0x10000
 
 /* Translates and sends; the reason says where to. */
 static __noinline int forward(context_t *ctx, struct packet *pkt,
@@ -24,6 +27,8 @@ static __noinline int forward(context_t *ctx, struct packet *pkt,
 		pkt->out_ifindex = way.mtu;
 	if (reason)
 		return reason;
+	if ((flags & FLOW_L7) && translate(ctx, pkt, flags & FLOW_BACK))
+		return REASON_HELPER_FAILED;
 	if (rewrite(ctx, pkt, to, way.hops))
 		return REASON_HELPER_FAILED;
 	reason = take_way(ctx, pkt, view, &way);
@@ -31,6 +36,19 @@ static __noinline int forward(context_t *ctx, struct packet *pkt,
 	if (reason == REASON_TO_HOST && !(flags & FLOW_NAT))
 		return REASON_HOST_ALLOWED;
 	return reason;
+}
+
+/* Opened before its service had routes: no worker has seen its requests. */
+static __always_inline bool is_stale(const struct packet *pkt,
+				     const struct flow *flow)
+{
+	__u32 index = flow->service;
+	struct service *service;
+
+	if (!index || pkt->key.proto != IPPROTO_TCP)
+		return false;
+	service = bpf_map_lookup_elem(&services, &index);
+	return service && (service->flags & SERVICE_L7);
 }
 
 /*
@@ -43,14 +61,31 @@ static __noinline int recheck(const struct packet *pkt, const struct view *view,
 			      const struct tuple *to)
 {
 	bool orig = ref->flow->kind == FLOW_ORIG;
+	bool is_l7 = ref->flow->flags & FLOW_L7;
 	const struct endpoint *src, *dst;
 	int reason;
 
+	if (!is_l7 && is_stale(pkt, ref->flow))
+		return REASON_L7_RESET;
+	if (!(ref->flow->flags & FLOW_POLICY))
+		return 0;
 	src = endpoint_of(orig ? pkt->key.saddr : to->daddr);
 	dst = endpoint_of(orig ? to->daddr : pkt->key.saddr);
 	reason = judge(view, src, dst, pkt->key.proto,
 		       policy_port(pkt, orig ? to->dport : pkt->key.sport));
-	return reason;
+	if (reason != REASON_TO_WORKER)
+		return reason;
+	return is_l7 ? 0 : REASON_L7_RESET;
+}
+
+/* Both ends of a stale flow learn that they have to open a new one. */
+static __always_inline int refuse_stale(context_t *ctx, struct packet *pkt)
+{
+	if (pkt->fragment == FRAGMENT_LATER)
+		return REASON_L7_UNFIT;
+	if (dry_run)
+		return REASON_L7_RESET;
+	return answer_reset(ctx, pkt) ? REASON_HELPER_FAILED : REASON_L7_RESET;
 }
 
 static __always_inline void trace_flow(const struct flow_ref *ref)
@@ -63,6 +98,53 @@ static __always_inline void trace_flow(const struct flow_ref *ref)
 	trace->flow_state = ref->flow->state;
 	trace->service = ref->flow->service;
 	trace->backend = ref->flow->backend;
+}
+
+/* The stack gets large ones translated, to make fragments of them. */
+static __always_inline bool has_left(__u32 reason)
+{
+	return (reason >= REASON_TO_WORKLOAD && reason < REASON_ECHO_REPLY) ||
+	       reason == REASON_TO_FRAGMENT;
+}
+
+/* A segment of a worker's flow: translated and sent, or given to the worker. */
+static __noinline int serve_l7(context_t *ctx, struct packet *pkt,
+			       const struct view *view,
+			       const struct flow_ref *ref,
+			       const struct tuple *to)
+{
+	bool reply = ref->flow->kind == FLOW_REPLY;
+	__u32 number = ref->flow->service, flags = ref->flow->flags;
+	__u32 verdict;
+	int reason;
+
+	if (is_unfit(pkt))
+		return REASON_L7_UNFIT;
+	if (read_segment(ctx, pkt))
+		return REASON_BAD_L4_HEADER;
+	verdict = judge_segment(pkt, to, number, reply);
+	/* A copy can't carry tags that the original has to keep. */
+	if (verdict == SPLICE_PASS_AND_COPY && ctx_is_tagged(ctx, pkt->tags))
+		verdict = SPLICE_UP;
+	if (verdict == SPLICE_UP || (IS_XDP && verdict != SPLICE_PASS)) {
+		reason = to_worker(ctx, pkt, number, FAIL_LAST);
+	} else {
+		if (verdict == SPLICE_PASS_AND_COPY)
+			copy_to_worker(ctx, pkt, number);
+		reason = forward(ctx, pkt, view, to,
+				 flags | (reply ? FLOW_BACK : 0));
+		if (!dry_run && has_left(reason))
+			note_passed(pkt, number, reply);
+		if (has_left(reason) && reason != REASON_TO_FRAGMENT)
+			reason = verdict == SPLICE_PASS ? REASON_SPLICED :
+							  REASON_SPLICED_COPIED;
+	}
+	if (!dry_run &&
+	    (reason >= REASON_TO_WORKLOAD || reason == REASON_TO_FRAGMENT)) {
+		follow(ref, pkt, view);
+		count_backend(ref->flow->backend, reply, pkt->len);
+	}
+	return reason;
 }
 
 /* 0 = not a flow of ours (any more): goes on as a new one. */
@@ -96,12 +178,18 @@ static __noinline int serve_flow(context_t *ctx, struct packet *pkt,
 			return reason;
 	}
 	if (flow->policy_rev != view->policy_rev) {
-		reason = flags & FLOW_POLICY ? recheck(pkt, view, ref, &to) : 0;
-		if (reason)
+		reason = recheck(pkt, view, ref, &to);
+		if (reason == REASON_L7_RESET) {
+			if (!(pkt->tcp_flags & TCP_RST))
+				return refuse_stale(ctx, pkt);
+		} else if (reason) {
 			return reason;
-		if (!dry_run)
+		} else if (!dry_run) {
 			flow->policy_rev = view->policy_rev;
+		}
 	}
+	if (flags & FLOW_L7)
+		return serve_l7(ctx, pkt, view, ref, &to);
 	/* The direct answer to a workload of this host needs no wrapping. */
 	reason = (flags & FLOW_DSR) && !reply ?
 			 encapsulate(ctx, pkt, view, &to) :

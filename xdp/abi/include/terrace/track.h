@@ -103,8 +103,11 @@ __noinline int claim_reply_once(struct packet *pkt, __u32 now, __u32 attempt)
 	if (!pkt || !cfg)
 		return -CLAIM_FULL;
 	open = &pkt->open;
-	/* Kept source taken by another flow: only the port changes. */
-	if (attempt && has_ports(pkt) && !(open->flags & FLOW_DSR))
+	/*
+	 * Kept source taken by another flow: only the port changes. That of a
+	 * worker's flow is the worker's choice.
+	 */
+	if (attempt && has_ports(pkt) && !(open->flags & (FLOW_DSR | FLOW_L7)))
 		open->flags |= FLOW_SNAT | FLOW_NAT;
 	if (open->flags & FLOW_SNAT)
 		open->to.sport = pool_port(

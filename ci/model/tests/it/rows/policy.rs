@@ -211,6 +211,7 @@ fn deny_8080(world: &mut World) {
         remote: 0,
         ports: Some((TCP, 8080, 8080)),
         deny: true,
+        l7: false,
     });
 }
 
@@ -227,6 +228,7 @@ fn allow_8081(world: &mut World) {
         remote: 0,
         ports: Some((TCP, 8081, 8081)),
         deny: false,
+        l7: false,
     });
 }
 

@@ -1,7 +1,7 @@
 //! `control`: 10,000 services with 100,000 backends. How long they take to
 //! load, and how long one changed endpoint takes, while packets go through.
 
-mod mesh;
+pub mod mesh;
 mod traffic;
 
 use std::time::{Duration, Instant};
@@ -12,6 +12,9 @@ use terrace_mesh::{Change, Compiler, Op, Tables, diff, parse};
 
 use crate::programs::stage::Stage;
 use crate::report::{Outcome, Row, Section};
+use crate::result::{ArmResult, Measured};
+use crate::run::Context;
+use crate::scenario::Scenario;
 use crate::stats::median;
 use terrace::apply::apply;
 use traffic::Traffic;
@@ -22,7 +25,7 @@ const TARGET_MS: f64 = 10.0;
 #[derive(Debug, Args)]
 pub struct Options {
     #[arg(long, default_value_t = 10_000)]
-    services: u32,
+    pub services: u32,
     /// Backends of each service
     #[arg(long, default_value_t = 10)]
     backends: u32,
@@ -35,6 +38,46 @@ pub struct Options {
     /// The CPU that the packets go through
     #[arg(long, default_value_t = 1)]
     cpu: usize,
+}
+
+/// As a scenario: with fewer changes when it has to be quick.
+pub fn measure(scenario: &Scenario, context: &Context) -> Result<Measured> {
+    let options = match context.quick {
+        true => Options {
+            services: 100,
+            changes: 5,
+            ..Options::default()
+        },
+        false => Options::default(),
+    };
+    let section = run(&options)?;
+    let mut measured = context.empty(scenario);
+    measured.load = section.title.clone();
+    measured.arms = section.rows.iter().map(ArmResult::of_row).collect();
+    measured.notes = section.notes;
+    Ok(measured)
+}
+
+impl Options {
+    /// The defaults with another number of services.
+    pub fn of(services: u32) -> Self {
+        Self {
+            services,
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            services: 10_000,
+            backends: 10,
+            ring: 16_381,
+            changes: 41,
+            cpu: 1,
+        }
+    }
 }
 
 pub fn run(options: &Options) -> Result<Section> {
@@ -126,10 +169,10 @@ fn add_changes(section: &mut Section, changes: &[Times]) -> usize {
 }
 
 /// What one change took.
-struct Times {
-    compile: Duration,
+pub struct Times {
+    pub compile: Duration,
     /// Until every new packet is served the new way.
-    apply: Duration,
+    pub apply: Duration,
     /// From the first grace period on: what is left only looks tidier.
     clear: Duration,
     entries: usize,
@@ -137,7 +180,7 @@ struct Times {
 
 /// Endpoint 0 of a service gets another address; every second change is of the
 /// service that the packets are for.
-fn change(stage: &Stage, compiler: &mut Compiler, options: &Options, n: u32) -> Result<Times> {
+pub fn change(stage: &Stage, compiler: &mut Compiler, options: &Options, n: u32) -> Result<Times> {
     let service = if n.is_multiple_of(2) {
         0
     } else {
@@ -193,6 +236,7 @@ fn add(section: &mut Section, name: &str, times: &[Duration], target: Option<f64
             target.map_or("-".to_owned(), |target| format!("< {target:.0}")),
         ],
         outcome,
+        target: target.map(|target| format!("< {target:.0}")),
         figures: [
             ("median_ms".to_owned(), middle),
             ("longest_ms".to_owned(), longest),

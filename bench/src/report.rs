@@ -2,15 +2,18 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Whether a figure reaches its target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     Pass,
     Short,
+    /// Nothing of this may be quoted.
+    Void,
     /// For comparison; there is no target.
+    #[default]
     Info,
 }
 
@@ -19,7 +22,8 @@ impl fmt::Display for Outcome {
         f.pad(match self {
             Self::Pass => "pass",
             Self::Short => "SHORT",
-            Self::Info => "-",
+            Self::Void => "VOID",
+            Self::Info => "",
         })
     }
 }
@@ -38,6 +42,9 @@ pub struct Section {
 pub struct Row {
     pub cells: Vec<String>,
     pub outcome: Outcome,
+    /// What must be reached, where something must.
+    #[serde(skip)]
+    pub target: Option<String>,
     /// The figures behind the cells, under stable names.
     pub figures: std::collections::BTreeMap<String, f64>,
 }
@@ -112,6 +119,7 @@ mod tests {
         section.rows.push(Row {
             cells: vec!["Terrace (tc)".into(), "1.20".into()],
             outcome: Outcome::Pass,
+            target: None,
             figures: std::collections::BTreeMap::new(),
         });
         section.notes.push("one stream".into());

@@ -3,41 +3,28 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use terrace_abi::Reason;
 
-use super::frame::{Keys, Order, TCP_ACK, TCP_SYN, tcp_frame};
-use super::harness::{self, Hook, Settings, XDP_DROP, XDP_PASS, XDP_TX};
+use super::case::{self, Case};
+use super::frame::{Keys, Order, TCP_ACK, TCP_SYN};
+use super::harness::{self, Hook, Settings, XDP_DROP, XDP_PASS};
 use super::stage::{LARGE_FLOWS, Stage};
 use super::tables::{self, DENY_SCATTER, FIRST_RULE, RULE_PORT, RULE_PORTS};
-use super::timing::{Arm, Effort, Times, time};
+use super::timing::{Effort, Times};
 use crate::report::{Outcome, Row, Section};
 
 const DENIED: u32 = 1 << 20;
 const MILLION: u32 = 1 << 20;
 const TC_DROP: u32 = 2;
 const TC_REDIRECT: u32 = 7;
+/// TCX_NEXT, -1.
+const TC_NEXT: u32 = u32::MAX;
 /// New keys never repeat within so many packets.
 const NEW_KEYS: u32 = 1 << 24;
 const RULES: [u32; 5] = [10, 100, 1_000, 10_000, 100_000];
 /// Cost of 100,000 rules over that of 10.
 const FLAT: f64 = 1.10;
-
-/// One packet kind at one hook.
-struct Case {
-    name: String,
-    hook: Hook,
-    settings: Settings,
-    reason: Reason,
-    /// Units of the empty program.
-    target: Option<f64>,
-    /// Empty the connection table before each slice.
-    forget: bool,
-    /// Share of packets that may take another way: those whose flow found no
-    /// room in a table that is half full.
-    strays: f64,
-    effort: Effort,
-}
 
 /// The section that [`run`] fills.
 pub fn section(effort: &Effort) -> Section {
@@ -114,17 +101,8 @@ impl Bench<'_> {
         name.contains(self.only)
     }
 
-    fn frame(&self, flags: u8) -> [u8; 64] {
-        let uplink = &self.stage.net.uplinks[0];
-        tcp_frame(uplink.mac, uplink.router_mac, flags)
-    }
-
     fn to_service(&self, keys: Keys, flags: u8) -> Settings {
-        Settings {
-            frame: self.frame(flags),
-            keys,
-            verdict: XDP_TX,
-        }
+        case::to_service(self.stage, keys, flags)
     }
 
     fn established(&mut self, rows: &[(u32, Option<f64>, bool)]) -> Result<()> {
@@ -139,7 +117,7 @@ impl Bench<'_> {
                 continue;
             }
             let keys = Keys::clients(n, Order::Random, tables::SERVICE, tables::SERVICE_PORT);
-            self.open_flows(Hook::Xdp, keys.once(), n)?;
+            case::open_flows(self.stage, Hook::Xdp, keys.once(), n)?;
             self.stage.deny_list(deny)?;
             self.measure(&Case {
                 name,
@@ -152,7 +130,7 @@ impl Bench<'_> {
                 effort: *self.effort,
             })?;
             self.stage.deny_list(false)?;
-            self.walk("empty_bucket")?;
+            case::walk(self.stage, "empty_bucket")?;
         }
         Ok(())
     }
@@ -171,7 +149,7 @@ impl Bench<'_> {
                 sport_mask: 0,
                 ..Keys::clients(n, Order::Random, service, tables::SERVICE_PORT)
             };
-            self.open_flows(Hook::Tc, keys.once(), n)?;
+            case::open_flows(self.stage, Hook::Tc, keys.once(), n)?;
             let answers = Keys {
                 src: self.stage.net.workload("web").v4,
                 src_mul: 0,
@@ -200,35 +178,8 @@ impl Bench<'_> {
                     effort: *self.effort,
                 })?;
             }
-            self.walk("empty_bucket")?;
+            case::walk(self.stage, "empty_bucket")?;
         }
-        Ok(())
-    }
-
-    /// Opens a flow for each key, as answered ones.
-    fn open_flows(&self, hook: Hook, keys: Keys, n: u32) -> Result<()> {
-        let settings = self.to_service(keys, TCP_SYN);
-        let stage = &self.stage;
-        let driver = harness::driver(&stage.maps, hook, &settings, stage.program(hook))?;
-        let before = stage.reasons()?;
-        harness::run(&driver, &harness::context(hook, stage.ifindex), n)?;
-        let reason = if hook == Hook::Xdp {
-            Reason::Tx
-        } else {
-            Reason::ToWorkload
-        };
-        proved(&before, &stage.reasons()?, reason, n.into(), 0.0).context("open the flows")?;
-        self.walk("establish")
-    }
-
-    /// Runs a program of the harness once for each bucket of the flow table.
-    fn walk(&self, name: &str) -> Result<()> {
-        let stage = &self.stage;
-        let keys = Keys::clients(1, Order::Once, tables::SERVICE, tables::SERVICE_PORT);
-        let settings = self.to_service(keys, 0);
-        let tool = harness::tool(&stage.maps, &settings, name)?;
-        let context = harness::context(Hook::Xdp, stage.ifindex);
-        harness::run(&tool, &context, stage.maps.limits().flow_buckets())?;
         Ok(())
     }
 
@@ -252,27 +203,10 @@ impl Bench<'_> {
     }
 
     fn passing_and_dropped(&mut self) -> Result<()> {
-        let name = "destination that is no service, 4096 sources".to_owned();
-        if self.wants(&name) {
-            let keys = Keys {
-                dst_mask: 0xfff,
-                ..Keys::clients(4096, Order::Random, Ipv4Addr::new(203, 0, 0, 0), 80)
-            };
-            let settings = Settings {
-                verdict: XDP_PASS,
-                ..self.to_service(keys, TCP_ACK)
-            };
-            self.measure(&Case {
-                name,
-                hook: Hook::Xdp,
-                settings,
-                reason: Reason::NotOurs,
-                target: Some(1.5),
-                forget: false,
-                strays: 0.0,
-                effort: *self.effort,
-            })?;
-        }
+        let plain = "destination that is no service, 4096 sources";
+        let at_tc = format!("tc: {plain}");
+        self.passed(plain.to_owned(), Hook::Xdp, XDP_PASS, Some(1.5))?;
+        self.passed(at_tc, Hook::Tc, TC_NEXT, None)?;
         for n in [4096, DENIED] {
             let name = format!("dropped by a deny list of 1 M addresses, {n} of them send");
             if !self.wants(&name) {
@@ -282,6 +216,36 @@ impl Bench<'_> {
             self.denied(name, n, target)?;
         }
         Ok(())
+    }
+
+    fn passed(
+        &mut self,
+        name: String,
+        hook: Hook,
+        verdict: u32,
+        target: Option<f64>,
+    ) -> Result<()> {
+        if !self.wants(&name) {
+            return Ok(());
+        }
+        let keys = Keys {
+            dst_mask: 0xfff,
+            ..Keys::clients(4096, Order::Random, Ipv4Addr::new(203, 0, 0, 0), 80)
+        };
+        let settings = Settings {
+            verdict,
+            ..self.to_service(keys, TCP_ACK)
+        };
+        self.measure(&Case {
+            name,
+            hook,
+            settings,
+            reason: Reason::NotOurs,
+            target,
+            forget: false,
+            strays: 0.0,
+            effort: *self.effort,
+        })
     }
 
     fn denied(&mut self, name: String, n_keys: u32, target: Option<f64>) -> Result<()> {
@@ -332,7 +296,7 @@ impl Bench<'_> {
                 strays: 0.0,
                 effort: *self.effort,
             };
-            let times = self.time(&case, look_up)?;
+            let times = case::time(self.stage, &case, look_up)?;
             self.add(&case.name, None, &times);
         }
         Ok(())
@@ -382,6 +346,7 @@ impl Bench<'_> {
         self.section.rows.push(Row {
             cells,
             outcome,
+            target: is_claim.then(|| format!("<= {FLAT:.2}")),
             figures: [("ratio".to_owned(), ratio)].into(),
         });
     }
@@ -412,45 +377,10 @@ impl Bench<'_> {
         Ok(row.figures["net_ns"])
     }
 
-    /// Times a case, and proves from the counters that every packet took the
-    /// way that the case is about.
     fn measure(&mut self, case: &Case) -> Result<()> {
-        let stage = &self.stage;
-        let target = stage.program(case.hook);
-        let driver = harness::driver(&stage.maps, case.hook, &case.settings, target)?;
-        let before = stage.reasons()?;
-        let times = self.time(case, driver).with_context(|| case.name.clone())?;
-        let after = self.stage.reasons()?;
-        proved(
-            &before,
-            &after,
-            case.reason,
-            case.effort.runs(),
-            case.strays,
-        )
-        .with_context(|| case.name.clone())?;
+        let times = case::measure(self.stage, case)?;
         self.add(&case.name, case.target, &times);
         Ok(())
-    }
-
-    /// Unit, floor and the program under test, in turns.
-    fn time(&self, case: &Case, driver: harness::Driver) -> Result<Times> {
-        let (stage, settings, hook) = (&self.stage, &case.settings, case.hook);
-        let unit = harness::tool(&stage.maps, settings, "empty_xdp")?;
-        let floor = harness::floor(&stage.maps, hook, settings)?;
-        let arm = |driver, hook| Arm {
-            driver,
-            hook,
-            ifindex: stage.ifindex(hook),
-            verdict: (case.strays == 0.0).then_some(settings.verdict),
-        };
-        let arms = [arm(&unit, Hook::Xdp), arm(&floor, hook), arm(&driver, hook)];
-        time(&arms, &case.effort, |at| {
-            if case.forget && at == 0 {
-                self.walk("empty_bucket")?;
-            }
-            Ok(())
-        })
     }
 
     fn add(&mut self, name: &str, target: Option<f64>, times: &Times) {
@@ -473,6 +403,7 @@ impl Bench<'_> {
                 format!("{unit:.1}"),
             ],
             outcome,
+            target: target.map(|target| format!("<= {target:.1}")),
             figures: [
                 ("net_ns", net),
                 ("units", units),
@@ -481,42 +412,12 @@ impl Bench<'_> {
                 ("unit_ns", unit),
                 ("median_total_ns", times.median[2]),
             ]
+            .into_iter()
+            .chain(times.instructions.map(|count| ("instructions", count)))
             .map(|(name, value)| (name.to_owned(), value))
-            .into(),
+            .collect(),
         };
         eprintln!("{} {:?}", row.cells.join(" | "), row.outcome);
         self.section.rows.push(row);
     }
-}
-
-/// Between the two readings `expected` packets were counted, all but a share of
-/// `strays` for `reason`.
-fn proved(
-    before: &[(Reason, u64)],
-    after: &[(Reason, u64)],
-    reason: Reason,
-    expected: u64,
-    strays: f64,
-) -> Result<()> {
-    let count = |counts: &[(Reason, u64)], reason: Reason| {
-        let counts = counts.iter().filter(|(of, _)| *of == reason);
-        counts.map(|(_, packets)| packets).sum::<u64>()
-    };
-    let gone = |of: &Reason| count(after, *of) - count(before, *of);
-    let all: u64 = Reason::ALL.iter().map(gone).sum();
-    let other = all - gone(&reason);
-    let ways = Reason::ALL.iter().filter(|of| gone(of) > 0);
-    let ways: Vec<String> = ways
-        .map(|of| format!("{} {}", gone(of), of.name()))
-        .collect();
-    ensure!(
-        all == expected && other as f64 <= expected as f64 * strays,
-        "{expected} packets should have been counted as {}, but: {}",
-        reason.name(),
-        ways.join(", ")
-    );
-    if other > 0 {
-        eprintln!("  {}", ways.join(", "));
-    }
-    Ok(())
 }

@@ -82,14 +82,16 @@ pub fn tcp_frame(dst_mac: [u8; 6], src_mac: [u8; 6], flags: u8) -> [u8; FRAME_BY
     frame
 }
 
-/// An IPv4 UDP frame of 64 bytes without a checksum; the generator fills in
-/// the key and the checksum of the IP header.
-pub fn udp_frame(dst_mac: [u8; 6], src_mac: [u8; 6]) -> [u8; FRAME_BYTES] {
+/// The beginning of an IPv4 UDP frame of `size` bytes without a checksum; the
+/// generator fills in the key and the checksum of the IP header.
+pub fn udp_frame(dst_mac: [u8; 6], src_mac: [u8; 6], size: usize) -> [u8; FRAME_BYTES] {
     const PROTO_UDP: u8 = 17;
-    const LENGTH: u16 = (FRAME_BYTES - 34) as u16;
+    let total = (size - 14) as u16;
+    let length = (size - 34) as u16;
     let mut frame = tcp_frame(dst_mac, src_mac, 0);
+    frame[16..18].copy_from_slice(&total.to_be_bytes());
     frame[23] = PROTO_UDP;
     frame[34..].fill(0);
-    frame[38..40].copy_from_slice(&LENGTH.to_be_bytes());
+    frame[38..40].copy_from_slice(&length.to_be_bytes());
     frame
 }

@@ -210,12 +210,17 @@ fn pick(object: Object, name: &str) -> Result<Driver> {
 
 /// A context whose device is `ifindex`, for `hook`.
 pub fn context(hook: Hook, ifindex: u32) -> Vec<u8> {
+    context_of(hook, ifindex, FRAME_BYTES)
+}
+
+/// The same for a frame of `size` bytes.
+pub fn context_of(hook: Hook, ifindex: u32, size: usize) -> Vec<u8> {
     let put = |bytes: &mut Vec<u8>, at: usize, value: u32| {
         bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
     };
     let (len, fields) = match hook {
         // struct xdp_md: data_end, ingress_ifindex.
-        Hook::Xdp => (24, [(4, FRAME_BYTES as u32), (12, ifindex)]),
+        Hook::Xdp => (24, [(4, size as u32), (12, ifindex)]),
         // struct __sk_buff: ingress_ifindex, ifindex.
         Hook::Tc | Hook::TcWorkload => (44, [(36, ifindex), (40, ifindex)]),
     };

@@ -151,6 +151,23 @@ impl Stage {
         Ok(self.maps.set_config(&config)?)
     }
 
+    /// Name and verified instructions of each program.
+    pub fn verified(&self) -> Vec<(String, u32)> {
+        let mut programs: Vec<&Program> = self.maps.programs().iter().collect();
+        match &self.xdp {
+            Xdp::Shipped(shipped) => programs.push(shipped.program()),
+            Xdp::Trial(trial) => programs.extend(trial),
+        }
+        for role in [Role::Uplink, Role::Workload] {
+            programs.extend(Direction::ALL.map(|direction| self.tc.program(role, direction)));
+        }
+        let counts = programs.iter().map(|program| {
+            let info = program.info();
+            (program.name().to_owned(), info.verified_instructions)
+        });
+        counts.collect()
+    }
+
     /// All counters of the uplink and the workload's interface, by reason.
     pub fn reasons(&self) -> Result<Vec<(Reason, u64)>> {
         let mut counts = Vec::new();

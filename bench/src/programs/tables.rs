@@ -83,23 +83,30 @@ fn workload(net: &Topology) -> String {
 
 /// Rules of one source and one port each, 1,000 to a policy.
 fn policies(n_rules: u32) -> String {
-    let mut text = String::new();
-    for rule in 0..n_rules {
-        if rule % 1000 == 0 {
-            _ = write!(
+    rule_files(n_rules)
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect()
+}
+
+/// The same as files, each a policy.
+pub fn rule_files(n_rules: u32) -> Vec<(String, String)> {
+    const RULES: u32 = 1000;
+    let one = |policy: u32| {
+        let mut text = format!(
+            "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{ name: deny-{policy} }}\nspec:\n  endpointSelector: {{ matchLabels: {{ app: web }} }}\n  ingressDeny:\n"
+        );
+        for rule in policy * RULES..((policy + 1) * RULES).min(n_rules) {
+            let source = Ipv4Addr::from_bits(FIRST_RULE.to_bits() + rule);
+            let port = u32::from(RULE_PORT) + rule % RULE_PORTS;
+            _ = writeln!(
                 text,
-                "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{ name: deny-{} }}\nspec:\n  endpointSelector: {{ matchLabels: {{ app: web }} }}\n  ingressDeny:\n",
-                rule / 1000
+                "  - {{ fromCIDR: [{source}/32], toPorts: [{{ ports: [{{ port: \"{port}\", protocol: TCP }}] }}] }}"
             );
         }
-        let source = Ipv4Addr::from_bits(FIRST_RULE.to_bits() + rule);
-        let port = u32::from(RULE_PORT) + rule % RULE_PORTS;
-        _ = writeln!(
-            text,
-            "  - {{ fromCIDR: [{source}/32], toPorts: [{{ ports: [{{ port: \"{port}\", protocol: TCP }}] }}] }}"
-        );
-    }
-    text
+        (format!("deny-{policy}.yaml"), text)
+    };
+    (0..n_rules.div_ceil(RULES)).map(one).collect()
 }
 
 /// `count` single addresses, scattered over all of IPv4.

@@ -1,8 +1,11 @@
 //! Times programs in short interleaved slices.
 
+use std::sync::OnceLock;
+
 use anyhow::{Result, ensure};
 
 use super::harness::{Driver, Hook, context, run};
+use crate::instructions;
 
 /// How long and how often.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +52,10 @@ pub struct Times {
     pub best: Vec<f64>,
     /// Medians of the slices, to see how much disturbance there was.
     pub median: Vec<f64>,
+    /// Instructions of a packet over the floor (arm 1), where the CPU counts them.
+    pub instructions: Option<f64>,
+    /// Further runs of the last arm, for that count.
+    pub counted: u32,
 }
 
 /// Times the arms in turns; `between` runs before each slice of an arm.
@@ -81,8 +88,29 @@ pub fn time(
     for times in &mut slices {
         times.sort_by(f64::total_cmp);
     }
+    let instructions = per_packet(arms, &contexts, effort.slice);
     Ok(Times {
+        counted: instructions.map_or(0, |_| effort.slice),
+        instructions,
         best: slices.iter().map(|times| times[0]).collect(),
         median: slices.iter().map(|times| times[times.len() / 2]).collect(),
     })
+}
+
+/// Instructions of a run of the last arm over one of the floor; None without
+/// counters.
+fn per_packet(arms: &[Arm<'_>], contexts: &[Vec<u8>], runs: u32) -> Option<f64> {
+    if arms.len() < 3 || !is_counted() {
+        return None;
+    }
+    let count = |at: usize| {
+        let (done, n) = instructions::count(|| run(arms[at].driver, &contexts[at], runs)).ok()?;
+        done.ok().map(|_| n as f64)
+    };
+    Some((count(2)? - count(1)?) / f64::from(runs))
+}
+
+fn is_counted() -> bool {
+    static COUNTED: OnceLock<bool> = OnceLock::new();
+    *COUNTED.get_or_init(|| instructions::availability() == "yes")
 }

@@ -1,0 +1,297 @@
+//! Tables of documents, made of results only. A document marks where a table
+//! goes; everything between the marks is written anew:
+//!
+//! ```text
+//! <!-- bench:how-fast -->
+//! <!-- bench:end -->
+//! ```
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+
+use crate::library;
+use crate::page;
+use crate::result::{ArmResult, Measured, RunFile};
+use crate::stats::{median, paired_ratio};
+use crate::tables::{interval, number};
+
+const BEGIN: &str = "<!-- bench:";
+const END: &str = "<!-- bench:end -->";
+
+/// `docs.toml`: the tables of documents.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tables {
+    table: Vec<Table>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    name: String,
+    row: Vec<Claim>,
+}
+
+/// One row: a metric of one arm, as it is or over another arm.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Claim {
+    what: String,
+    scenario: String,
+    arm: String,
+    metric: String,
+    over: Option<String>,
+    at: Option<f64>,
+    /// Written behind the number.
+    #[serde(default)]
+    unit: String,
+    /// `<= 1.0` or `>= 2.8`; of a ratio the far end of its interval counts.
+    target: Option<String>,
+}
+
+/// What a claim comes to.
+struct Found {
+    shown: String,
+    low: f64,
+    high: f64,
+}
+
+/// Writes `DATE.md` and `DATE.json` into the folder of results, and every
+/// marked table of the documents anew.
+pub fn refresh(run: &RunFile, results: &Path, documents: &[std::path::PathBuf]) -> Result<()> {
+    let date = run.started.split('T').next().unwrap_or(&run.started);
+    std::fs::create_dir_all(results)?;
+    let path = results.join(format!("{date}.md"));
+    std::fs::write(&path, page::markdown(run))
+        .with_context(|| format!("write {}", path.display()))?;
+    run.write(&results.join(format!("{date}.json")))?;
+    let tables: Tables = toml::from_str(library::docs()).context("bench/docs.toml")?;
+    for document in documents {
+        let text = std::fs::read_to_string(document)
+            .with_context(|| format!("read {}", document.display()))?;
+        let link = format!("bench/results/{date}.md");
+        let link = match document
+            .parent()
+            .is_some_and(|folder| folder.ends_with("bench"))
+        {
+            true => link.trim_start_matches("bench/").to_owned(),
+            false => link,
+        };
+        let text = replaced(&text, |name| {
+            let table = tables.table.iter().find(|table| table.name == name);
+            let table = table.with_context(|| format!("bench/docs.toml has no table {name}"))?;
+            Ok(written(table, run, &link))
+        });
+        let text = text.with_context(|| document.display().to_string())?;
+        std::fs::write(document, text).with_context(|| format!("write {}", document.display()))?;
+    }
+    Ok(())
+}
+
+/// The text with what is between marks written anew.
+fn replaced(text: &str, table: impl Fn(&str) -> Result<String>) -> Result<String> {
+    let mut done = String::new();
+    let mut left = text;
+    while let Some(at) = left.find(BEGIN) {
+        let (before, from) = left.split_at(at);
+        let line = from.split('\n').next().unwrap_or(from);
+        let name = line
+            .trim_start_matches(BEGIN)
+            .trim_end_matches("-->")
+            .trim();
+        ensure!(name != "end", "`{END}` without its beginning");
+        let Some(end) = from.find(END) else {
+            bail!("`{line}` has no `{END}`");
+        };
+        done += before;
+        done += line;
+        done += "\n";
+        done += &table(name)?;
+        done += END;
+        left = &from[end + END.len()..];
+    }
+    Ok(done + left)
+}
+
+fn written(table: &Table, run: &RunFile, link: &str) -> String {
+    let has_targets = table.row.iter().any(|claim| claim.target.is_some());
+    let (head, rule) = match has_targets {
+        true => (" target | |", "---|---|"),
+        false => ("", ""),
+    };
+    let mut text = format!(
+        "`{}`, {}, {}. All tables: [{link}]({link}).\n\n| what | measured |{head}\n|---|---|{rule}\n",
+        run.command,
+        run.started,
+        run.host.line()
+    );
+    for claim in &table.row {
+        let found = measured(claim, run);
+        let shown = found.as_ref().map(|found| found.shown.as_str());
+        text += &format!("| {} | {} |", claim.what, shown.unwrap_or(ABSENT));
+        if has_targets {
+            let target = claim.target.as_deref();
+            let verdict = target
+                .zip(found.as_ref())
+                .map(|(target, found)| verdict(target, found));
+            text += &format!(
+                " {} | {} |",
+                target.unwrap_or_default(),
+                verdict.unwrap_or_default()
+            );
+        }
+        text.push('\n');
+    }
+    text
+}
+
+const ABSENT: &str = "not measured in this run";
+
+fn measured(claim: &Claim, run: &RunFile) -> Option<Found> {
+    let scenario = run
+        .scenarios
+        .iter()
+        .find(|found| found.name == claim.scenario)?;
+    let values = arm_of(scenario, &claim.arm, claim.at)?.values(&claim.metric)?;
+    let unit = match claim.unit.as_str() {
+        "" => String::new(),
+        unit => format!(" {unit}"),
+    };
+    let Some(over) = &claim.over else {
+        let value = median(values);
+        return Some(Found {
+            shown: format!("{}{unit}", number(value)),
+            low: value,
+            high: value,
+        });
+    };
+    let over = arm_of(scenario, over, claim.at)?;
+    let ratio = paired_ratio(values, over.values(&claim.metric)?);
+    ratio.median.is_finite().then(|| Found {
+        shown: format!("{} times{unit}", interval(&ratio)),
+        low: ratio.low,
+        high: ratio.high,
+    })
+}
+
+fn verdict(target: &str, found: &Found) -> &'static str {
+    let limit = |text: &str| text.trim().parse::<f64>().unwrap_or(f64::NAN);
+    let reached = match (target.strip_prefix("<="), target.strip_prefix(">=")) {
+        (Some(most), _) => found.high <= limit(most),
+        (_, Some(least)) => found.low >= limit(least),
+        _ => false,
+    };
+    if reached { "pass" } else { "SHORT" }
+}
+
+fn arm_of<'m>(measured: &'m Measured, name: &str, at: Option<f64>) -> Option<&'m ArmResult> {
+    let mut arms = measured.arms.iter().filter(|arm| arm.name == name);
+    arms.find(|arm| at.is_none() || arm.at == at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::result::tests::{arm, run};
+    use crate::scenario::Role;
+
+    #[test]
+    fn only_what_is_between_the_marks_changes() {
+        let text = "a\n<!-- bench:x -->\nold\n<!-- bench:end -->\nb\n";
+        let made = replaced(text, |name| Ok(format!("new {name}\n"))).expect("marks");
+        assert_eq!(made, "a\n<!-- bench:x -->\nnew x\n<!-- bench:end -->\nb\n");
+        let again = replaced(&made, |name| Ok(format!("new {name}\n"))).expect("marks");
+        assert_eq!(again, made);
+        assert_eq!(
+            replaced("no marks", |_| bail!("none")).expect("no marks"),
+            "no marks"
+        );
+    }
+
+    #[test]
+    fn a_mark_without_its_other_end_is_refused() {
+        for text in ["<!-- bench:x -->\nold", "<!-- bench:end -->"] {
+            assert!(replaced(text, |_| Ok(String::new())).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_claim_is_a_figure_of_the_run_or_is_not_there() {
+        let mut void = arm("void", Role::Peer, &[("packets", &[1.0, 1.0])]);
+        void.void = Some("no".to_owned());
+        let arms = vec![
+            arm("ours", Role::Ours, &[("packets", &[3.0, 3.0])]),
+            arm("nft", Role::Peer, &[("packets", &[1.0, 1.0])]),
+            void,
+        ];
+        let run = run(vec![crate::result::tests::measured("packets", arms)]);
+        let claim = |arm: &str, over: Option<&str>| Claim {
+            what: String::new(),
+            scenario: "packets".to_owned(),
+            arm: arm.to_owned(),
+            metric: "packets".to_owned(),
+            over: over.map(str::to_owned),
+            at: None,
+            unit: "Mpps".to_owned(),
+            target: None,
+        };
+        let rows = [
+            (claim("ours", None), "3.00 Mpps"),
+            (claim("ours", Some("nft")), "3.00 (3.00-3.00) times Mpps"),
+            (claim("ours", Some("void")), "not measured in this run"),
+            (claim("void", None), "not measured in this run"),
+            (claim("none", None), "not measured in this run"),
+        ];
+        for (claim, expected) in rows {
+            let shown = measured(&claim, &run).map(|found| found.shown);
+            assert_eq!(
+                shown.as_deref().unwrap_or(ABSENT),
+                expected,
+                "{}",
+                claim.arm
+            );
+        }
+    }
+
+    #[test]
+    fn a_target_is_reached_with_the_whole_interval() {
+        let found = Found {
+            shown: String::new(),
+            low: 0.9,
+            high: 1.1,
+        };
+        let rows = [
+            ("<= 1.2", "pass"),
+            ("<= 1.0", "SHORT"),
+            (">= 0.9", "pass"),
+            (">= 1.0", "SHORT"),
+            ("fast", "SHORT"),
+        ];
+        for (target, expected) in rows {
+            assert_eq!(verdict(target, &found), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn every_claim_is_about_a_scenario_and_a_metric_that_exist() {
+        let tables: Tables = toml::from_str(library::docs()).expect("docs.toml");
+        let scenarios = library::scenarios().expect("scenarios");
+        for claim in tables.table.iter().flat_map(|table| &table.row) {
+            let found = scenarios.iter().find(|found| found.name == claim.scenario);
+            let found = found.unwrap_or_else(|| panic!("no scenario {}", claim.scenario));
+            assert!(
+                crate::result::metric(&claim.metric).is_some(),
+                "{}",
+                claim.metric
+            );
+            assert!(
+                found.arms.is_empty() || found.arms.iter().any(|arm| arm.name == claim.arm),
+                "{}: {}",
+                claim.scenario,
+                claim.arm
+            );
+        }
+    }
+}

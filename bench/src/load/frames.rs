@@ -1,0 +1,139 @@
+//! Frames sent from the outside into the host's uplink, and counted when they
+//! come back.
+
+use std::os::fd::AsFd as _;
+use std::sync::{Mutex, MutexGuard};
+
+use anyhow::{Context as _, Result, ensure};
+use libbpf_rs::{MapCore as _, MapFlags, Object, ProgramInput};
+use terrace_abi::sys;
+use terrace_testkit::Netns;
+
+use super::{Sample, packets};
+use crate::cpu;
+use crate::lab::Arm;
+use crate::lab::net::{NIC, OUTSIDE_MAC, UPLINK, UPLINK_MAC};
+use crate::programs::frame::{FRAME_BYTES, Keys, Order, udp_frame};
+use crate::programs::harness::{self, Hook, Settings, XDP_DROP};
+
+const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/live.bpf.o"));
+/// include/uapi/linux/bpf.h.
+const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 2;
+/// Flows that the frames belong to.
+const FLOWS: u32 = 256;
+/// Frames of one call: some tens of milliseconds.
+const FRAMES: u32 = 100_000;
+/// A page less what the kernel keeps in it (net/bpf/test_run.c).
+const LARGEST: usize = 3400;
+
+#[derive(Debug)]
+pub struct Generator {
+    /// Running a program needs it for itself.
+    object: Mutex<Object>,
+    ifindex: u32,
+    size: usize,
+}
+
+impl Generator {
+    /// Puts the sink where the arm's frames end: on the outside,
+    /// or at the host's uplink for the floor.
+    pub fn new(arm: &Arm, size: usize) -> Result<Self> {
+        ensure!(
+            (FRAME_BYTES..=LARGEST).contains(&size),
+            "live frames have {FRAME_BYTES} to {LARGEST} bytes: use the load `udp` for others"
+        );
+        let (address, port) = arm.remote();
+        let keys = Keys::clients(FLOWS, Order::Random, address, port);
+        let settings = Settings {
+            frame: udp_frame(UPLINK_MAC, OUTSIDE_MAC, size),
+            keys,
+            verdict: XDP_DROP,
+        };
+        let ifindex = index_of(&arm.net.outside, NIC)?;
+        let bytes = settings.to_bytes(0, ifindex);
+        let object = harness::load(harness::open("live", OBJECT, &bytes)?)?;
+        let generator = Self {
+            object: Mutex::new(object),
+            ifindex,
+            size,
+        };
+        generator.attach_sink(arm)?;
+        Ok(generator)
+    }
+
+    fn attach_sink(&self, arm: &Arm) -> Result<()> {
+        let net = &arm.net;
+        let object = self.object();
+        let sink = object.progs().find(|program| program.name() == "sink");
+        let sink = sink.context("no program `sink` in live.bpf.c")?;
+        let sink = sink.as_fd();
+        if arm.drops() {
+            let ifindex = index_of(&net.host, UPLINK)?;
+            let attach = || sys::xdp_attach(ifindex, sink, sys::XdpMode::Native);
+            return Ok(net.host.enter(attach)??);
+        }
+        // A veth takes redirected frames only when it polls: by GRO where no
+        // XDP program runs.
+        net.host.run("ethtool", &["-K", UPLINK, "gro", "on"])?;
+        let attach = || sys::xdp_attach(self.ifindex, sink, sys::XdpMode::Native);
+        Ok(net.outside.enter(attach)??)
+    }
+
+    fn object(&self) -> MutexGuard<'_, Object> {
+        self.object
+            .lock()
+            .unwrap_or_else(|poison| poison.into_inner())
+    }
+
+    /// Sends for `seconds` of the kernel's own time.
+    pub fn run(&self, arm: &Arm, seconds: f64, cpu: usize) -> Result<Sample> {
+        let before = self.arrived()?;
+        let send = || -> Result<(u64, f64)> {
+            cpu::pin(cpu)?;
+            let (mut sent, mut nanoseconds) = (0, 0.0);
+            while nanoseconds < seconds * 1e9 {
+                nanoseconds += self.send()? * f64::from(FRAMES);
+                sent += u64::from(FRAMES);
+            }
+            Ok((sent, nanoseconds))
+        };
+        let (sent, nanoseconds) = arm.net.outside.enter(send)??;
+        let arrived = self.arrived()? - before;
+        Ok(packets(sent, arrived, nanoseconds / 1e9, Some(cpu)))
+    }
+
+    /// Nanoseconds a frame.
+    fn send(&self) -> Result<f64> {
+        let mut context = harness::context_of(Hook::Xdp, self.ifindex, self.size);
+        let frame = vec![0; self.size];
+        let object = self.object();
+        let generate = object.progs_mut().find(|p| p.name() == "generate");
+        let generate = generate.context("no program `generate` in live.bpf.c")?;
+        let output = generate.test_run(ProgramInput {
+            context_in: Some(&mut context),
+            data_in: Some(&frame),
+            flags: BPF_F_TEST_XDP_LIVE_FRAMES,
+            repeat: FRAMES,
+            ..ProgramInput::default()
+        })?;
+        Ok(output.duration.as_nanos() as f64)
+    }
+
+    fn arrived(&self) -> Result<u64> {
+        let object = self.object();
+        let map = object.maps().find(|map| map.name() == "arrived");
+        let map = map.context("no map `arrived` in live.bpf.c")?;
+        let values = map.lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY)?;
+        let values = values.context("`arrived` has one entry")?;
+        let values = values.iter().filter_map(|value| value.first_chunk::<8>());
+        Ok(values.map(|value| u64::from_ne_bytes(*value)).sum())
+    }
+}
+
+fn index_of(ns: &Netns, name: &str) -> Result<u32> {
+    let interfaces = ns.enter(sys::interfaces)??;
+    let found = interfaces.iter().find(|(_, found)| found == name);
+    found
+        .map(|(index, _)| *index)
+        .with_context(|| format!("no interface {name}"))
+}

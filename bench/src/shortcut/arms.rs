@@ -1,0 +1,221 @@
+//! The arms of the comparison, and one round of all of them.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use terrace_abi::{Limits, Maps};
+use terrace_sock::Cgroup;
+use terrace_sock::shortcut::{Settings, Shortcut};
+use terrace_testkit::{Netns, PinRoot};
+
+/// Bytes of one bulk transfer.
+const BULK: usize = 32 << 20;
+/// Where the proxies listen; the client of the iptables arm asks for REDIRECTED.
+const PROXY: &str = "127.0.0.1:15001";
+const REDIRECTED: &str = "127.0.0.1:80";
+
+/// How the same requests travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Arm {
+    /// Straight to the proxy; Terrace is not there.
+    Plain,
+    /// Joined.
+    On,
+    /// In the table, switched off.
+    Off,
+    /// iptables REDIRECT to the proxy.
+    Iptables,
+    /// Joined, without a limit for bulk (bulk only).
+    Unlimited,
+}
+
+impl Arm {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "without Terrace",
+            Self::On => "Terrace (shortcut on)",
+            Self::Off => "Terrace (shortcut off)",
+            Self::Iptables => "iptables REDIRECT",
+            Self::Unlimited => "Terrace (no limit for bulk)",
+        }
+    }
+}
+
+/// What one arm did in one round.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    pub arm: Arm,
+    /// Median latency in nanoseconds.
+    pub p50: f64,
+    /// Requests, or bytes, per second.
+    pub rate: f64,
+}
+
+/// Three processes in a network namespace.
+struct Trio {
+    _netns: Netns,
+    children: Vec<Child>,
+    to_client: ChildStdin,
+    from_client: BufReader<ChildStdout>,
+}
+
+/// Everything, taken down when dropped.
+pub struct Arms {
+    bare: Trio,
+    redirected: Trio,
+    shortcut: Shortcut,
+    _folder: Folder,
+    _pins: PinRoot,
+}
+
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(2);
+        while std::fs::remove_dir(&self.0).is_err() && std::time::Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+impl Arms {
+    pub fn build() -> Result<Self> {
+        let root = Cgroup::find()?;
+        let name = format!("terrace-test-{}-0", std::process::id());
+        let folder = Folder(root.path().join(name));
+        std::fs::create_dir(&folder.0)?;
+        let pins = PinRoot::new()?;
+        let maps = Maps::open(pins.path(), &Limits::small())?;
+        let shortcut = Shortcut::load(&maps, 1024)?;
+        shortcut.configure(&Settings::default())?;
+        let mut bare = Trio::start(&folder.0, false)?;
+        let mut redirected = Trio::start(&folder.0, true)?;
+        bare.tell(&format!("open plain {PROXY}"))?;
+        redirected.tell(&format!("open iptables {REDIRECTED}"))?;
+        // Only what connects from here on has a place in the table.
+        shortcut.attach(&[Cgroup::open(&folder.0)?])?;
+        bare.tell(&format!("open joined {PROXY}"))?;
+        Ok(Self {
+            bare,
+            redirected,
+            shortcut,
+            _folder: folder,
+            _pins: pins,
+        })
+    }
+
+    /// All arms for requests of one size.
+    pub fn round(&mut self, size: u32, backwards: bool) -> Result<Vec<Sample>> {
+        let mut order = [Arm::Plain, Arm::On, Arm::Off, Arm::Iptables];
+        if backwards {
+            order.reverse();
+        }
+        order
+            .iter()
+            .map(|&arm| self.run(arm, "run", size as usize))
+            .collect()
+    }
+
+    /// All arms for one long transfer.
+    pub fn bulk_round(&mut self, backwards: bool) -> Result<Vec<Sample>> {
+        let mut order = [Arm::Plain, Arm::On, Arm::Off, Arm::Iptables, Arm::Unlimited];
+        if backwards {
+            order.reverse();
+        }
+        order
+            .iter()
+            .map(|&arm| self.run(arm, "bulk", BULK))
+            .collect()
+    }
+
+    fn run(&mut self, arm: Arm, what: &str, size: usize) -> Result<Sample> {
+        let settings = Settings::default();
+        self.shortcut.configure(&Settings {
+            enabled: arm != Arm::Off,
+            bulk_bytes: if arm == Arm::Unlimited {
+                0
+            } else {
+                settings.bulk_bytes
+            },
+            ..settings
+        })?;
+        let (trio, name) = match arm {
+            Arm::Plain => (&mut self.bare, "plain"),
+            Arm::On | Arm::Off | Arm::Unlimited => (&mut self.bare, "joined"),
+            Arm::Iptables => (&mut self.redirected, "iptables"),
+        };
+        let line = trio.tell(&format!("{what} {name} {size}"))?;
+        let (p50, rate) = line.split_once(' ').context("two numbers")?;
+        Ok(Sample {
+            arm,
+            p50: p50.parse()?,
+            rate: rate.parse()?,
+        })
+    }
+
+    /// Messages that went from socket to socket.
+    pub fn joined(&self) -> Result<u64> {
+        Ok(self.shortcut.counters()?.joined().messages)
+    }
+}
+
+impl Trio {
+    fn start(cgroup: &std::path::Path, redirect: bool) -> Result<Self> {
+        let netns = Netns::new("bench")?;
+        if redirect {
+            let rule = "-t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 15001";
+            netns.run("iptables", &rule.split(' ').collect::<Vec<_>>())?;
+        }
+        let start = |args: &[&str]| -> Result<Child> {
+            let mut command = Command::new(std::env::current_exe()?);
+            command
+                .arg("agent")
+                .args(args)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped());
+            let child = netns.enter(|| command.spawn())??;
+            std::fs::write(cgroup.join("cgroup.procs"), child.id().to_string())?;
+            Ok(child)
+        };
+        let mut server = start(&["chain-server"])?;
+        let upstream = first_line(&mut server)?;
+        let mut proxy = start(&["chain-proxy", &upstream])?;
+        first_line(&mut proxy)?;
+        let mut client = start(&["chain-client"])?;
+        Ok(Self {
+            to_client: client.stdin.take().context("a pipe")?,
+            from_client: BufReader::new(client.stdout.take().context("a pipe")?),
+            children: vec![client, proxy, server],
+            _netns: netns,
+        })
+    }
+
+    /// Sends the client a line and waits for its answer.
+    fn tell(&mut self, line: &str) -> Result<String> {
+        writeln!(self.to_client, "{line}")?;
+        let mut answer = String::new();
+        self.from_client.read_line(&mut answer)?;
+        ensure!(!answer.is_empty(), "the client ended at `{line}`");
+        Ok(answer.trim().to_owned())
+    }
+}
+
+impl Drop for Trio {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+fn first_line(child: &mut Child) -> Result<String> {
+    let mut line = String::new();
+    let out = child.stdout.as_mut().context("a pipe")?;
+    BufReader::new(out).read_line(&mut line)?;
+    ensure!(!line.is_empty(), "a process ended at its start");
+    Ok(line.trim().to_owned())
+}

@@ -194,7 +194,9 @@ fn outcome(rules: &Rules, asked: &Asked, head: &str) -> (String, terrace::l7::ru
             if timeout_ms > 0 {
                 text += &format!(" {timeout_ms} ms");
             }
-            rewrite.map(|token| text += &format!(" {}", written(token)));
+            if let Some(token) = rewrite {
+                text += &format!(" {}", written(token));
+            }
             text
         }
     };

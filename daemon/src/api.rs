@@ -8,6 +8,7 @@
 //! | `GET /v1/policy` | `Vec<`[`Policy`]`>` |
 //! | `GET /v1/identities` | `Vec<`[`Identity`]`>` |
 //! | `GET /v1/flows?`[`FlowQuery`] | [`Flows`] |
+//! | `GET /v1/requests?`[`RequestQuery`] | [`Requests`] |
 //! | `GET /v1/reasons` | `Vec<`[`ReasonCount`]`>` |
 //! | `GET /v1/shortcut` | [`Shortcut`] |
 //! | `GET /v1/sockets` | [`Sockets`] |
@@ -24,6 +25,7 @@
 mod explain;
 mod flows;
 mod mesh;
+mod requests;
 mod shortcut;
 mod sockets;
 mod status;
@@ -37,6 +39,7 @@ pub use mesh::{
     Backend, Direction, Frontend, Identity, Policy, PolicyRule, RuleVerdict, Service, Source,
     Traffic, short_labels,
 };
+pub use requests::{Request, RequestQuery, RequestVerdict, Requests};
 pub use shortcut::{Check, Shortcut, ShortcutReason, ShortcutSwitch, Verdict};
 pub use sockets::{ConnectAnswer, ConnectRequest, Socket, Sockets};
 pub use status::{

@@ -11,6 +11,7 @@ mod nic;
 mod offline;
 mod output;
 mod plan;
+mod requests;
 mod run;
 mod show;
 mod tune;
@@ -74,6 +75,7 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<Code, Failure> {
         Command::Policy(args) => show::policy(global, args, output),
         Command::Identities(args) => show::identities(global, args, output),
         Command::Flows(args) => show::flows(global, args, output),
+        Command::Requests(args) => requests::requests(global, args, output),
         Command::Reasons(args) => show::reasons(global, args, output),
         Command::Shortcut(args) => show::shortcut(global, args, output),
         Command::Sockets => show::sockets(global, output),

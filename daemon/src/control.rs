@@ -5,6 +5,7 @@ mod answers;
 mod flows;
 mod mesh;
 pub mod names;
+mod requests;
 pub mod shortcut;
 mod socket;
 mod sockets;
@@ -52,6 +53,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/policy", get(policy))
         .route("/v1/identities", get(identities))
         .route("/v1/flows", get(list_flows))
+        .route("/v1/requests", get(list_requests))
         .route("/v1/reasons", get(reasons))
         .route("/v1/shortcut", get(show_shortcut).post(switch_shortcut))
         .route("/v1/sockets", get(list_sockets))
@@ -91,6 +93,15 @@ async fn list_flows(
     let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
     query.check().map_err(bad_request)?;
     blocking(move || flows::flows(&shared, &query)).await
+}
+
+async fn list_requests(
+    State(shared): State<Arc<Shared>>,
+    query: Result<Query<api::RequestQuery>, axum::extract::rejection::QueryRejection>,
+) -> Answer<api::Requests> {
+    let Query(query) = query.map_err(|error| bad_request(error.body_text()))?;
+    query.check().map_err(bad_request)?;
+    blocking(move || requests::requests(&shared, &query)).await
 }
 
 async fn reasons(State(shared): State<Arc<Shared>>) -> Answer<Vec<api::ReasonCount>> {

@@ -5,6 +5,7 @@
 
 mod collect;
 mod family;
+mod requests;
 mod shortcut;
 mod sockets;
 

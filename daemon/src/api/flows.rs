@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::Tier;
+use super::{Request, Tier};
 
 /// A five-tuple. Ports of ICMP are its identifier or type, else 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -69,6 +69,9 @@ pub struct Flow {
     pub age_ms: u64,
     /// Since the latest packet of this direction.
     pub idle_ms: u64,
+    /// The latest request of a connection of the L7 tier, while it is remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
 }
 
 /// Filters of `flows`; all that are given must hold.
@@ -166,7 +169,7 @@ impl FlowQuery {
 }
 
 /// `wanted` may leave out the namespace and the port's name.
-fn service_matches(wanted: &str, service: &str) -> bool {
+pub(super) fn service_matches(wanted: &str, service: &str) -> bool {
     let without_port = service.rsplit_once(':').map_or(service, |(head, _)| head);
     let bare = |s: &str| {
         s.split_once('/')

@@ -2,6 +2,7 @@
 
 mod examples;
 mod nic;
+mod requests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::api::Tier;
 use crate::config;
 pub use nic::{Allow, NicArgs, NicMode, consent};
+pub use requests::RequestArgs;
 
 const EXPLAIN_USAGE: &str = "terrace explain [OPTIONS] <tcp|udp|sctp|icmp> <SOURCE> <DESTINATION>
        terrace explain [OPTIONS] --pcap <FILE>
@@ -124,6 +126,13 @@ pub enum Command {
     /// goes instead, state, tier that served its latest packet, and traffic.
     #[command(after_long_help = examples::FLOWS)]
     Flows(FlowArgs),
+    /// Show requests that the L7 tier decided
+    ///
+    /// Method, host, path, status, time to the answer, verdict, and who
+    /// decided: the route's rule and the policy's. The daemon remembers the
+    /// latest ones; --follow shows new ones as they are answered.
+    #[command(after_long_help = examples::REQUESTS)]
+    Requests(RequestArgs),
     /// Show what happened to packets, by interface, hook and reason
     ///
     /// Every packet that enters a program is counted under exactly one reason.

@@ -42,7 +42,9 @@ pub(super) fn flows(shared: &Shared, query: &FlowQuery) -> Result<Flows> {
         .map_while(|entry| entry.map_err(|e| error = Some(e)).ok());
     let flows = entries.map(|entry| flow(&entry, mesh.directory(), clock, xdp));
     let socket = super::shortcut::flows(shared)?;
-    let answer = Flows::select(flows.chain(socket), query);
+    let mut answer = Flows::select(flows.chain(socket), query);
+    drop(mesh);
+    super::requests::name_requests(shared, &mut answer.flows);
     match error {
         None => Ok(answer),
         Some(error) => Err(error.into()),
@@ -84,6 +86,7 @@ fn flow(entry: &FlowEntry, directory: &Directory, clock: Clock, xdp: Tier) -> Fl
         bytes: flow.bytes,
         age_ms: clock.since_ms(flow.created),
         idle_ms: clock.since_ms(entry.last_seen),
+        request: None,
     }
 }
 

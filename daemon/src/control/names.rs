@@ -28,6 +28,14 @@ pub fn service_of(directory: &Directory, frontend: &Frontend) -> String {
     }
 }
 
+/// `namespace/name spec.rules[0]`; empty for none.
+pub fn route(directory: &Directory, number: u32) -> String {
+    match directory.route_rules.get(&number) {
+        Some(rule) => format!("{} {}", rule.route, rule.path),
+        None => unknown(number, "route"),
+    }
+}
+
 /// `address:port`; empty for none.
 pub fn backend(directory: &Directory, index: u32) -> String {
     match directory.backends.get(&index) {

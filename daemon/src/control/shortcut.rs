@@ -107,5 +107,6 @@ fn flow(end: &End, other: Option<&End>, direction: &str) -> Flow {
         bytes: socket_bytes,
         age_ms: 0,
         idle_ms: 0,
+        request: None,
     }
 }

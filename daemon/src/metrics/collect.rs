@@ -23,6 +23,7 @@ pub(super) fn families(shared: &Shared) -> Result<Vec<Family>> {
     families.extend(life(shared)?);
     families.extend(health(&view));
     families.extend(super::shortcut::families(shared)?);
+    families.extend(super::requests::families(shared));
     families.extend(super::sockets::families(shared));
     Ok(families)
 }

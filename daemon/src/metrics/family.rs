@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::{Context, Result};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode as encode_text;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -26,6 +26,14 @@ pub(super) struct Family {
 enum Values {
     Counters(Vec<(Labels, u64)>),
     Gauges(Vec<(Labels, f64)>),
+    Histograms(Vec<(Labels, Histogram)>),
+}
+
+/// Upper edges with their own counts, the last one `f64::MAX`.
+#[derive(Debug, Clone)]
+pub(super) struct Histogram {
+    pub sum: f64,
+    pub buckets: Vec<(f64, u64)>,
 }
 
 pub(super) fn counters(
@@ -49,6 +57,18 @@ pub(super) fn gauges(
         name,
         help,
         values: Values::Gauges(values.into_iter().collect()),
+    }
+}
+
+pub(super) fn histograms(
+    name: &'static str,
+    help: &'static str,
+    values: impl IntoIterator<Item = (Labels, Histogram)>,
+) -> Family {
+    Family {
+        name,
+        help,
+        values: Values::Histograms(values.into_iter().collect()),
     }
 }
 
@@ -84,12 +104,25 @@ impl Family {
         let kind = match self.values {
             Values::Counters(_) => MetricType::Counter,
             Values::Gauges(_) => MetricType::Gauge,
+            Values::Histograms(_) => MetricType::Histogram,
         };
         let encoder = encoder.encode_descriptor(self.name, self.help, None, kind)?;
         match &self.values {
             Values::Counters(values) => samples(encoder, values, |n| ConstCounter::new(*n)),
             Values::Gauges(values) => samples(encoder, values, |n| ConstGauge::new(*n)),
+            Values::Histograms(values) => samples(encoder, values, Clone::clone),
         }
+    }
+}
+
+impl EncodeMetric for Histogram {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let count = self.buckets.iter().map(|(_, n)| n).sum();
+        encoder.encode_histogram::<NoLabelSet>(self.sum, count, &self.buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
     }
 }
 

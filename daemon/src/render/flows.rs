@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::table::{Table, cell, toned};
 use super::units::{bytes, count, duration_ms, plural};
 use super::{Style, Tone};
-use crate::api::{Flow, Flows};
+use crate::api::{Flow, Flows, Request};
 
 /// One line a flow where the terminal is wide enough, else two.
 pub fn flows(flows: &Flows, style: &Style) -> String {
@@ -63,9 +63,11 @@ fn by_connection(flows: &[Flow]) -> Vec<&Flow> {
 fn table(flows: &[&Flow]) -> Table {
     let heads = ["PROTO", "SOURCE", "DESTINATION", "TO", "STATE", "TIER"];
     let numbers = [">PACKETS", ">BYTES", ">IDLE"];
-    let mut table = Table::new(&[heads.as_slice(), numbers.as_slice()].concat());
+    let requests = flows.iter().any(|flow| flow.request.is_some());
+    let last = ["REQUEST"].get(..usize::from(requests)).unwrap_or_default();
+    let mut table = Table::new(&[heads.as_slice(), numbers.as_slice(), last].concat());
     for flow in flows {
-        table.push(vec![
+        let mut row = vec![
             cell(flow.tuple.protocol_name()),
             cell(flow.tuple.source.to_string()),
             cell(flow.tuple.destination.to_string()),
@@ -75,9 +77,25 @@ fn table(flows: &[&Flow]) -> Table {
             cell(count(flow.packets)),
             cell(bytes(flow.bytes)),
             cell(duration_ms(flow.idle_ms)),
-        ]);
+        ];
+        if requests {
+            row.push(cell(flow.request.as_ref().map_or("-".into(), latest)));
+        }
+        table.push(row);
     }
     table
+}
+
+/// The latest request of a connection.
+fn latest(request: &Request) -> String {
+    format!(
+        "{} {}{} {} {}",
+        request.method,
+        request.host,
+        request.path,
+        request.status,
+        super::verdict(request.verdict)
+    )
 }
 
 /// What the packet's destination becomes; replies have their source changed.
@@ -118,5 +136,8 @@ fn folded(flow: &Flow, style: &Style) -> String {
         bytes(flow.bytes),
         duration_ms(flow.idle_ms)
     );
+    if let Some(request) = &flow.request {
+        let _ = writeln!(text, "    {}", latest(request));
+    }
     text
 }

@@ -85,6 +85,8 @@ pub struct Shared {
     mesh: RwLock<Mesh>,
     /// What the workers enforce.
     pub l7: Arc<crate::l7::rules::Published>,
+    /// What the workers told of requests.
+    pub requests: crate::l7::requests::History,
     pub events: Events,
     /// Set once, when the interfaces are armed.
     pub shortcut: OnceLock<super::shortcut::State>,
@@ -118,6 +120,7 @@ impl Shared {
             taken_over,
             commands,
             l7: Arc::default(),
+            requests: Default::default(),
             events: Events::default(),
             shortcut: OnceLock::new(),
             sockets: OnceLock::new(),

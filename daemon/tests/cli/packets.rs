@@ -24,6 +24,7 @@ pub fn all_flows() -> Vec<Flow> {
         bytes: 1_850_000_000,
         age_ms: 61_000,
         idle_ms: 1_500,
+        request: None,
     };
     let reply = Flow {
         slot: 17,

@@ -93,6 +93,13 @@ Examples:
   terrace flows --from 10.0.0.0/8 --tier tc
   terrace flows --limit 0 --json | jq '.flows | length'";
 
+pub const REQUESTS: &str = "\
+Examples:
+  terrace requests                       the latest 100
+  terrace requests --follow --service default/web
+  terrace requests --status 5xx --limit 0
+  terrace requests --follow --verdict denied --json | jq '.path'";
+
 pub const REASONS: &str = "\
 Examples:
   terrace reasons

@@ -1,0 +1,113 @@
+//! The worker's side.
+
+use std::sync::Arc;
+
+use terrace_l7::flow::{FlowId, Parties};
+use terrace_l7::http::Request;
+use terrace_l7::tcp::Endpoint;
+
+use super::meters::MeterIndex;
+use super::{Record, Text, Told};
+use crate::l7::rules::{Note, Outcome, Ruling};
+
+const NONE: u32 = u32::MAX;
+
+/// Requests under way of one worker. All memory is taken at the start.
+#[derive(Debug)]
+pub struct RequestLog {
+    told: Arc<Told>,
+    index: MeterIndex,
+    worker: u16,
+    /// By flow: the place of its request.
+    places: Vec<u32>,
+    records: Vec<Record>,
+    free: Vec<u32>,
+}
+
+impl RequestLog {
+    /// Of `max_flows` flows at most `under_way` wait for an answer; the
+    /// requests of more are counted as unrecorded.
+    pub fn new(worker: u16, max_flows: u32, under_way: u32, told: Arc<Told>) -> Self {
+        let empty = Record {
+            asked_us: 0,
+            duration_us: 0,
+            client: Endpoint::default(),
+            service: Endpoint::default(),
+            server: Endpoint::default(),
+            note: Note::default(),
+            status: 0,
+            worker,
+            method: Text::EMPTY,
+            path: Text::EMPTY,
+            host: Text::EMPTY,
+        };
+        Self {
+            told,
+            index: MeterIndex::default(),
+            worker,
+            places: vec![NONE; max_flows as usize],
+            records: vec![empty; under_way as usize],
+            free: (0..under_way).rev().collect(),
+        }
+    }
+
+    /// A request was decided. One that is asked about again, because it had to
+    /// wait for the end of the last answer, takes the place of itself.
+    pub fn asked(
+        &mut self,
+        now_us: u64,
+        parties: &Parties,
+        request: &Request<'_, '_>,
+        ruling: &Ruling,
+    ) {
+        let place = &mut self.places[parties.flow as usize];
+        if *place == NONE {
+            match self.free.pop() {
+                Some(free) => *place = free,
+                None => return self.told.meters.count_unrecorded(),
+            }
+        }
+        self.records[*place as usize] = Record {
+            asked_us: now_us,
+            duration_us: 0,
+            client: parties.client,
+            service: parties.service,
+            server: match ruling.outcome {
+                Outcome::Forward { server, .. } => server.endpoint,
+                _ => Endpoint::default(),
+            },
+            note: ruling.note,
+            status: 0,
+            worker: self.worker,
+            method: Text::of(request.method),
+            path: Text::of(request.target.path_and_query),
+            host: Text::of(request.host),
+        };
+    }
+
+    /// The head of the answer, of a backend or of ours.
+    pub fn answered(&mut self, now_us: u64, flow: FlowId, status: u16) {
+        let place = std::mem::replace(&mut self.places[flow as usize], NONE);
+        if place == NONE {
+            return;
+        }
+        self.free.push(place);
+        let record = &mut self.records[place as usize];
+        record.status = status;
+        record.duration_us = now_us.saturating_sub(record.asked_us);
+        let meter = self.index.of(&record.note, &self.told.meters);
+        meter.note(status, record.duration_us);
+        // The oldest record goes when nobody reads.
+        let _ = self.told.queue.force_push(*record);
+    }
+
+    /// The flow is over; a request that waits gets no answer.
+    pub fn ended(&mut self, now_us: u64, flow: FlowId) {
+        self.answered(now_us, flow, 0);
+    }
+
+    /// Requests that wait for their answer.
+    pub fn under_way(&self) -> usize {
+        self.records.len() - self.free.len()
+    }
+}

@@ -1,0 +1,86 @@
+//! Requests by service, route and backend.
+
+use std::collections::BTreeMap;
+
+use super::family::{Family, Histogram, Labels, counter, counters, histograms};
+use crate::control::names;
+use crate::l7::requests::{BUCKETS_US, N_BUCKETS, N_OUTCOMES};
+use crate::run::shared::Shared;
+
+/// No answer, then the first digit of the status.
+const OUTCOMES: [&str; N_OUTCOMES] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+#[derive(Debug, Default)]
+struct Sum {
+    outcomes: [u64; N_OUTCOMES],
+    buckets: [u64; N_BUCKETS],
+    sum_us: u64,
+}
+
+pub(super) fn families(shared: &Shared) -> [Family; 4] {
+    let workers = shared.requests.workers();
+    let mut sums: BTreeMap<Labels, Sum> = BTreeMap::new();
+    let mesh = shared.mesh();
+    let directory = mesh.directory();
+    for (key, reading) in workers.iter().flat_map(|told| told.meters.read()) {
+        let [service, route, backend] = key;
+        let labels = vec![
+            ("service", names::service(directory, service)),
+            ("route", names::route(directory, route)),
+            ("backend", names::backend(directory, backend)),
+        ];
+        let sum = sums.entry(labels).or_default();
+        let add = |to: &mut [u64], from: &[u64]| {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        };
+        add(&mut sum.outcomes, &reading.outcomes);
+        add(&mut sum.buckets, &reading.buckets);
+        sum.sum_us += reading.sum_us;
+    }
+    sums.retain(|_, sum| sum.buckets.iter().any(|n| *n > 0));
+    let unrecorded = workers.iter().map(|told| told.meters.unrecorded()).sum();
+    [
+        counters(
+            "requests",
+            "Requests by the first digit of their answer's status",
+            by_outcome(&sums),
+        ),
+        counters(
+            "request_errors",
+            "Requests without an answer or with one of 5xx",
+            sums.iter()
+                .map(|(labels, sum)| (labels.clone(), sum.outcomes[0] + sum.outcomes[5])),
+        ),
+        histograms(
+            "request_duration_seconds",
+            "From the whole head of a request to the head of its answer",
+            sums.iter()
+                .map(|(labels, sum)| (labels.clone(), histogram(sum))),
+        ),
+        counter(
+            "requests_unrecorded",
+            "Requests that were not measured: too many waited for answers",
+            unrecorded,
+        ),
+    ]
+}
+
+fn by_outcome(sums: &BTreeMap<Labels, Sum>) -> Vec<(Labels, u64)> {
+    let all = sums.iter().flat_map(|(labels, sum)| {
+        let counted = OUTCOMES.iter().zip(sum.outcomes).filter(|(_, n)| *n > 0);
+        counted.map(|(outcome, n)| {
+            let mut labels = labels.clone();
+            labels.push(("status", (*outcome).to_owned()));
+            (labels, n)
+        })
+    });
+    all.collect()
+}
+
+fn histogram(sum: &Sum) -> Histogram {
+    let edges = BUCKETS_US.iter().map(|us| *us as f64 / 1e6);
+    Histogram {
+        sum: sum.sum_us as f64 / 1e6,
+        buckets: edges.chain([f64::MAX]).zip(sum.buckets).collect(),
+    }
+}

@@ -73,6 +73,8 @@ pub struct Compiler {
     tables: Tables,
     /// At the last lot of changes.
     policy_rev: u32,
+    /// See [`Compiler::take_rebuilt`].
+    rebuilt: bool,
 }
 
 /// A table is full.
@@ -111,6 +113,7 @@ impl Compiler {
             facts,
             tables,
             policy_rev: 0,
+            rebuilt: false,
         };
         compiler.start(manifests)?;
         compiler.policy_rev = compiler.tables.policy_rev;

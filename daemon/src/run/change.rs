@@ -157,6 +157,7 @@ impl Changer {
                 let mut rules = Arc::default();
                 let accept = |tables: &Tables| l7_rules(shared, tables).map(|new| rules = new);
                 let ops = compiler.update_if(&changes, accept);
+                self.torn |= compiler.take_rebuilt();
                 let ops = ops.map_err(|errors| errors_of(&errors))?;
                 self.carry_out(shared, &ops, rules).map_err(refused)?
             }
@@ -200,6 +201,7 @@ impl Changer {
         let mut rules = Arc::default();
         let accept = |tables: &Tables| l7_rules(shared, tables).map(|new| rules = new);
         let ops = compiler.set_facts_if(facts, accept);
+        self.torn |= compiler.take_rebuilt();
         let ops = ops.map_err(|errors| errors_of(&errors))?;
         let compiled = started.elapsed();
         shared

@@ -54,7 +54,7 @@ impl Compiler {
                 .apply(&delta.inverse(), &self.facts, &mut Touched::default());
             return Err(errors);
         }
-        let ops = self.commit(&touched, accept)?;
+        let ops = self.commit(&touched, accept, None)?;
         for (path, objects) in files {
             match objects {
                 Some(objects) => self.manifests.files.insert(path, objects),
@@ -97,8 +97,7 @@ impl Compiler {
             }
         }
         let old = mem::replace(&mut self.facts, facts);
-        self.commit(&touched, accept)
-            .inspect_err(|_| self.facts = old)
+        self.commit(&touched, accept, Some(old))
     }
 
     /// Only health and interfaces changed, which is what happens all the time.
@@ -111,10 +110,18 @@ impl Compiler {
         patched == self.facts
     }
 
+    /// True once after a change that failed when tables were written already:
+    /// the tables were made anew, and the kernel's must be read and compared.
+    pub fn take_rebuilt(&mut self) -> bool {
+        mem::take(&mut self.rebuilt)
+    }
+
+    /// `former` = the facts before the change, if it changes them.
     fn commit(
         &mut self,
         touched: &Touched,
         accept: impl FnOnce(&Tables) -> Result<(), Errors>,
+        former: Option<HostFacts>,
     ) -> Result<Vec<Op>, Errors> {
         self.tables.settle();
         self.services.settle();
@@ -124,8 +131,12 @@ impl Compiler {
         let result = result.and_then(|ops| accept(&self.tables).map(|()| ops));
         if result.is_err() {
             let tables = self.restored(&written);
+            self.facts = former.unwrap_or_else(|| self.facts.clone());
             let facts = self.facts.clone();
-            *self = Self::new(mem::take(&mut self.manifests), facts, Some(&tables))?;
+            if let Ok(new) = Self::new(self.manifests.clone(), facts, Some(&tables)) {
+                *self = new;
+            }
+            self.rebuilt = true;
         }
         result
     }

@@ -131,7 +131,9 @@ static __always_inline __u32 translate(const struct connect_question *ask,
 		return REASON_CONNECT_DIRECT;
 	index = asked_service(cfg, ask);
 	service = bpf_map_lookup_elem(&services, &index);
-	if (!index || !service)
+	/* A worker has to read the requests: tc gives it the packets. */
+	if (!index || !service ||
+	    ((service->flags & SERVICE_L7) && ask->proto == IPPROTO_TCP))
 		return REASON_CONNECT_DIRECT;
 	answer->peer.service = index;
 	now = bpf_jiffies64();

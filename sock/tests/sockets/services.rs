@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use terrace_abi::Reason;
-use terrace_abi::consts::{BACKEND_READY, FAIL_CLOSED, FAIL_OPEN};
+use terrace_abi::consts::{BACKEND_READY, FAIL_CLOSED, FAIL_OPEN, SERVICE_L7};
 
 use crate::stage::{Stage, backends};
 use crate::tables::{Kind, Service, TCP};
@@ -186,6 +186,20 @@ fn root_an_established_connection_outlives_its_backends_removal() {
         .client
         .run("result = [ask(s, 'hello')[0], s.getpeername()]");
     assert_eq!(seen, r#"["hello", ["10.96.0.10", 80]]"#);
+}
+
+#[test]
+fn root_a_service_with_routes_is_left_to_the_workers() {
+    let kind = Kind {
+        flags: SERVICE_L7,
+        ..Kind::new(TCP)
+    };
+    let (mut stage, _) = stage_with("routes", V4, kind);
+    // Nobody routes the service's address here.
+    let seen = stage.client.run("dial('10.96.0.10', 80)");
+    assert_eq!(seen, "!ENETUNREACH");
+    assert_eq!(stage.tables.count(Reason::ConnectDirect), 1);
+    assert_eq!(stage.tables.count(Reason::ConnectService), 0);
 }
 
 /// `connect` while the daemon is silent.

@@ -27,7 +27,9 @@ static __noinline int forward(context_t *ctx, struct packet *pkt,
 		pkt->out_ifindex = way.mtu;
 	if (reason)
 		return reason;
-	if ((flags & FLOW_L7) && translate(ctx, pkt, flags & FLOW_BACK))
+	if ((flags & FLOW_L7) &&
+	    (translate(ctx, pkt, !!(flags & FLOW_BACK)) ||
+	     translate_sacks(ctx, pkt, !!(flags & FLOW_BACK))))
 		return REASON_HELPER_FAILED;
 	if (rewrite(ctx, pkt, to, way.hops))
 		return REASON_HELPER_FAILED;

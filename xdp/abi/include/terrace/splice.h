@@ -349,17 +349,18 @@ static __always_inline int add_to_word(context_t *ctx, const struct packet *pkt,
 }
 
 /* SACK blocks, or NOPs in their place where the receiver takes none. */
-__noinline int translate_sacks(context_t *ctx, struct packet *pkt, __u32 delta,
-			       __u32 keep)
+__noinline int translate_sacks(context_t *ctx, struct packet *pkt, __u32 reply)
 {
+	__u32 at, delta, keep;
 	__u64 change = 0;
 	__be32 *word;
 	__u16 *head;
-	__u32 at;
 
-	if (!pkt)
-		return -1;
+	if (!pkt || !pkt->segment.sacks)
+		return 0;
 	at = pkt->segment.sacks;
+	delta = reply ? -pkt->splice.up_delta : -pkt->splice.down_delta;
+	keep = reply | (pkt->splice.mode & SPLICE_SACK);
 	for (__u32 i = 0; i < 2 * SACKS_MAX; i++) {
 		if (i >= 2 * pkt->segment.n_sacks)
 			break;
@@ -386,7 +387,7 @@ __noinline int translate_sacks(context_t *ctx, struct packet *pkt, __u32 delta,
 }
 
 /*
- * All that a translation changes behind the ports; pkt->l4_change is what the
+ * All but SACK blocks that a translation changes behind the ports; pkt->l4_change is what the
  * transport checksum has to follow. Addresses, ports and the checksum itself
  * are rewrite()'s.
  */
@@ -428,10 +429,7 @@ __noinline int translate(context_t *ctx, struct packet *pkt, __u32 reply)
 			 reply ? 0 : -splice->ts_delta, &change)))
 		return -1;
 	pkt->l4_change = csum_fold(change);
-	if (!segment->sacks)
-		return 0;
-	return translate_sacks(ctx, pkt, ack_delta,
-			       reply || (splice->mode & SPLICE_SACK));
+	return 0;
 }
 
 #endif

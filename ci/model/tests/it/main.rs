@@ -11,6 +11,7 @@ mod lab;
 mod order;
 mod policy_image;
 mod random;
+mod relay;
 mod row;
 mod rows;
 mod segments;

@@ -5,6 +5,7 @@
 
 pub mod deny;
 mod faults;
+mod l7;
 pub mod manifests;
 mod resolve;
 mod section;
@@ -27,6 +28,7 @@ use terrace_offload::damper::Patience;
 use terrace_offload::verdict::Disruption;
 
 pub use faults::{Fault, Faults};
+pub use l7::L7;
 pub use shortcut::{Shortcut, ShortcutMode};
 pub use socket::{Redirect, Socket, WhenDown};
 pub use terrace_offload::{Role, Task, Tier, Wish};
@@ -57,6 +59,7 @@ pub struct Config {
     pub services: Services,
     pub shortcut: Shortcut,
     pub socket: Socket,
+    pub l7: L7,
     pub policy: PolicyDefaults,
     pub health: HealthDefaults,
     pub timeouts: Timeouts,
@@ -196,6 +199,7 @@ impl Default for Config {
             services: Services::default(),
             shortcut: Shortcut::default(),
             socket: Socket::default(),
+            l7: L7::default(),
             policy: PolicyDefaults::default(),
             health: HealthDefaults::default(),
             timeouts: Timeouts::default(),

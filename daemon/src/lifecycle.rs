@@ -18,6 +18,7 @@ use anyhow::{Context, Result};
 pub fn remove(pin_root: &Path, socket: &Path) -> Result<Vec<String>> {
     terrace_xdp::detach_all(pin_root).context("detach XDP")?;
     terrace_tc::detach_all(pin_root).context("detach tc")?;
+    crate::l7::port::remove()?;
     crate::run::shortcut::remove(pin_root)?;
     terrace_sock::links::detach_all(pin_root).context("detach from cgroups")?;
     if pin_root.exists() {

@@ -7,6 +7,7 @@ pub mod facts;
 pub mod hooks;
 mod host;
 pub mod interfaces;
+pub mod l7;
 mod moves;
 pub mod neighbours;
 mod news;

@@ -13,6 +13,7 @@ use super::exit::{Code, Failure};
 use super::output::Output;
 use crate::api::Status;
 use crate::config::{Config, DEFAULT_PIN_ROOT, DEFAULT_SOCKET};
+use crate::l7::port;
 use crate::lifecycle::{self, sysctls};
 use crate::render::{Style, units::plural};
 
@@ -30,6 +31,8 @@ struct Traces {
     programs: Vec<String>,
     pins: Vec<PathBuf>,
     sysctls: Vec<String>,
+    /// The l7 port.
+    interfaces: Vec<String>,
     socket: Option<PathBuf>,
 }
 
@@ -139,6 +142,10 @@ fn look(places: &Places) -> Result<Traces, Failure> {
         programs: xdp.chain(tc).chain(sock).collect(),
         pins: pins::list(&places.pin_root).context("look for pins")?,
         sysctls: sysctls::left(&places.state)?,
+        interfaces: port::exists()?
+            .then(|| port::TC_END.to_owned())
+            .into_iter()
+            .collect(),
         socket: places.socket.exists().then(|| places.socket.clone()),
     })
 }
@@ -165,6 +172,7 @@ impl Traces {
         self.programs.is_empty()
             && self.pins.is_empty()
             && self.sysctls.is_empty()
+            && self.interfaces.is_empty()
             && self.socket.is_none()
     }
 
@@ -174,6 +182,7 @@ impl Traces {
             plural(self.pins.len(), "pin"),
             plural(self.sysctls.len(), "changed sysctl"),
         ];
+        parts.extend(self.interfaces.iter().cloned());
         parts.extend(
             self.socket
                 .as_ref()
@@ -197,6 +206,11 @@ impl Traces {
             .cloned()
             .chain(pins)
             .chain(sysctls)
+            .chain(
+                self.interfaces
+                    .iter()
+                    .map(|name| format!("{name}: the l7 port")),
+            )
             .chain(socket)
     }
 }
@@ -247,6 +261,7 @@ mod tests {
             programs: vec!["eth0: xdp native, program 7".into(); n],
             pins: vec!["/sys/fs/bpf/terrace/maps/flows".into(); n],
             sysctls: vec![],
+            interfaces: vec![],
             socket: None,
         }
     }

@@ -9,6 +9,7 @@ use terrace_offload::damper::Patience;
 use terrace_offload::verdict::Disruption;
 use toml::de::DeTable;
 
+use super::l7;
 use super::section::{Section, Source, Wrong};
 use super::shortcut;
 use super::socket;
@@ -93,6 +94,7 @@ fn host(top: &Section<'_>, file: &Path) -> Config {
         services: services(top.section("services")),
         shortcut: shortcut::read(top.section("shortcut"), folder),
         socket: socket::read(top.section("socket"), folder),
+        l7: l7::read(top.section("l7")),
         policy: policy(top.section("policy")),
         health: health(top.section("health")),
         timeouts: timeouts(top.section("timeouts")),

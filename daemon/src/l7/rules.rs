@@ -141,6 +141,11 @@ impl Rules {
             || self.policy.party(&service.ip).flags & ENDPOINT_SERVICE == 0
     }
 
+    /// No route and no HTTP rule: nothing for a worker to do.
+    pub fn is_empty(&self) -> bool {
+        self.ports.is_empty() && self.sets.is_empty()
+    }
+
     pub fn policy(&self) -> &PolicyView {
         &self.policy
     }

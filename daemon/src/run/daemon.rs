@@ -22,7 +22,7 @@ use super::neighbours::Destinations;
 use super::report::{recount, report};
 use super::shared::{Command, Shared};
 use super::watch::FolderWatch;
-use super::{facts, health_targets, shortcut, sockets};
+use super::{facts, health_targets, l7, shortcut, sockets};
 use crate::api;
 use crate::config::Config;
 use crate::control::names;
@@ -335,6 +335,7 @@ impl Daemon {
 
     fn retry(&mut self) {
         block_in_place(|| shortcut::tend(&self.shared));
+        self.tend_l7();
         let incomplete = self
             .interfaces
             .incomplete(&self.shared.config, &self.network);
@@ -348,6 +349,11 @@ impl Daemon {
         block_in_place(|| sockets::sync_workloads(&self.shared));
     }
 
+    fn tend_l7(&self) {
+        let hooks = self.interfaces.hooks();
+        block_in_place(|| l7::tend(&self.shared, &self.network, hooks));
+    }
+
     fn follow_up_soon(&mut self) {
         self.follow_up_at
             .get_or_insert_with(|| Instant::now() + FOLLOW_UP);
@@ -355,6 +361,7 @@ impl Daemon {
 
     /// Health checks and neighbours, from the tables as they are now.
     pub fn follow_up(&mut self) {
+        self.tend_l7();
         let shared = self.shared.clone();
         let (targets, destinations) = {
             let mesh = shared.mesh();

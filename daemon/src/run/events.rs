@@ -56,10 +56,14 @@ pub enum Kind {
     SocketWorkload,
     /// Sockets were closed, for their backend is gone.
     SocketsClosed,
+    /// The workers of the L7 tier run, can't, or are silent.
+    L7Started,
+    L7Failed,
+    L7Stalled,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 24] = [
+    pub const ALL: [Kind; 27] = [
         Kind::TierFallback,
         Kind::TierMoved,
         Kind::TierFlapping,
@@ -84,6 +88,9 @@ impl Kind {
         Kind::SocketFallback,
         Kind::SocketWorkload,
         Kind::SocketsClosed,
+        Kind::L7Started,
+        Kind::L7Failed,
+        Kind::L7Stalled,
     ];
 
     pub fn name(self) -> &'static str {
@@ -112,6 +119,9 @@ impl Kind {
             Kind::SocketFallback => "socket-fallback",
             Kind::SocketWorkload => "socket-workload",
             Kind::SocketsClosed => "sockets-closed",
+            Kind::L7Started => "l7-started",
+            Kind::L7Failed => "l7-failed",
+            Kind::L7Stalled => "l7-stalled",
         }
     }
 
@@ -125,8 +135,11 @@ impl Kind {
             | Kind::ShortcutSwitched
             | Kind::SocketArmed
             | Kind::SocketsClosed
+            | Kind::L7Started
             | Kind::BackendHealthy => Severity::Info,
-            Kind::ManifestsRefused | Kind::InterfaceFailed => Severity::Error,
+            Kind::ManifestsRefused | Kind::InterfaceFailed | Kind::L7Failed | Kind::L7Stalled => {
+                Severity::Error
+            }
             _ => Severity::Warning,
         }
     }

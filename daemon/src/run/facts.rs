@@ -54,6 +54,7 @@ pub fn host_facts(
         },
         fail_mode: fail_mode(config),
         unhealthy: unhealthy.map(|a| (a.ip(), a.port())).collect(),
+        l7: config.l7.enabled,
         ..HostFacts::default()
     }
 }

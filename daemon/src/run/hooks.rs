@@ -37,6 +37,12 @@ impl Hooks {
         Ok(armed.iter().map(of_tc).collect())
     }
 
+    /// The program on tc's end of the l7 port.
+    pub fn arm_l7_port(&self, name: &str, ifindex: u32) -> Result<()> {
+        let armed = self.tc.attach_l7_port(name, ifindex);
+        armed.map(drop).with_context(|| format!("arm tc on {name}"))
+    }
+
     pub fn attach_xdp(&self, name: &str, ifindex: u32, tier: Tier) -> Result<Attachment> {
         let mode = match tier {
             Tier::XdpGeneric => Mode::Generic,

@@ -87,6 +87,10 @@ impl Interfaces {
     }
 
     /// Puts this daemon's program in the place of an earlier one's.
+    pub fn hooks(&self) -> &Hooks {
+        &self.hooks
+    }
+
     pub fn install_xdp(&self, maps: &Maps) -> Result<()> {
         self.hooks.install_xdp(maps)
     }

@@ -87,6 +87,7 @@ pub struct Shared {
     pub l7: Arc<crate::l7::rules::Published>,
     /// What the workers told of requests.
     pub requests: crate::l7::requests::History,
+    pub tier: super::l7::Running,
     pub events: Events,
     /// Set once, when the interfaces are armed.
     pub shortcut: OnceLock<super::shortcut::State>,
@@ -121,6 +122,7 @@ impl Shared {
             commands,
             l7: Arc::default(),
             requests: Default::default(),
+            tier: super::l7::Running::default(),
             events: Events::default(),
             shortcut: OnceLock::new(),
             sockets: OnceLock::new(),

@@ -26,7 +26,7 @@ use super::placement::Served;
 use super::report::report;
 use super::shared::{Command, Mesh, Shared, View};
 use super::watch::{FolderWatch, Stamps};
-use super::{facts, news, placement, pulse, ring, shortcut, sockets};
+use super::{facts, l7, news, placement, pulse, ring, shortcut, sockets};
 use crate::api::{self, Phase, Role};
 use crate::config::Config;
 use crate::health::{Checker, Thresholds};
@@ -215,6 +215,7 @@ impl Start {
         };
         set_kernel_config(&shared, &self.network)?;
         let interfaces = arm_interfaces(&shared, &self.network, self.profiles)?;
+        l7::tend(&shared, &self.network, interfaces.hooks());
         shortcut::arm(&shared)?;
         sockets::arm(&shared)?;
         tell(&shared, &changer, &done);
@@ -339,6 +340,7 @@ impl Armed {
         });
         let (destinations, wanted) = watch::channel(Destinations::default());
         let (urgent, hops) = mpsc::channel(1024);
+        tasks.spawn(l7::watch(shared.clone()));
         let helpers = [
             spawn(&mut tasks, pulse::sweep(shared.clone())),
             spawn(&mut tasks, ping(shared.clone())),

@@ -23,7 +23,7 @@ pub use clock::hz;
 pub use ethtool::{
     DriverInfo, RuleTable, ethtool_drop_rule, ethtool_info, ethtool_remove_rule, ethtool_rules,
 };
-pub use iface::{ethtool_driver, ethtool_flags, interfaces};
+pub use iface::{OFFLOADS, ethtool_driver, ethtool_flags, ethtool_offload_off, interfaces};
 pub use link::{
     LinkInfo, TcxPoint, create_clsact, destroy_clsact, link_detach, link_info, link_update,
     tcx_attach, tcx_query,

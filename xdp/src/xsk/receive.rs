@@ -1,7 +1,7 @@
 //! Taking packets.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use xsk_rs::umem::frame::FrameDesc;
@@ -117,6 +117,13 @@ impl Receiver {
             overruns: stats.rx_dropped() + stats.rx_ring_full() + stats.rx_fill_ring_empty_descs(),
             refused: stats.rx_invalid_descs() + stats.tx_invalid_descs(),
         })
+    }
+}
+
+impl AsFd for Receiver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the socket is open for as long as the receiver has it.
+        unsafe { BorrowedFd::borrow_raw(self.fd()) }
     }
 }
 

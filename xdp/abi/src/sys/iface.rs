@@ -72,6 +72,21 @@ pub fn ethtool_flags(name: &str) -> io::Result<u32> {
     Ok(value.data)
 }
 
+/// What a device does for the stack as it sends: `ETHTOOL_S...` of checksums,
+/// scatter-gather, TCP and generic segmentation.
+pub const OFFLOADS: [u32; 4] = [0x17, 0x19, 0x1f, 0x24];
+
+/// Switches one of [`OFFLOADS`] off.
+pub fn ethtool_offload_off(name: &str, offload: u32) -> io::Result<()> {
+    let mut value = Value {
+        cmd: offload,
+        data: 0,
+    };
+    // SAFETY: each of these commands reads an ethtool_value, of which `value`
+    // has the layout.
+    unsafe { ethtool(name, std::ptr::from_mut(&mut value).cast()) }
+}
+
 /// # Safety
 /// `data` points to the structure that its own first word, the command, reads
 /// and writes.

@@ -1,0 +1,79 @@
+//! `[l7]`: the workers that enforce HTTP rules and routes.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::section::{Section, Wrong};
+use super::values::{boolean, duration, integer, ports, word};
+use crate::l7::Wait;
+
+/// The L7 tier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct L7 {
+    /// Off: manifests that need it are refused.
+    pub enabled: bool,
+    /// Threads, each with a queue of the port; 0 = half of the CPUs, at most 8.
+    pub workers: u32,
+    /// Where they run; empty = CPU 0, 1 and so on.
+    pub cpus: Vec<usize>,
+    pub wait: Wait,
+    /// Silence of a worker after which its services' fail mode counts.
+    pub heartbeat_timeout: Duration,
+    /// Frames of 4 KiB that each worker has for either way; a power of two.
+    pub frames: u32,
+    /// Buffers of 16 KiB that each worker has for requests that it holds.
+    pub buffers: u32,
+    /// Half-open connections that each worker remembers; above it SYN cookies.
+    pub half_open: u32,
+    /// Of connections between a remote client and a remote backend.
+    pub source_ports: RangeInclusive<u16>,
+}
+
+impl Default for L7 {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            workers: 0,
+            cpus: Vec::new(),
+            wait: Wait::Poll,
+            heartbeat_timeout: Duration::from_secs(2),
+            frames: 2_048,
+            buffers: 4_096,
+            half_open: 4_096,
+            source_ports: 30_000..=32_767,
+        }
+    }
+}
+
+pub(super) fn read(section: Section<'_>) -> L7 {
+    let default = L7::default();
+    let l7 = L7 {
+        enabled: section.read("enabled", default.enabled, boolean),
+        workers: section.read("workers", default.workers, |v| integer(v, 0..=64)),
+        cpus: section.list("cpus", |v| integer(v, 0..=4_095).map(|cpu| cpu as usize)),
+        wait: section.read("wait", default.wait, |v| word(v, &Wait::NAMES)),
+        heartbeat_timeout: section.read("heartbeat_timeout", default.heartbeat_timeout, duration),
+        frames: section.read("frames", default.frames, |v| integer(v, 256..=65_536)),
+        buffers: section.read("buffers", default.buffers, |v| integer(v, 64..=65_536)),
+        half_open: section.read("half_open", default.half_open, |v| {
+            integer(v, 16..=1_000_000)
+        }),
+        source_ports: section.read("source_ports", default.source_ports, ports),
+    };
+    if !l7.frames.is_power_of_two() {
+        let fix = "write 1024, 2048, 4096 or another power of two";
+        section.fault("frames", Wrong::new("is no power of two", fix));
+    }
+    section.refuse_unknown();
+    l7
+}
+
+impl L7 {
+    /// Threads on a host with so many CPUs.
+    pub fn n_workers(&self, n_cpus: usize) -> u32 {
+        match self.workers {
+            0 => (n_cpus as u32 / 2).clamp(1, 8),
+            n => n,
+        }
+    }
+}

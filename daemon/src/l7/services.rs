@@ -1,0 +1,177 @@
+//! What the engine asks of the world of services, answered from the rules that
+//! are in use.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustc_hash::FxBuildHasher;
+use terrace_abi::consts::{ENDPOINT_HOST, ENDPOINT_WORKLOAD};
+use terrace_l7::flow::{Backend, Decision, Event, Offer, Parties, Reset, Services, Token};
+use terrace_l7::http::Request;
+use terrace_l7::rules::{HeadWriter, NoRoom, Scratch};
+use terrace_l7::tcp::Endpoint;
+
+use super::host::{Choices, Chosen, Listener};
+use super::rules::{Asked, Outcome, Published, Reader, Ruling, Server};
+use super::sources::{Ports, Sources};
+use super::worker::{Judge, Maker};
+
+/// Services that have a backend without timestamps, as far as is remembered.
+const MAX_PLAIN: usize = 1_024;
+/// What the engine's buffers hold: backends' first windows are larger.
+const WINDOW: u16 = 15_360;
+const SCALE: u8 = 7;
+const V4_HEADERS: u16 = 40;
+const V6_HEADERS: u16 = 60;
+
+/// What all workers of a tier have in common.
+#[derive(Debug, Clone)]
+pub struct Common {
+    pub published: Arc<Published>,
+    /// Of the port.
+    pub mtu: u16,
+    /// Addresses of the host that remote backends answer to.
+    pub sources: Arc<Sources>,
+}
+
+/// Makes a worker's view of the services.
+#[derive(Debug)]
+pub struct ServicesMaker {
+    pub common: Common,
+    pub ports: Ports,
+}
+
+type Plain = Rc<RefCell<HashSet<Endpoint, FxBuildHasher>>>;
+
+pub struct LiveServices {
+    common: Common,
+    reader: Reader,
+    choices: Choices,
+    ports: Ports,
+    plain: Plain,
+    random: u32,
+}
+
+/// Learns from what happened to flows.
+pub struct Ear {
+    plain: Plain,
+}
+
+impl Maker for ServicesMaker {
+    type Judge = LiveServices;
+    type Listener = Ear;
+
+    fn make(&mut self, choices: &Choices) -> (LiveServices, Ear) {
+        let plain = HashSet::with_capacity_and_hasher(2 * MAX_PLAIN, FxBuildHasher);
+        let plain = Rc::new(RefCell::new(plain));
+        let services = LiveServices {
+            common: self.common.clone(),
+            reader: Reader::new(self.common.published.clone()),
+            choices: choices.clone(),
+            ports: self.ports.clone(),
+            plain: plain.clone(),
+            random: 0x9e37_79b9,
+        };
+        (services, Ear { plain })
+    }
+}
+
+impl Judge for LiveServices {
+    fn refresh(&mut self) {
+        self.reader.refresh();
+    }
+}
+
+impl Listener for Ear {
+    fn event(&mut self, parties: &Parties, event: Event) {
+        if event == Event::Reset(Reset::BackendOptions) {
+            let mut plain = self.plain.borrow_mut();
+            if plain.len() < MAX_PLAIN {
+                plain.insert(parties.service);
+            }
+        }
+    }
+}
+
+impl LiveServices {
+    /// Evenly spread enough for weights (xorshift).
+    fn random(&mut self) -> u32 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        self.random
+    }
+
+    /// What a server sees as its client: the client itself where the way back
+    /// leads over this host anyway, else an address and port of ours.
+    fn source(
+        &self,
+        parties: &Parties,
+        server: &Server,
+        bound: Option<&Backend>,
+    ) -> Option<Endpoint> {
+        if let Some(bound) = bound.filter(|bound| bound.server == server.endpoint) {
+            return Some(bound.source);
+        }
+        let flags = self.reader.rules().policy().party(&parties.client.ip).flags;
+        if server.local || flags & (ENDPOINT_WORKLOAD | ENDPOINT_HOST) != 0 {
+            return Some(parties.client);
+        }
+        let ip = self.common.sources.towards(&server.endpoint)?;
+        let port = self.ports.next();
+        Some(Endpoint { ip, port })
+    }
+}
+
+impl Services for LiveServices {
+    fn offer(&self, service: Endpoint) -> Option<Offer> {
+        if !self.reader.rules().is_known(service) {
+            return None;
+        }
+        let headers = match service.is_v4() {
+            true => V4_HEADERS,
+            false => V6_HEADERS,
+        };
+        Some(Offer {
+            mss: self.common.mtu.saturating_sub(headers),
+            window: WINDOW,
+            scale: SCALE,
+            sack: true,
+            timestamps: !self.plain.borrow().contains(&service),
+        })
+    }
+
+    fn decide(
+        &mut self,
+        parties: &Parties,
+        request: &Request<'_, '_>,
+        bound: Option<&Backend>,
+        scratch: &mut Scratch,
+    ) -> Decision {
+        let asked = Asked {
+            client: parties.client,
+            service: parties.service,
+            bound: bound.map(|bound| bound.server),
+            random: self.random(),
+        };
+        let Ruling { outcome, note } = self.reader.rules().decide(&asked, request, scratch);
+        if let Outcome::Forward { server, .. } = &outcome {
+            self.choices[parties.flow as usize].set(Chosen {
+                service: note.service,
+                backend: server.backend,
+            });
+        }
+        outcome.decision(|server| self.source(parties, server, bound))
+    }
+
+    fn write(
+        &self,
+        token: Token,
+        request: &Request<'_, '_>,
+        out: &mut HeadWriter<'_>,
+    ) -> Result<(), NoRoom> {
+        self.reader.rules().write(token, request, out)
+    }
+}

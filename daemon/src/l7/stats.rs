@@ -1,0 +1,43 @@
+//! What a worker counts; it alone writes, anybody reads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Totals of one worker since the start of the daemon, and what it has now.
+#[derive(Debug, Default)]
+pub struct Stats {
+    pub packets: Count,
+    pub copies: Count,
+    pub sent: Count,
+    /// Packets for which there was no frame.
+    pub dropped: Count,
+    /// System calls that told the kernel of packets.
+    pub kicks: Count,
+    /// System calls that waited for packets.
+    pub waits: Count,
+    pub handed_over: Count,
+    pub panics: Count,
+    pub requests: Count,
+    pub resets: Count,
+    pub flows: Count,
+    pub buffers: Count,
+    /// Splices of an earlier worker, which live on without one.
+    pub orphans: Count,
+}
+
+/// A number with one writer.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub fn add(&self, n: u64) {
+        self.set(self.get() + n);
+    }
+}

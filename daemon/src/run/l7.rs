@@ -1,0 +1,146 @@
+//! The L7 tier within the daemon's life: it starts when rules need it, and is
+//! watched.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use terrace_abi::consts::ROLE_L7_PORT;
+use terrace_abi::types;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::events::Kind;
+use super::facts;
+use super::hooks::Hooks;
+use super::shared::Shared;
+use crate::l7::port;
+use crate::l7::services::{Common, ServicesMaker};
+use crate::l7::sources::{Ports, Sources};
+use crate::l7::tier::Tier;
+use crate::netlink::Network;
+
+/// Silences in a row after which a worker is given up.
+const STALLS: u64 = 10;
+
+/// The running tier, for whoever wants to look at it.
+pub type Running = Mutex<Option<Arc<Tier>>>;
+
+/// Starts the tier when rules need it and it does not run yet. What fails is
+/// told; flows that need a worker meet their service's fail mode meanwhile.
+pub fn tend(shared: &Shared, network: &Network, hooks: &Hooks) {
+    if !shared.config.l7.enabled || running(shared).is_some() || shared.l7.get().is_empty() {
+        return;
+    }
+    match start(shared, network, hooks) {
+        Ok(tier) => {
+            let (n, pages) = (tier.workers.len(), tier.has_huge_pages);
+            let pages = if pages { "huge" } else { "small" };
+            let what = format!("{n} workers on {}, memory in {pages} pages", port::TC_END);
+            shared.events.tell(Kind::L7Started, what);
+            *lock(&shared.tier) = Some(Arc::new(tier));
+        }
+        Err(error) => shared.events.tell(Kind::L7Failed, format!("{error:#}")),
+    }
+}
+
+pub fn running(shared: &Shared) -> Option<Arc<Tier>> {
+    lock(&shared.tier).clone()
+}
+
+fn lock(tier: &Running) -> std::sync::MutexGuard<'_, Option<Arc<Tier>>> {
+    tier.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn start(shared: &Shared, network: &Network, hooks: &Hooks) -> Result<Tier> {
+    let settings = &shared.config.l7;
+    let mtu = largest_mtu(shared, network);
+    let config = shared.maps.config()?;
+    let common = Common {
+        published: shared.l7.clone(),
+        mtu: mtu as u16,
+        sources: Arc::new(sources(&config)),
+    };
+    let (min, max) = (*settings.source_ports.start(), *settings.source_ports.end());
+    let n_workers = settings.n_workers(std::thread::available_parallelism().map_or(1, usize::from));
+    let tier = Tier::start(&shared.maps, settings, mtu, |queue| ServicesMaker {
+        common: common.clone(),
+        ports: Ports::share(min, max, queue, n_workers),
+    })?;
+    let ifindex = tier.port.tc_ifindex;
+    let entry = types::iface {
+        ifindex,
+        role: ROLE_L7_PORT as u8,
+        mtu,
+        ..Default::default()
+    };
+    shared.maps.set_iface(&entry)?;
+    hooks.arm_l7_port(port::TC_END, ifindex)?;
+    let told = types::config {
+        l7_ifindex: ifindex,
+        l7_queues: tier.workers.len() as u32,
+        l7_flows: tier.n_flows,
+        l7_timeout_ms: settings.heartbeat_timeout.as_millis() as u32,
+        l7_port_min: min,
+        l7_port_max: max,
+        ..shared.maps.config()?
+    };
+    shared
+        .maps
+        .set_config(&told)
+        .context("tell the programs of the l7 port")?;
+    Ok(tier)
+}
+
+fn sources(config: &types::config) -> Sources {
+    let bytes = |words: [u32; 4]| {
+        let mut bytes = [0; 16];
+        for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    };
+    Sources {
+        v4: bytes(config.host_addr4),
+        v6: bytes(config.host_addr6),
+    }
+}
+
+/// Of the interfaces that are managed.
+fn largest_mtu(shared: &Shared, network: &Network) -> u32 {
+    const LARGEST: u32 = 9_000;
+    let links = facts::wanted(&shared.config, network).into_values();
+    let mtu = links.map(|(link, _)| link.mtu).max().unwrap_or(1_500);
+    mtu.clamp(1_280, LARGEST)
+}
+
+/// Looks after the workers' heartbeats for as long as the daemon runs.
+///
+/// # Errors
+/// A worker is stuck: only a new process gets its queue back. Spliced flows go
+/// on meanwhile.
+pub async fn watch(shared: Arc<Shared>) -> Result<()> {
+    let timeout = shared.config.l7.heartbeat_timeout;
+    let mut ticks = interval(timeout.max(Duration::from_millis(100)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut silent = Vec::new();
+    loop {
+        ticks.tick().await;
+        let Some(tier) = running(&shared) else {
+            continue;
+        };
+        silent.resize(tier.workers.len(), 0u64);
+        for (queue, silence_ms) in tier.silence_ms().into_iter().enumerate() {
+            if u128::from(silence_ms) <= timeout.as_millis() {
+                silent[queue] = 0;
+                continue;
+            }
+            silent[queue] += 1;
+            tier.stalls.add(1);
+            let what = format!("worker {queue}: no heartbeat for {silence_ms} ms");
+            shared.events.tell(Kind::L7Stalled, what);
+            if silent[queue] >= STALLS {
+                bail!("worker {queue} is stuck; the daemon must be started anew");
+            }
+        }
+    }
+}

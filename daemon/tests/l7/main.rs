@@ -1,0 +1,6 @@
+//! HTTP routes and rules on real connections: each test builds its own network,
+//! starts `terrace` in it, and real programs talk through it.
+
+mod life;
+mod paths;
+mod stage;

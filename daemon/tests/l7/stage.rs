@@ -1,0 +1,307 @@
+//! A topology with real HTTP servers, Services with routes, and a running
+//! `terrace`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use terrace_testkit::{Background, HttpServer, Netns, Node, PinRoot, Topology, wait};
+
+pub const NODE: &str = "test-host";
+pub const PORT: u16 = 8080;
+/// Of the Service `front`, whose routes lead to `a`, `b` and `far`.
+pub const VIP: [&str; 2] = ["10.96.0.10", "fd00:96::10"];
+const START: Duration = Duration::from_secs(120);
+
+#[derive(Debug, Clone)]
+pub struct Shape {
+    pub mtu: u32,
+    /// More of terrace.toml.
+    pub config: &'static str,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            mtu: 1500,
+            config: "",
+        }
+    }
+}
+
+/// Client `client`; workloads `a` and `b`, backend `far`, each with a server
+/// that says its name and a Service of that name; Service `front` with routes
+/// `/a`, `/b` and `/far` to them.
+pub struct Stage {
+    daemon: Option<Background>,
+    pub servers: Vec<HttpServer>,
+    pub net: Topology,
+    pins: PinRoot,
+    folder: TempDir,
+}
+
+impl Stage {
+    pub fn start(label: &str, shape: &Shape) -> Self {
+        let mut stage = Self::quiet(label, shape);
+        stage.run();
+        stage
+    }
+
+    /// The same, `terrace` not started.
+    pub fn quiet(label: &str, shape: &Shape) -> Self {
+        let net = Topology::new(label)
+            .mtu(shape.mtu)
+            .client("client")
+            .workload("a")
+            .workload("b")
+            .backend("far")
+            .build()
+            .expect("topology");
+        let mut stage = Self {
+            daemon: None,
+            servers: Vec::new(),
+            net,
+            pins: PinRoot::new().expect("pin root"),
+            folder: TempDir::with_prefix("terrace-l7-").expect("folder"),
+        };
+        std::fs::create_dir(stage.manifests()).expect("manifest folder");
+        let config = config(stage.pins.path().to_str().expect("a path"), shape);
+        std::fs::write(stage.config(), config).expect("configuration");
+        for (i, node) in stage.nodes().iter().enumerate() {
+            stage.write(&format!("{i}.yaml"), &service(&node.name, i as u8, &[node]));
+        }
+        let servers = stage
+            .nodes()
+            .into_iter()
+            .map(|node| HttpServer::start(&node.ns, &node.name, PORT).expect("nginx"));
+        stage.servers = servers.collect();
+        let pods: String = stage.net.workloads.iter().map(pod).collect();
+        stage.write("pods.yaml", &pods);
+        stage.write("front.yaml", &service("front", 9, &stage.nodes()));
+        stage.write(
+            "routes.yaml",
+            &routes(&[("/a", "a"), ("/b", "b"), ("/far", "far")]),
+        );
+        stage
+    }
+
+    /// Those with servers.
+    pub fn nodes(&self) -> Vec<&Node> {
+        let local = self.net.workloads.iter().map(|workload| &workload.node);
+        local.chain(&self.net.backends).collect()
+    }
+
+    pub fn client(&self) -> &Netns {
+        &self.net.client("client").ns
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("terrace.toml")
+    }
+
+    fn manifests(&self) -> PathBuf {
+        self.folder.path().join("manifests")
+    }
+
+    /// Puts a manifest in place, whole.
+    pub fn write(&self, file: &str, text: &str) {
+        let hidden = self.folder.path().join(file);
+        std::fs::write(&hidden, text).expect("write a manifest");
+        std::fs::rename(&hidden, self.manifests().join(file)).expect("place a manifest");
+    }
+
+    /// Changes manifests and waits until the daemon has applied them.
+    pub fn change(&self, file: &str, text: &str) {
+        self.write(file, text);
+        let (done, text) = self.terrace(&["reload", "--json"]);
+        assert!(done, "terrace reload: {text}");
+    }
+
+    pub fn run(&mut self) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_terrace"));
+        command.arg("run").arg("--config").arg(self.config());
+        let mut daemon = self.net.host.spawn(command).expect("start terrace");
+        let ready = wait::until("a ready daemon", START, || {
+            if daemon.exited().is_some() {
+                return Some(false);
+            }
+            let (done, text) = self.terrace(&["status", "--json"]);
+            let status: Value = serde_json::from_str(&text).ok()?;
+            (done && status["phase"] == "ready").then_some(true)
+        });
+        assert!(matches!(ready, Ok(true)), "not ready:\n{}", daemon.log());
+        self.daemon = Some(daemon);
+    }
+
+    pub fn kill(&mut self) {
+        self.daemon.take().expect("a running daemon").kill();
+    }
+
+    pub fn stop(&mut self) {
+        let mut daemon = self.daemon.take().expect("a running daemon");
+        let status = daemon.stop(START).expect("terrace ends on SIGTERM");
+        assert!(status.success(), "{status}:\n{}", daemon.log());
+    }
+
+    /// Whether the command succeeded, and what it printed.
+    pub fn terrace(&self, args: &[&str]) -> (bool, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_terrace"));
+        command.args(args).arg("--config").arg(self.config());
+        let output = self.net.host.output(&mut command).expect("run terrace");
+        let text = match output.status.success() {
+            true => output.stdout,
+            false => [output.stdout, output.stderr].concat(),
+        };
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
+    }
+
+    /// curl in the client's namespace: its exit status and what it printed.
+    pub fn curl(&self, args: &[&str]) -> (bool, String) {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--max-time", "60"]).args(args);
+        let output = self.client().output(&mut command).expect("run curl");
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
+    }
+
+    /// Everything that a failed check wants to see.
+    pub fn report(&self) -> String {
+        let log = self.daemon.as_ref().map(Background::log);
+        format!(
+            "{}\n{}\n{}",
+            self.terrace(&["reasons"]).1,
+            self.terrace(&["flows", "--limit", "20"]).1,
+            log.unwrap_or_default()
+        )
+    }
+}
+
+/// `http://<vip>/<path>` in both families.
+pub fn urls(path: &str) -> [String; 2] {
+    VIP.map(|vip| {
+        let ip: IpAddr = vip.parse().expect("an address");
+        format!("http://{}{path}", SocketAddr::new(ip, 80))
+    })
+}
+
+fn config(pins: &str, shape: &Shape) -> String {
+    format!(
+        r#"
+manifests = "manifests"
+node_name = "{NODE}"
+control_socket = "terrace.sock"
+metrics_listen = "off"
+pin_root = "{pins}"
+[[interfaces]]
+match = "up*"
+role = "uplink"
+[[interfaces]]
+match = "w*"
+role = "workload"
+{}
+"#,
+        shape.config
+    )
+}
+
+/// A Service of both families on port 80, and its slices.
+pub fn service(name: &str, number: u8, nodes: &[&Node]) -> String {
+    let v6 = format!("fd00:96::{}", 1 + number);
+    let (v4, v6) = match name {
+        "front" => (VIP[0].to_owned(), VIP[1].to_owned()),
+        _ => (format!("10.96.0.{}", 1 + number), v6),
+    };
+    let slice = |family: &str, at: usize| {
+        let addresses = nodes.iter().map(|node| node.addresses()[at]);
+        let endpoints: String = addresses
+            .map(|ip| format!("  - addresses: [\"{ip}\"]\n    conditions: {{ ready: true }}\n"))
+            .collect();
+        format!(
+            r#"
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: {name}-{}
+  namespace: shop
+  labels: {{ kubernetes.io/service-name: {name} }}
+addressType: {family}
+ports:
+  - {{ name: http, port: {PORT}, protocol: TCP }}
+endpoints:
+{endpoints}"#,
+            family.to_lowercase()
+        )
+    };
+    format!(
+        r#"
+apiVersion: v1
+kind: Service
+metadata: {{ name: {name}, namespace: shop }}
+spec:
+  clusterIP: {v4}
+  clusterIPs: [{v4}, "{v6}"]
+  ipFamilies: [IPv4, IPv6]
+  ipFamilyPolicy: RequireDualStack
+  ports:
+    - {{ name: http, port: 80, targetPort: {PORT}, protocol: TCP }}
+{}{}"#,
+        slice("IPv4", 0),
+        slice("IPv6", 1)
+    )
+}
+
+/// An HTTPRoute of `front`: path prefixes to Services.
+pub fn routes(rules: &[(&str, &str)]) -> String {
+    let rules: String = rules
+        .iter()
+        .map(|(path, service)| {
+            format!(
+                "    - matches: [{{ path: {{ type: PathPrefix, value: {path} }} }}]\n      \
+                 backendRefs: [{{ name: {service}, port: 80 }}]\n"
+            )
+        })
+        .collect();
+    format!(
+        r#"
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: front, namespace: shop }}
+spec:
+  parentRefs: [{{ group: "", kind: Service, name: front, port: 80 }}]
+  rules:
+{rules}"#
+    )
+}
+
+fn pod(workload: &terrace_testkit::Workload) -> String {
+    let (name, v4, v6) = (&workload.name, workload.v4, workload.v6);
+    let iface = &workload.host_iface;
+    format!(
+        r#"
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+  namespace: shop
+  labels: {{ app: {name} }}
+  annotations: {{ terrace.io/interface: {iface} }}
+spec:
+  nodeName: {NODE}
+  containers: [{{ name: main }}]
+status:
+  podIP: {v4}
+  podIPs: [{{ ip: {v4} }}, {{ ip: "{v6}" }}]
+"#
+    )
+}

@@ -176,7 +176,9 @@ impl Pass<'_> {
         let client = (self.facts.key.src, service.group);
         let ready = |index: &u32| {
             let backend = self.model.world.backends[*index as usize];
-            backend.is_some_and(|backend| backend.flags & consts::BACKEND_READY != 0)
+            backend.is_some_and(|backend| {
+                backend.flags & consts::BACKEND_READY != 0 && backend.group == service.group
+            })
         };
         let known = self.model.affinities.get(&client).copied().filter(ready);
         let chosen = known.unwrap_or(by_ring);
@@ -220,7 +222,7 @@ impl Pass<'_> {
             to: opening.to,
             peer: reply,
             state: first_state(&self.facts),
-            flags: opening.flags,
+            flags: opening.flags | from_here(&opening.src.1),
             policy_rev: self.world().policy_rev,
             backend: opening.backend,
             service: opening.service,
@@ -229,6 +231,7 @@ impl Pass<'_> {
             is_orig: false,
             to: key.reversed().tuple(),
             peer: key,
+            flags: opening.flags | from_here(&opening.dst.1),
             ..flow
         };
         self.model.flows.insert(key, flow);
@@ -285,5 +288,14 @@ fn first_state(facts: &Facts) -> u32 {
         UDP => consts::FLOW_UDP,
         _ if facts.is_icmp() => consts::FLOW_ICMP,
         _ => consts::FLOW_OTHER,
+    }
+}
+
+/// Of a flow's direction whose sender this is.
+pub(crate) fn from_here(sender: &Endpoint) -> u32 {
+    if sender.is_local() {
+        consts::FLOW_FROM_HERE
+    } else {
+        0
     }
 }

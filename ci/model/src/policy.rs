@@ -15,6 +15,9 @@ pub(crate) fn judge(
     proto: u8,
     port: u16,
 ) -> Option<Reason> {
+    if src == dst && src.has(consts::ENDPOINT_WORKLOAD) {
+        return None;
+    }
     let mut worker = None;
     if src.has(consts::ENDPOINT_EGRESS)
         && let Some(deny) = verdict(world, src, dst, consts::DIRECTION_EGRESS, proto, port)

@@ -10,6 +10,7 @@ use crate::facts::{ACK, SYN};
 use crate::flows::{Flow, Key, Tuple};
 use crate::l7::Spliced;
 use crate::model::Pass;
+use crate::open::from_here;
 use crate::policy::judge;
 use crate::rewrite::take_hops;
 
@@ -97,12 +98,13 @@ impl Pass<'_> {
             Some(_) => self.forget(reply),
             None => (),
         }
+        let from = |address| from_here(&self.world().endpoint(address).1);
         let flow = Flow {
             is_orig: true,
             to,
             peer: reply,
             state: consts::FLOW_NEW,
-            flags,
+            flags: flags | from(client.src),
             policy_rev: self.world().policy_rev,
             backend: spliced.backend,
             service: number,
@@ -111,6 +113,7 @@ impl Pass<'_> {
             is_orig: false,
             to: client.reversed().tuple(),
             peer: client,
+            flags: flags | from(to.dst),
             ..flow
         };
         self.model.flows.insert(client, flow);

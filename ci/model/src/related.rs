@@ -26,6 +26,9 @@ impl Pass<'_> {
             return None;
         }
         let quoted = quoted(&self.frame, &self.facts)?;
+        if self.facts.key.dst != quoted.key.src {
+            return None;
+        }
         let flow = *self.model.flows.get(&quoted.key.reversed())?;
         let local = flow.flags & consts::FLOW_LOCAL != 0;
         if local && self.hook == Hook::Xdp {

@@ -14,9 +14,20 @@ impl Pass<'_> {
     /// The reason when the packet is of a flow; `None` = it may open one.
     pub fn serve(&mut self) -> Option<Reason> {
         let key = self.facts.key;
+        // ICMP without state has the key of an echo whose identifier is 0.
+        let facts = &self.facts;
+        if facts.is_icmp()
+            && !matches!(facts.icmp, Icmp::Echo | Icmp::Reply)
+            && facts.part != Part::Later
+        {
+            return None;
+        }
         let flow = *self.model.flows.get(&key)?;
         if self.hook == crate::Hook::Xdp && flow.flags & consts::FLOW_LOCAL != 0 {
             return Some(Reason::ToTc);
+        }
+        if flow.flags & consts::FLOW_FROM_HERE != 0 && self.is_forged() {
+            return Some(Reason::BadSource);
         }
         let opens = self.facts.tcp_flags & (SYN | ACK) == SYN;
         if opens && flow.state == consts::FLOW_CLOSED {
@@ -44,6 +55,14 @@ impl Pass<'_> {
             self.follow(key);
         }
         Some(reason)
+    }
+
+    /// Nobody in the network has an address of this host or its workloads.
+    fn is_forged(&self) -> bool {
+        let world = self.world();
+        matches!(self.hook, crate::Hook::Xdp | crate::Hook::UplinkIngress)
+            && world.flags & consts::CONFIG_CHECK_SOURCE != 0
+            && world.endpoint(self.facts.key.src).1.is_local()
     }
 
     pub fn forget(&mut self, key: Key) {

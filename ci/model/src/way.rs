@@ -42,6 +42,9 @@ impl Pass<'_> {
             return self.way_to_workload(&dst);
         }
         if local && dst.has(consts::ENDPOINT_HOST) {
+            if self.hook.is_egress() {
+                return Err((Reason::Loop, 0));
+            }
             return Ok(Way {
                 to: To::Stack,
                 hops: 0,

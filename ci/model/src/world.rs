@@ -123,6 +123,8 @@ pub struct Backend {
     pub port: u16,
     /// `BACKEND_*`.
     pub flags: u32,
+    /// Of the services that it serves.
+    pub group: u32,
 }
 
 /// One rule of policy on identities.

@@ -1,6 +1,7 @@
 //! What no row can show: marked packets, and a full table.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use terrace_abi::{Class, Reason};
 use terrace_model::{Family, Hook};
@@ -167,4 +168,24 @@ fn samples(f: Family) -> Vec<(Vec<u8>, Hook, &'static str)> {
     let from = |packet: terrace_model::Packet| (packet.bytes(), Hook::WorkloadIngress, "w2");
     samples.extend(workload.map(from));
     samples
+}
+
+#[test]
+fn root_a_port_is_free_when_its_flow_has_timed_out_though_nobody_sweeps() {
+    Fabric::new("unswept").run(|lab| {
+        let mut world = lab.world();
+        world.snat_ports = (40_000, 40_000);
+        world.timeouts.fill(0);
+        lab.install(&world);
+        for family in Family::ALL {
+            for n in 0..20 {
+                let packet = syn(family, &format!("192.0.2.9:{}", 3000 + n), VIP).bytes();
+                let until = Instant::now() + Duration::from_secs(10);
+                while run(lab, &packet).0 != Reason::Tx {
+                    assert!(Instant::now() < until, "connection {n} gets no port");
+                }
+            }
+        }
+        println!("20 connections of each family, one after the other, by one port");
+    });
 }

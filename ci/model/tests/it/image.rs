@@ -95,6 +95,7 @@ fn backend_entry(backend: &Backend) -> types::backend {
         addr: words(backend.address),
         port: backend.port.to_be(),
         flags: backend.flags as u8,
+        group: backend.group,
         ..Default::default()
     }
 }

@@ -332,6 +332,7 @@ fn services(world: &mut World, family: Family) {
                 address: family.ip(address),
                 port: *port,
                 flags: BACKEND_READY,
+                group: index as u32,
             }));
         }
         let n = listed.backends.len() as u32;

@@ -235,15 +235,11 @@ fn record_of(endpoint: &endpoint) -> Record {
         .expect("the size of an endpoint")
 }
 
-/// What verdicts and the data plane's short way rely on, of the first address
-/// of a prefix.
-fn judged_as(net: IpNet, tables: &Tables) -> (u32, u32) {
+/// What verdicts and the data plane's short ways rely on, of the first address
+/// of a prefix: they remember an address by its record's number.
+fn judged_as(net: IpNet, tables: &Tables) -> Record {
     let index = tables.addresses.lookup(&address_bytes(net.network()));
-    let endpoint: endpoint = tables.endpoints.read(index);
-    (
-        endpoint.identity,
-        endpoint.flags & (ENDPOINT_INGRESS | ENDPOINT_EGRESS | ENDPOINT_SERVICE | ENDPOINT_HOST),
-    )
+    record_of(&tables.endpoints.read(index))
 }
 
 impl Look<'_> {

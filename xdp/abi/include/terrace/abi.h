@@ -72,7 +72,7 @@
 	X(58, BAD_SOURCE,          DROP,    "source address is multicast, loopback, unspecified, the destination itself or, from the network, one of this host") \
 	X(59, FAIL_CLOSED,         DROP,    "daemon silent and the service's fail mode is closed") \
 	X(60, HELPER_FAILED,       DROP,    "the kernel refused to change the packet (no head or tail room)") \
-	X(61, LOOP,                DROP,    "a backend address leads back to a service address") \
+	X(61, LOOP,                DROP,    "a backend address leads back to a service address, or the host's own packet back to the host ([socket] services = true translates that at connect)") \
 	X(62, L7_NO_WORKER,        DROP,    "for a worker, and none is alive") \
 	X(63, L7_UNFIT,            DROP,    "fragment, extension header or foreign frame where a worker takes whole TCP segments only") \
 	X(64, CONNECT_DIRECT,      PASS,    "socket: neither to a service nor for a proxy: left as it is") \
@@ -332,9 +332,10 @@ enum flow_flags {
 	FLOW_POLICY = 128, /* either end is under policy: recheck on change */
 	FLOW_FAIL_OPEN = 256,
 	FLOW_FAIL_CLOSED = 512,
-	FLOW_BY_XDP = 1024,   /* last packet was served by XDP, else tc */
-	FLOW_ANSWERED = 2048, /* the other end has sent something */
-	FLOW_L7 = 4096,	      /* a worker's; `service` is its number */
+	FLOW_BY_XDP = 1024,    /* last packet was served by XDP, else tc */
+	FLOW_ANSWERED = 2048,  /* the other end has sent something */
+	FLOW_L7 = 4096,	       /* a worker's; `service` is its number */
+	FLOW_FROM_HERE = 8192, /* this direction's source is of this host */
 };
 
 struct flow_key {

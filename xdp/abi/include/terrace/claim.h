@@ -73,14 +73,15 @@ struct claim {
 	__u32 victim_first; /* its first bucket when it sat in its second */
 };
 
-static __always_inline int claim_scan(const struct flow_bucket *bucket,
-				      const struct flow_key *key)
+/* The slot of the bucket that has the key, or FLOW_SLOTS. */
+static __always_inline __u32 claim_scan(const struct flow_bucket *bucket,
+					const struct flow_key *key)
 {
 	for (__u32 i = 0; i < FLOW_SLOTS; i++)
 		if (flow_key_is(&bucket->slots[i].key, key) &&
 		    bucket->slots[i].kind != FLOW_FREE)
-			return 1;
-	return 0;
+			return i;
+	return FLOW_SLOTS;
 }
 
 static __always_inline __u32 n_used(const struct flow_bucket *bucket)
@@ -164,6 +165,26 @@ static __always_inline int lock_slot(const struct places *in, __u32 start,
 	return CLAIM_BUSY;
 }
 
+/*
+ * The slot that has the key already: taken over when its flow has timed out,
+ * also while no daemon sweeps the table.
+ */
+static __always_inline int lock_own(struct flow_bucket *bucket, __u32 at,
+				    const struct config *cfg, __u32 now,
+				    struct pick *pick)
+{
+	pick->at = at & (FLOW_SLOTS - 1);
+	pick->flow = &bucket->slots[pick->at];
+	if (!flow_expired(pick->flow, cfg, now))
+		return CLAIM_EXISTS;
+	if (!slot_lock(pick->flow))
+		return CLAIM_BUSY;
+	if (pick->flow->kind != FLOW_FREE && flow_expired(pick->flow, cfg, now))
+		return CLAIM_NEW;
+	slot_unlock(pick->flow);
+	return CLAIM_BUSY;
+}
+
 /* Under the key's lock: finds the key or takes the cheapest slot. */
 static __always_inline int claim_locked(const struct places *in,
 					const struct flow_key *key, __u64 hash,
@@ -172,14 +193,23 @@ static __always_inline int claim_locked(const struct places *in,
 {
 	struct pick pick = {};
 	struct flow *flow;
-	__u32 index;
+	__u32 index, at;
 	int result;
 
-	if (claim_scan(in->first, key))
-		return CLAIM_EXISTS;
-	if (in->first->slots[0].spilled && claim_scan(in->second, key))
-		return CLAIM_EXISTS;
-	result = lock_slot(in, first_slot(hash), cfg, now, &pick);
+	at = claim_scan(in->first, key);
+	if (at < FLOW_SLOTS) {
+		result = lock_own(in->first, at, cfg, now, &pick);
+	} else {
+		if (in->first->slots[0].spilled)
+			at = claim_scan(in->second, key);
+		if (at < FLOW_SLOTS) {
+			pick.spill = FLOW_SPILLED;
+			result = lock_own(in->second, at, cfg, now, &pick);
+		} else {
+			result = lock_slot(in, first_slot(hash), cfg, now,
+					   &pick);
+		}
+	}
 	if (result != CLAIM_NEW || !pick.flow)
 		return result;
 	flow = pick.flow;

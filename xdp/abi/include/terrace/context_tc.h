@@ -7,6 +7,8 @@
 #ifndef TERRACE_CONTEXT_TC_H
 #define TERRACE_CONTEXT_TC_H
 
+#include <bpf/bpf_endian.h>
+
 #include "csum.h"
 #include "maps.h"
 
@@ -109,6 +111,16 @@ static __always_inline int ctx_l4_csum(context_t *ctx, __u32 off, __u64 pseudo,
 	if (plain && bpf_l4_csum_replace(ctx, off, 0, csum_fold(plain), flags))
 		return -1;
 	return 0;
+}
+
+/*
+ * The sum that a NIC made over the packet (CHECKSUM_COMPLETE) follows an IPv6
+ * hop limit that becomes one less; of IPv4 the header's own checksum does that.
+ */
+static __always_inline void ctx_hop_taken(context_t *ctx, __u8 hops)
+{
+	bpf_csum_update(ctx, csum_fold(csum_change16(bpf_htons(hops),
+						     bpf_htons(hops - 1))));
 }
 
 static __always_inline int ctx_tail(context_t *ctx, __u32 new_len)

@@ -101,6 +101,11 @@ static __always_inline int ctx_l4_csum(context_t *ctx, __u32 off, __u64 pseudo,
 	return 0;
 }
 
+/* What nobody adds up here. */
+static __always_inline void ctx_hop_taken(context_t *ctx, __u8 hops)
+{
+}
+
 static __always_inline int ctx_tail(context_t *ctx, __u32 new_len)
 {
 	return bpf_xdp_adjust_tail(ctx, (int)new_len - (int)ctx_len(ctx));

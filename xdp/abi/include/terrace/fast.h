@@ -81,7 +81,7 @@ static __always_inline int serve_plain(context_t *ctx, const bool is_v4)
 	hop = fast_hop(cfg, &plain, plain.len);
 	if (!hop || hop->ifindex != iface->ifindex)
 		return -1;
-	write_plain(ip, l4, &plain, is_v4);
+	write_plain(ctx, ip, l4, &plain, is_v4);
 	write_sum(l4, &plain, is_v4);
 	__builtin_memcpy(eth->h_dest, hop->dmac, 6);
 	__builtin_memcpy(eth->h_source, hop->smac, 6);

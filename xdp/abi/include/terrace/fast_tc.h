@@ -119,14 +119,15 @@ static __always_inline int serve_plain(context_t *ctx, const __u32 role,
 		return -1;
 	if (!flow_find(&plain.key, flow_hash(&plain.key, cfg->hash_seed),
 		       &ref) ||
-	    !is_fast(&ref, policy_rev, &plain))
+	    !is_fast(&ref, policy_rev, &plain) ||
+	    (role == ROLE_UPLINK && (ref.flow->flags & FLOW_FROM_HERE)))
 		return -1;
 	way.ifindex = iface->ifindex;
 	if (!fast_way(cfg, &plain, ref.flow->flags & FLOW_LOCAL, policy_rev,
 		      plain_link_len(ctx, l4, &plain, ip_len), &way))
 		return -1;
 	is_udp = plain.key.proto == IPPROTO_UDP;
-	write_plain(ip, l4, &plain, is_v4);
+	write_plain(ctx, ip, l4, &plain, is_v4);
 	__builtin_memcpy(eth->h_dest, way.dmac, 6);
 	__builtin_memcpy(eth->h_source, way.smac, 6);
 	refresh(&ref, cfg, bpf_jiffies64(), plain.len);

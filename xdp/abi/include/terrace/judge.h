@@ -46,7 +46,8 @@ static __noinline int judge(const struct view *view, const struct endpoint *src,
 	struct trace *trace = dry_trace();
 	int reason = 0, egress = 0;
 
-	if (!src || !dst)
+	/* A workload may reach itself, whatever its policy says. */
+	if (!src || !dst || (src == dst && (src->flags & ENDPOINT_WORKLOAD)))
 		return 0;
 	if (trace) {
 		trace->src_identity = src->identity;

@@ -107,11 +107,6 @@ static __always_inline void take_source(struct opening *open,
 	open->flags |= FLOW_SNAT;
 }
 
-static __always_inline bool is_local(const struct endpoint *endpoint)
-{
-	return endpoint->flags & (ENDPOINT_WORKLOAD | ENDPOINT_HOST);
-}
-
 /*
  * Whose address the backend sees: the client's where its answer comes back
  * here anyway, else an address of the interface that leads to the backend.

@@ -75,6 +75,14 @@ static __always_inline int classify(const struct packet *pkt, struct view *view)
 	return 0;
 }
 
+/* ICMP without state has the key of an echo whose identifier is 0. */
+static __always_inline bool may_have_flow(const struct packet *pkt)
+{
+	return !is_icmp(pkt) || pkt->icmp_kind == ICMP_IS_ECHO ||
+	       pkt->icmp_kind == ICMP_IS_REPLY ||
+	       pkt->fragment == FRAGMENT_LATER;
+}
+
 static __always_inline int pipeline(context_t *ctx, struct packet *pkt,
 				    struct view *view)
 {
@@ -103,7 +111,8 @@ static __always_inline int pipeline(context_t *ctx, struct packet *pkt,
 	reason = echo_step(ctx, pkt, view);
 	if (reason)
 		return reason;
-	if (flow_find(&pkt->key, flow_hash(&pkt->key, view->cfg->hash_seed),
+	if (may_have_flow(pkt) &&
+	    flow_find(&pkt->key, flow_hash(&pkt->key, view->cfg->hash_seed),
 		      &ref) &&
 	    ref.flow) {
 		reason = serve_flow(ctx, pkt, view, &ref);

@@ -135,8 +135,9 @@ static __always_inline __u64 plain_ports(const struct plain *plain)
 }
 
 /* Addresses, hops and ports; the transport checksum is the caller's. */
-static __always_inline void
-write_plain(void *ip, void *l4, const struct plain *plain, const bool is_v4)
+static __always_inline void write_plain(context_t *ctx, void *ip, void *l4,
+					const struct plain *plain,
+					const bool is_v4)
 {
 	const struct tuple *to = &plain->to;
 	struct iphdr *v4 = ip;
@@ -154,6 +155,7 @@ write_plain(void *ip, void *l4, const struct plain *plain, const bool is_v4)
 	} else {
 		__builtin_memcpy(&v6->saddr, to->saddr, 16);
 		__builtin_memcpy(&v6->daddr, to->daddr, 16);
+		ctx_hop_taken(ctx, v6->hop_limit);
 		v6->hop_limit--;
 	}
 	ports->source = to->sport;

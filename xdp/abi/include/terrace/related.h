@@ -89,9 +89,13 @@ static __noinline int find_quoted(context_t *ctx, const struct packet *pkt,
 
 	if (parse_quoted(ctx, pkt, quoted, &as_quoted))
 		return 0;
-	for (int w = 0; w < 4; w++)
+	for (int w = 0; w < 4; w++) {
+		/* An error goes to who sent what it quotes. */
+		if (pkt->key.daddr[w] != as_quoted.saddr[w])
+			return 0;
 		if (pkt->key.saddr[w] != as_quoted.daddr[w])
 			quoted->keep_source = 1;
+	}
 	flow_key_reverse(&key, &as_quoted);
 	return flow_find(&key, flow_hash(&key, seed), ref);
 }

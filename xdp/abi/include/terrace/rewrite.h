@@ -42,7 +42,10 @@ static __always_inline int rewrite_ipv6(context_t *ctx,
 		return -1;
 	__builtin_memcpy(&ip->saddr, to->saddr, 16);
 	__builtin_memcpy(&ip->daddr, to->daddr, 16);
-	ip->hop_limit -= hops;
+	if (hops) {
+		ctx_hop_taken(ctx, ip->hop_limit);
+		ip->hop_limit--;
+	}
 	return 0;
 }
 
@@ -94,6 +97,7 @@ static __always_inline int take_hop(context_t *ctx, const struct packet *pkt)
 
 	if (!ip6)
 		return -1;
+	ctx_hop_taken(ctx, ip6->hop_limit);
 	ip6->hop_limit--;
 	return 0;
 }

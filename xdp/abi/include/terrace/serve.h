@@ -149,6 +149,20 @@ static __noinline int serve_l7(context_t *ctx, struct packet *pkt,
 	return reason;
 }
 
+/* Nobody in the network has an address of this host or its workloads. */
+static __noinline bool is_forged(const struct packet *pkt,
+				 const struct view *view)
+{
+	const struct endpoint *src;
+
+	if (view->role != ROLE_UPLINK || view->hook == HOOK_TC_EGRESS ||
+	    !(view->cfg->flags & CONFIG_CHECK_SOURCE))
+		return false;
+	/* A workload may have moved to another host. */
+	src = endpoint_of(pkt->key.saddr);
+	return src && is_local(src);
+}
+
 /* 0 = not a flow of ours (any more): goes on as a new one. */
 static __noinline int serve_flow(context_t *ctx, struct packet *pkt,
 				 const struct view *view,
@@ -162,6 +176,8 @@ static __noinline int serve_flow(context_t *ctx, struct packet *pkt,
 
 	if (IS_XDP && (flags & FLOW_LOCAL))
 		return REASON_TO_TC;
+	if ((flags & FLOW_FROM_HERE) && is_forged(pkt, view))
+		return REASON_BAD_SOURCE;
 	/* The ports of a closed connection may be used again. */
 	if ((pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
 	    flow->state == FLOW_CLOSED) {

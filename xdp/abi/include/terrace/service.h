@@ -39,11 +39,13 @@ static __always_inline __u32 ring_backend(const struct service *service,
 	return slot & 1 ? *pair >> 32 : *pair & 0xffffffff;
 }
 
-static __always_inline bool takes_new_flows(__u32 index)
+/* The index may have been given to another service's backend since. */
+static __always_inline bool takes_new_flows(__u32 index, __u32 group)
 {
 	struct backend *backend = bpf_map_lookup_elem(&backends, &index);
 
-	return backend && (backend->flags & BACKEND_READY);
+	return backend && (backend->flags & BACKEND_READY) &&
+	       backend->group == group;
 }
 
 /* Affinity by client address: the table first, the ring for a new client. */
@@ -63,7 +65,7 @@ __noinline __u32 affine_backend(const struct address *client,
 	key.group = service->group;
 	old = bpf_map_lookup_elem(&affinities, &key);
 	if (old && (__s32)(now - old->last_seen) <= (__s32)limit &&
-	    takes_new_flows(old->backend)) {
+	    takes_new_flows(old->backend, service->group)) {
 		if (!dry_run)
 			old->last_seen = now;
 		return old->backend;

@@ -66,6 +66,8 @@ fill_slot(struct flow *flow, const struct opening *open,
 	flow->last_seen = view->now;
 	flow->state = first_state(pkt);
 	flow->flags |= open->flags;
+	if (is_local(kind == FLOW_ORIG ? view->src : view->dst))
+		flow->flags |= FLOW_FROM_HERE;
 	flow->kind = kind;
 }
 

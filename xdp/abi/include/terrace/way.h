@@ -49,6 +49,11 @@ static __always_inline const struct endpoint *endpoint_of(const __be32 words[4])
 	return bpf_map_lookup_elem(&endpoints, &index);
 }
 
+static __always_inline bool is_local(const struct endpoint *endpoint)
+{
+	return endpoint->flags & (ENDPOINT_WORKLOAD | ENDPOINT_HOST);
+}
+
 /* Open addressing by interface index; `slot` is where the counters are. */
 static __always_inline const struct iface *iface_of(__u32 ifindex, __u32 *slot)
 {
@@ -195,6 +200,9 @@ static __always_inline int find_way(context_t *ctx, const struct packet *pkt,
 	if (dst && (dst->flags & ENDPOINT_WORKLOAD))
 		return way_to_workload(pkt, view, dst, way);
 	if (dst && (dst->flags & ENDPOINT_HOST)) {
+		/* What is leaving the host does not come back to it. */
+		if (view->hook == HOOK_TC_EGRESS)
+			return REASON_LOOP;
 		way->kind = WAY_STACK;
 		return 0;
 	}

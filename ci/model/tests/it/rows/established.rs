@@ -8,7 +8,7 @@ use terrace_model::{Family, Packet};
 use super::{CLIENT, VIP};
 use crate::order::*;
 use crate::row::{At, Row, Step, at, made, raw};
-use crate::world::net;
+use crate::world::{W1, net};
 
 const UP0: At = At::Uplink("up0");
 const DNS: &str = "10.96.0.1:53";
@@ -18,6 +18,8 @@ pub fn rows(f: Family) -> Vec<Row> {
     rows.extend(not_plain(f));
     rows.extend(hostile(f));
     rows.extend(streams(f));
+    rows.extend(local(f));
+    rows.extend(not_local(f));
     rows
 }
 
@@ -245,5 +247,125 @@ fn streams(f: Family) -> Vec<Row> {
             BadL4Header,
         ),
         row("a checksum of ones", changed(l4 + 6, &[0xff, 0xff]), Tx),
+    ]
+}
+
+const W1_VIP: &str = "10.96.0.4:80";
+
+/// A connection of a client with a local workload, which tc serves.
+fn warm_local(f: Family, vip: &'static str) -> Vec<Step> {
+    vec![
+        at(UP0, syn(f, CLIENT, vip)),
+        made(At::From("w1"), |out| answer_to(&out[0], SYN | ACK)),
+        at(UP0, tcp(f, CLIENT, vip, ACK)),
+        made(At::From("w1"), |out| answer_to(&out[0], ACK)),
+    ]
+}
+
+fn between_workloads(f: Family) -> Vec<Step> {
+    vec![
+        at(At::From("w2"), syn(f, "10.40.2.2:9", "10.40.1.2:80")),
+        made(At::From("w1"), |out| answer_to(&out[0], SYN | ACK)),
+        at(At::From("w2"), tcp(f, "10.40.2.2:9", "10.40.1.2:80", ACK)),
+    ]
+}
+
+fn local_row(name: &str, f: Family, step: impl Into<Step>, reason: Reason) -> Row {
+    Row::new(format!("established, local: {name}"), f, step, reason).before(warm_local(f, W1_VIP))
+}
+
+fn local(f: Family) -> Vec<Row> {
+    let data = tcp(f, CLIENT, W1_VIP, ACK | PSH).len(333);
+    let l4 = 14 + f.header_len();
+    let answer = |len| made(At::From("w1"), move |out| answer_to(&out[0], ACK).len(len));
+    let wrong_sum = raw(UP0, with(&data, l4 + 16, &[0xab, 0xcd]));
+    vec![
+        local_row("data", f, data.clone(), ToWorkload)
+            .after(ToTc)
+            .becomes("192.0.2.7 1000 > 10.40.1.2 8080 ttl 63"),
+        local_row("a wrong checksum stays wrong", f, wrong_sum, ToWorkload).after(ToTc),
+        local_row("TTL 1", f, data.ttl(1), TtlExpired).after(ToTc),
+        local_row("the answer", f, answer(99), Redirect)
+            .becomes("10.96.0.4 80 > 192.0.2.7 1000 ttl 63"),
+        local_row(
+            "tagged, which the workload does not see",
+            f,
+            tcp(f, CLIENT, W1_VIP, ACK).tags(&[5]),
+            ToWorkload,
+        )
+        .after(ToTc),
+        local_row("FIN", f, tcp(f, CLIENT, W1_VIP, FIN | ACK), ToWorkload).after(ToTc),
+        Row::new(
+            "established, local: from workload to workload",
+            f,
+            at(
+                At::From("w2"),
+                tcp(f, "10.40.2.2:9", "10.40.1.2:80", ACK).len(77),
+            ),
+            ToWorkload,
+        )
+        .before(between_workloads(f))
+        .becomes("10.40.2.2 9 > 10.40.1.2 80 ttl 63"),
+    ]
+}
+
+fn not_local(f: Family) -> Vec<Row> {
+    let data = tcp(f, CLIENT, W1_VIP, ACK).len(5);
+    let forged = |out: &[Vec<u8>]| answer_to(&out[0], ACK).len(9);
+    let change = |row: Row, change| row.before([Step::Change(change)]);
+    vec![
+        local_row(
+            "an answer that another workload forges",
+            f,
+            made(At::From("w2"), forged),
+            SpoofedSource,
+        ),
+        Row::new(
+            "established, local: forged by the network",
+            f,
+            tcp(f, "10.40.2.2:9", "10.40.1.2:80", ACK),
+            BadSource,
+        )
+        .after(ToTc)
+        .before(between_workloads(f)),
+        Row::new(
+            "established, local: forged by the network, to the outside",
+            f,
+            tcp(f, "10.40.1.2:53", CLIENT, ACK),
+            NotOurs,
+        )
+        .before([
+            at(At::From("w1"), syn(f, "10.40.1.2:53", CLIENT)),
+            at(UP0, tcp(f, CLIENT, "10.40.1.2:53", SYN | ACK)),
+            at(At::From("w1"), tcp(f, "10.40.1.2:53", CLIENT, ACK)),
+        ]),
+        change(
+            local_row("the workload has moved", f, data.clone(), ToNeighbour).after(ToTc),
+            |world| {
+                world.endpoints[W1].mac = [0; 6];
+                world.policy_rev += 2;
+            },
+        ),
+        change(
+            local_row(
+                "the workload's namespace can't be entered",
+                f,
+                data.clone(),
+                ToWorkload,
+            )
+            .after(ToTc),
+            |world| {
+                world.endpoints[W1].flags |= consts::ENDPOINT_NO_PEER;
+                world.policy_rev += 2;
+            },
+        ),
+        change(
+            local_row("a deny list that is new", f, data, DenyList),
+            |world| {
+                world.flags |= consts::CONFIG_DENY_LIST;
+                world.deny = Family::ALL.map(|f| net(f, "192.0.2.7/32")).to_vec();
+                world.policy_rev += 2;
+            },
+        ),
     ]
 }

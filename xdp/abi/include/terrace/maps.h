@@ -23,7 +23,7 @@ const volatile __u32 policy_mask = 1023;
 /* True in the copy of a program that `terrace explain` and tests run. */
 const volatile bool dry_run = false;
 
-#define NEXTHOPS 1024
+#define NEXTHOPS 8192
 #define FLOW_LOCKS 1024
 
 #define ARRAY_MAP(name, value_type, entries)      \

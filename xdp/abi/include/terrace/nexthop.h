@@ -60,9 +60,9 @@ __noinline int nexthop_resolve(context_t *ctx, const struct packet *pkt,
 
 static __always_inline __u32 nexthop_index(const __be32 daddr[4])
 {
-	/* The top 10 bits: NEXTHOPS is 2^10. */
+	/* The top 13 bits: NEXTHOPS is 2^13. */
 	return ((daddr[0] ^ daddr[1] ^ daddr[2] ^ daddr[3]) * 0x9E3779B1u) >>
-	       22;
+	       19;
 }
 
 static __always_inline bool nexthop_is(const struct nexthop *hop, __u32 rev,

@@ -2,16 +2,18 @@
 //! the socket tier, by nftables (a map, as kube-proxy writes it) and by
 //! iptables (a rule a service), with 1 to 10,000 services.
 //!
-//! `cargo run --release -p terrace-sock --example connect [ROUNDS]` as root. All
-//! ways take turns in one run; each line has the median of the rounds' medians,
-//! the fastest round's median (on a machine that does other things too, the one
-//! least disturbed), and their ratios to the backend itself.
+//! `cargo run --release -p terrace-sock --example connect [TURNS [SERVICES...]]` as
+//! root. All ways take turns in one run, 20 connections each; a line has the
+//! median of the turns' medians, and the median of their ratios to the backend
+//! itself in the same round with a 95 % interval. Only connect() is timed.
 
 #![allow(
     dead_code,
     reason = "the tables of the tests have more than this needs"
 )]
 
+#[path = "../shortcut/stats.rs"]
+mod stats;
 mod ways;
 
 #[path = "../../tests/sockets/tables.rs"]
@@ -26,30 +28,40 @@ use terrace_testkit::Netns;
 use ways::{Lab, WAYS, Way};
 
 const SERVICES: [u32; 5] = [1, 10, 100, 1_000, 10_000];
-const CONNECTS: usize = 200;
-const ROUNDS: usize = 15;
+/// Of one turn; so few that the machine is the same for all ways of a round.
+const CONNECTS: usize = 20;
+const TURNS: usize = 400;
 
 fn main() -> Result<()> {
-    let rounds = match std::env::args().nth(1) {
-        Some(text) => text.parse().context("a number of rounds")?,
-        None => ROUNDS,
-    };
+    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u32>());
+    let turns = numbers.next().transpose().context("a number of turns")?;
+    let turns = turns.map_or(TURNS, |turns| turns as usize);
+    let mut chosen: Vec<u32> = numbers
+        .collect::<Result<_, _>>()
+        .context("numbers of services")?;
+    if chosen.is_empty() {
+        chosen = SERVICES.to_vec();
+    }
     println!(
-        "connect(), median of {rounds} rounds of {CONNECTS} each; a random service each time\n\n\
-         | services | way | median us | ratio | fastest us | ratio |\n|---:|---|---:|---:|---:|---:|"
+        "connect(), {turns} turns of {CONNECTS} each; a random service each time\n\n\
+         | services | way | median us | to the backend itself |\n|---:|---|---:|---:|"
     );
-    for services in SERVICES {
-        let lab = Lab::new(services)?;
-        let medians = measure(&lab, rounds)?;
-        let (direct, fastest) = medians[0];
-        for (way, (median, best)) in WAYS.iter().zip(&medians) {
+    for services in chosen {
+        let times = measure(&Lab::new(services)?, turns)?;
+        for (way, own) in WAYS.iter().zip(&times) {
+            let ratios: Vec<f64> = own
+                .iter()
+                .zip(&times[0])
+                .map(|(own, direct)| own / direct)
+                .collect();
+            let ratio = stats::interval(&ratios);
             println!(
-                "| {services} | {} | {:.2} | {:.3} | {:.2} | {:.3} |",
+                "| {services} | {} | {:.2} | {:.3} ({:.3}-{:.3}) |",
                 way.name(),
-                micros(*median),
-                micros(*median) / micros(direct),
-                micros(*best),
-                micros(*best) / micros(fastest)
+                stats::median(own),
+                ratio.median,
+                ratio.low,
+                ratio.high
             );
         }
     }
@@ -60,23 +72,15 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// Of each way the median and the fastest of the rounds' medians.
-fn measure(lab: &Lab, rounds: usize) -> Result<Vec<(Duration, Duration)>> {
-    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); WAYS.len()];
-    for round in 0..=rounds {
+/// The medians of each way's turns, in microseconds, turn by turn.
+fn measure(lab: &Lab, turns: usize) -> Result<Vec<Vec<f64>>> {
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); WAYS.len()];
+    for _ in 0..turns {
         for (way, times) in WAYS.iter().zip(&mut times) {
-            let median = lab.median(*way, CONNECTS)?;
-            // The first round warms up.
-            if round > 0 {
-                times.push(median);
-            }
+            times.push(micros(lab.median(*way, CONNECTS)?));
         }
     }
-    let ends = times.into_iter().map(|times| {
-        let fastest = times.iter().min().copied().unwrap_or_default();
-        (ways::median_of(times), fastest)
-    });
-    Ok(ends.collect())
+    Ok(times)
 }
 
 /// Takes connections and drops them, for as long as the program runs.

@@ -9,6 +9,7 @@ mod changes;
 mod front;
 mod reason;
 mod require;
+mod socket;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,7 @@ use crate::{Role, Task, Tier, Wish, Wishes};
 
 pub use changes::{Change, Step, changes};
 pub use front::{Front, Unfit};
+pub use socket::{HOST, SocketState, SocketTask, place_sockets};
 
 /// What the configuration wants of one interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -299,5 +301,7 @@ fn companions(task: Task, role: Role) -> &'static [Task] {
         (Task::Steer, Role::Workload) => &[Task::Steer],
         (Task::Policy, _) => &[Task::Policy],
         (Task::Deliver, _) => &[Task::Deliver],
+        // Of the host, not of an interface.
+        (Task::Connect | Task::Shortcut, _) => &[],
     }
 }

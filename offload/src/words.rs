@@ -55,6 +55,10 @@ pub enum Task {
     Policy,
     /// Hand packets to local workloads.
     Deliver,
+    /// Give service addresses and proxies their real address at connect().
+    Connect,
+    /// Payload from socket to socket within the host.
+    Shortcut,
 }
 
 impl Task {
@@ -65,6 +69,8 @@ impl Task {
             Self::Steer => "steer",
             Self::Policy => "policy",
             Self::Deliver => "deliver",
+            Self::Connect => "connect",
+            Self::Shortcut => "shortcut",
         }
     }
 }

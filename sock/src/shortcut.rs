@@ -11,6 +11,7 @@ pub mod check;
 mod counters;
 mod pairs;
 mod settings;
+pub mod sizes;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

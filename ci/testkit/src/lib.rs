@@ -28,6 +28,7 @@ pub mod link;
 mod netns;
 mod nginx;
 mod pins;
+pub mod scripts;
 pub mod tcp;
 mod topology;
 pub mod udp;

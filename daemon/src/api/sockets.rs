@@ -98,6 +98,12 @@ pub struct ConnectAnswer {
     pub backend: String,
     pub netns: String,
     pub uid: u32,
+    /// Whether payload would go from socket to socket, if the server's side lets it.
+    #[serde(default)]
+    pub shortcut: bool,
+    /// What that hangs on, or what is in the way.
+    #[serde(default)]
+    pub shortcut_reason: String,
     /// What this answer leaves open.
     pub notes: Vec<String>,
 }

@@ -19,6 +19,7 @@ use crate::api::{Interface, Placement, Plan, Role, Task, Tier};
 use crate::config::Config;
 use crate::netlink::{Netlink, Network};
 use crate::render;
+use crate::run::sockets::placed;
 use crate::run::{Planning, profiles};
 
 pub(super) fn plan(global: &Global, args: &PlanArgs, output: &Output) -> Result<Code, Failure> {
@@ -41,16 +42,15 @@ pub(super) fn plan(global: &Global, args: &PlanArgs, output: &Output) -> Result<
 /// What a daemon that started now would plan, and what that would change.
 fn of_this_host(global: &Global) -> Result<Plan, Failure> {
     let config = Config::load(&global.config)?;
-    let plan = Planning::of_host(&config)?.plan();
+    let mut plan = Planning::of_host(&config)?.plan();
     // Who may not look at programs gets the plan without the comparison.
     let running = match network().and_then(|network| offline::interfaces(&config, &network)) {
-        Ok(interfaces) => running(&interfaces),
-        Err(_) => return Ok(plan),
+        Ok(interfaces) => Some(running(&interfaces)),
+        Err(_) => None,
     };
-    Ok(Plan {
-        changes: changes(&running, &plan),
-        ..plan
-    })
+    plan.changes = running.map_or_else(Vec::new, |running| changes(&running, &plan));
+    placed::add_wanted(&mut plan, &config);
+    Ok(plan)
 }
 
 /// Where tasks run now, by what is attached.

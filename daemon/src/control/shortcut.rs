@@ -1,10 +1,14 @@
 //! The same-host shortcut, as people read it.
 
+mod ask;
+
 use anyhow::Result;
 use terrace_sock::shortcut::{Direction, End, Pair};
 
 use crate::api::{self, Flow, Tier, Tuple};
 use crate::run::shared::Shared;
+
+pub(crate) use ask::{Wanted, joins};
 
 const TCP: u8 = 6;
 

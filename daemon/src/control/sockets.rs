@@ -1,5 +1,6 @@
 //! `terrace sockets`, and `terrace explain --connect`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -22,28 +23,35 @@ use crate::run::sockets::Sockets;
 pub fn sockets(shared: &Shared) -> Result<api::Sockets> {
     let mut shown = translated(shared)?;
     let pairs = shortcut::pairs(shared)?;
+    let by_cookie: HashMap<u64, usize> = (0..)
+        .zip(&shown.sockets)
+        .map(|(at, socket)| (socket.cookie, at))
+        .collect();
     for pair in &pairs {
         for end in [Some(&pair.client), pair.server.as_ref()]
             .into_iter()
             .flatten()
         {
-            add_shortcut(&mut shown.sockets, end, pair.reason());
+            let known = by_cookie.get(&end.cookie).copied();
+            add_shortcut(&mut shown.sockets, known, end, pair.reason());
         }
     }
     Ok(shown)
 }
 
 /// Notes the shortcut of a socket; one that only the shortcut knows is added.
-fn add_shortcut(sockets: &mut Vec<api::Socket>, end: &End, reason: ShortcutReason) {
+fn add_shortcut(
+    sockets: &mut Vec<api::Socket>,
+    known: Option<usize>,
+    end: &End,
+    reason: ShortcutReason,
+) {
     if end.cookie == 0 || !end.open {
         return;
     }
     let joined = reason == ShortcutReason::JOINED;
     let why = if joined { "" } else { reason.name() };
-    let known = sockets
-        .iter_mut()
-        .find(|socket| socket.cookie == end.cookie);
-    if let Some(socket) = known {
+    if let Some(socket) = known.map(|at| &mut sockets[at]) {
         socket.shortcut = Some(joined);
         socket.shortcut_reason = why.to_owned();
         return;
@@ -165,6 +173,12 @@ pub fn explain(shared: &Shared, request: &api::ConnectRequest) -> Result<api::Co
     let directory = mesh.directory();
     let workloads = armed.workload_names();
     let workload = workloads.get(&answer.workload).cloned();
+    let wanted = shortcut::Wanted {
+        tcp: request.protocol == "tcp",
+        to: goes_to,
+        cgroup: asker.cgroup_path(armed),
+    };
+    let joins = shortcut::joins(shared, &wanted)?;
     Ok(api::ConnectAnswer {
         destination: request.destination,
         protocol: request.protocol.clone(),
@@ -180,6 +194,8 @@ pub fn explain(shared: &Shared, request: &api::ConnectRequest) -> Result<api::Co
         backend: names::backend(directory, answer.peer.backend),
         netns: asker.netns.display().to_string(),
         uid: question.uid,
+        shortcut: joins.is_ok(),
+        shortcut_reason: joins.unwrap_or_else(|why| why),
         notes: notes(&answer),
     })
 }
@@ -278,18 +294,23 @@ impl Asker {
         })
     }
 
-    /// The number of the cgroup, or of the nearest one above it that is a
-    /// workload; 0 for none. A path of /proc counts from the cgroups' root.
-    fn cgroup_id(&self, armed: &Sockets) -> Result<u64> {
-        let Some(path) = &self.cgroup else {
-            return Ok(0);
-        };
-        let path = match path.is_absolute() {
+    /// A path of /proc counts from the cgroups' root.
+    fn cgroup_path(&self, armed: &Sockets) -> Option<PathBuf> {
+        let path = self.cgroup.as_ref()?;
+        Some(match path.is_absolute() {
             true => path.clone(),
             false => match terrace_sock::Cgroup::find() {
                 Ok(root) => root.path().join(path),
                 Err(_) => armed.cgroup.path().join(path),
             },
+        })
+    }
+
+    /// The number of the cgroup, or of the nearest one above it that is a
+    /// workload; 0 for none.
+    fn cgroup_id(&self, armed: &Sockets) -> Result<u64> {
+        let Some(path) = self.cgroup_path(armed) else {
+            return Ok(0);
         };
         let known = armed.cgroups();
         let mut ids = path

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use terrace_offload::plan::HOST;
 use terrace_offload::verdict::Disruption;
 
 use super::table::{Table, cell, toned};
@@ -71,7 +72,8 @@ fn moves(plan: &Plan, style: &Style) -> String {
         return String::new();
     }
     let title = style.paint(Tone::Head, "Would change what runs now:");
-    let fresh = plan.changes.len() == plan.placements.len()
+    let of_interfaces = plan.placements.iter().filter(|p| p.iface != HOST);
+    let fresh = plan.changes.len() == of_interfaces.count()
         && plan.changes.iter().all(|change| change.step == Step::Arm);
     if fresh {
         return format!("\n{title}\n  all of it: nothing of Terrace is on these interfaces\n");

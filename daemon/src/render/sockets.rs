@@ -107,6 +107,7 @@ pub fn connect(answer: &ConnectAnswer, style: &Style) -> String {
         ("redirect", redirect(answer)),
         ("service", answer.service.clone()),
         ("backend", answer.backend.clone()),
+        ("shortcut", joined(answer)),
     ];
     for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
         let _ = writeln!(text, "  {name:<9} {value}");
@@ -115,6 +116,14 @@ pub fn connect(answer: &ConnectAnswer, style: &Style) -> String {
         let _ = writeln!(text, "  {:<9} {note}", "note");
     }
     text
+}
+
+fn joined(answer: &ConnectAnswer) -> String {
+    match (answer.shortcut_reason.as_str(), answer.shortcut) {
+        ("", _) => String::new(),
+        (why, true) => format!("yes, {why}"),
+        (why, false) => format!("no: {why}"),
+    }
 }
 
 fn redirect(answer: &ConnectAnswer) -> String {

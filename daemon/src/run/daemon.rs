@@ -395,7 +395,9 @@ impl Daemon {
     pub fn show_network(&self) {
         let network = Arc::new(self.network.clone());
         let interfaces = self.interfaces.shown(&network);
-        let plan = Arc::new(self.interfaces.plan().clone());
+        let mut plan = self.interfaces.plan().clone();
+        sockets::placed::add_armed(&mut plan, &self.shared);
+        let plan = Arc::new(plan);
         self.shared.change_view(|view| {
             view.network = network;
             view.interfaces = interfaces;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use terrace_abi::Maps;
 use terrace_mesh::directory::Directory;
 use terrace_mesh::{Compiler, Tables};
+use terrace_offload::plan::SocketState;
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::{Events, unix_ms};
@@ -92,6 +93,8 @@ pub struct Shared {
     /// Set once, when the interfaces are armed.
     pub shortcut: OnceLock<super::shortcut::State>,
     pub sockets: OnceLock<Sockets>,
+    /// What became of the socket tier at this start, where it was asked for.
+    pub socket_state: OnceLock<SocketState>,
     pub totals: Totals,
     pub started_unix_ms: u64,
     /// The tables of an earlier daemon were found.
@@ -126,6 +129,7 @@ impl Shared {
             events: Events::default(),
             shortcut: OnceLock::new(),
             sockets: OnceLock::new(),
+            socket_state: OnceLock::new(),
             totals: Totals::default(),
             started_unix_ms: unix_ms(),
             view: RwLock::new(Arc::new(view)),

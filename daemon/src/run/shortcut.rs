@@ -104,6 +104,10 @@ fn load(shared: &Shared) -> Result<(Shortcut, String)> {
         "the self-test allows it; {} programs, {taken} of them in place of an earlier daemon's",
         attached.len()
     );
+    reason += &match config.settings.bulk_bytes {
+        0 => "; every size of messages, as none was measured slower".to_owned(),
+        bytes => format!("; from {bytes} bytes in one direction on the stack takes over"),
+    };
     if !config.accept.is_empty() {
         reason += &format!("; accepted: {}", config.accept.join(", "));
     }

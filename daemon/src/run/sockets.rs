@@ -2,6 +2,7 @@
 //! proxy, and ends sockets whose backend is gone.
 
 mod discover;
+pub mod placed;
 mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 use terrace_abi::consts::{BACKEND_DRAINING, BACKEND_READY};
 use terrace_abi::types;
+use terrace_offload::plan::SocketState;
 use terrace_sock::connect::{ConnectPrograms, Options};
 use terrace_sock::explain::DryRun;
 use terrace_sock::proxy::ProxyPrograms;
@@ -82,14 +84,22 @@ pub fn arm(shared: &Shared) -> Result<()> {
     match done {
         Ok(None) => Ok(()),
         Ok(Some((sockets, message))) => {
-            shared.events.tell(Kind::SocketArmed, message);
+            shared.events.tell(Kind::SocketArmed, message.clone());
             // Set once: this runs once.
             let _ = shared.sockets.set(sockets);
+            let _ = shared
+                .socket_state
+                .set(SocketState::Armed { reason: message });
             sync_workloads(shared);
             Ok(())
         }
         Err(error) if config.require => Err(error.context("the socket tier is required")),
         Err(error) => {
+            let refused = SocketState::Refused {
+                why: format!("{error:#}"),
+                fix: "mend it and restart, or leave it to tc: [socket] services = false".to_owned(),
+            };
+            let _ = shared.socket_state.set(refused);
             let message = format!("{error:#}; tc serves services, and no workload is redirected");
             shared.events.tell(Kind::SocketFallback, message);
             // Half of it would be worse than none.

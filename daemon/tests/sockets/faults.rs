@@ -5,14 +5,14 @@ use std::path::Path;
 use crate::services::ON;
 use crate::stage::Stage;
 
-fn event(stage: &Stage, kind: &str) -> String {
+pub fn event(stage: &Stage, kind: &str) -> String {
     let status = stage.json(&["status"]);
     let events = status["events"].as_array().expect("events").clone();
     let found = events.iter().find(|event| event["kind"] == kind);
     found.map_or_else(String::new, |event| event["message"].to_string())
 }
 
-fn metric(stage: &Stage, name: &str) -> String {
+pub fn metric(stage: &Stage, name: &str) -> String {
     let url = "http://127.0.0.1:9477/metrics";
     let text = stage.net.host.run("curl", &["-s", url]).expect("curl");
     let lines: Vec<&str> = text.lines().filter(|line| line.contains(name)).collect();

@@ -3,6 +3,7 @@
 
 mod faults;
 mod life;
+mod placed;
 mod proxy;
 mod services;
 mod stage;

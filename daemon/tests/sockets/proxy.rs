@@ -1,52 +1,11 @@
 //! Pods with a proxy: found by their addresses, redirected without iptables.
 
+use terrace_testkit::scripts::{AS_PROXY, PROXY};
 use terrace_testkit::{Agent, wait};
 
 use crate::stage::Stage;
 
 const ON: &str = "[socket]\nservices = true\nproxy = true\nrequire = true\nCGROUP\n";
-const AS_PROXY: [&str; 4] = [
-    "/usr/bin/setpriv",
-    "--reuid=1337",
-    "--regid=1337",
-    "--clear-groups",
-];
-
-const PROXY: &str = r#"
-seen = []
-def relay(a, b):
-    try:
-        while True:
-            data = a.recv(65536)
-            if not data:
-                break
-            b.sendall(data)
-        b.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
-def serve(conn):
-    raw = conn.getsockopt(socket.SOL_IP, 80, 16)
-    to = (socket.inet_ntoa(raw[4:8]), struct.unpack('!H', raw[2:4])[0])
-    seen.append(list(to))
-    far = socket.create_connection(to, 10)
-    far.settimeout(None)
-    threading.Thread(target=relay, args=(far, conn), daemon=True).start()
-    relay(conn, far)
-def listen(host, port):
-    s = socket.socket()
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    s.bind((host, port))
-    s.listen(1024)
-    def run():
-        while True:
-            conn, _ = s.accept()
-            threading.Thread(target=serve, args=(conn,), daemon=True).start()
-    threading.Thread(target=run, daemon=True).start()
-listen('127.0.0.1', 15001)
-listen('0.0.0.0', 15006)
-result = 'listens'
-"#;
-
 fn proxy(stage: &Stage, pod: &str) -> Agent {
     let mut proxy = stage.agent(&stage.net.workload(pod).ns, &AS_PROXY);
     assert_eq!(proxy.run(PROXY), "\"listens\"");

@@ -132,6 +132,9 @@ fn root_sockets_are_listed_and_a_connect_is_explained() {
     let answer = stage.json(&["explain", "--connect", "10.96.0.10:80"]);
     assert_eq!(answer["reason"], "connect_service", "{answer}");
     assert_eq!(answer["goes_to"], format!("{web}:9000"));
+    assert_eq!(answer["shortcut"], false, "{answer}");
+    let why = answer["shortcut_reason"].to_string();
+    assert!(why.contains("no cgroup is chosen"), "{why}");
     stage.change("slices.yaml", &stage.slices(&[]));
     let (_, text) = stage.terrace(&["explain", "--connect", "10.96.0.10:80"]);
     assert!(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use terrace_testkit::scripts::DIAL;
 use terrace_testkit::{Agent, Background, Cgroup, Netns, PinRoot, Topology, wait};
 
 pub const START: Duration = Duration::from_secs(120);
@@ -44,19 +45,6 @@ result = 'ready'
 "#;
 
 pub const TOOLS: &str = r#"
-def dial(host, port, kind=socket.SOCK_STREAM):
-    s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, kind)
-    s.settimeout(10)
-    s.connect((host, port))
-    return s
-def greet(s):
-    data = b''
-    while not data.endswith(b'\n'):
-        more = s.recv(100)
-        if not more:
-            break
-        data += more
-    return data.decode().strip()
 def ask(s, text):
     s.send(text.encode())
     return s.recv(65536).decode()
@@ -246,7 +234,14 @@ status: {{ podIP: {v4}, podIPs: [{{ ip: {v4} }}, {{ ip: "{v6}" }}] }}
 
     /// False: it has ended.
     pub fn try_run(&mut self) -> bool {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_terrace"));
+        self.try_run_by(&[])
+    }
+
+    /// Through another program that starts it.
+    pub fn try_run_by(&mut self, by: &[&str]) -> bool {
+        let words = [by, &[env!("CARGO_BIN_EXE_terrace")]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         command.args(["run", "--log", "debug", "--config"]);
         command.arg(self.path("terrace.toml"));
         let daemon = self.net.host.spawn(command).expect("start terrace");
@@ -318,7 +313,7 @@ status: {{ podIP: {v4}, podIPs: [{{ ip: {v4} }}, {{ ip: "{v6}" }}] }}
 
     pub fn agent(&self, ns: &Netns, by: &[&str]) -> Agent {
         let mut agent = Agent::start_as(ns, Some(&self.cgroup), by).expect("a process");
-        assert_eq!(agent.run(TOOLS), "null");
+        assert_eq!(agent.run(&[DIAL, TOOLS].concat()), "null");
         agent
     }
 }

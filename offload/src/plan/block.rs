@@ -12,7 +12,12 @@ const NOTHING: &str = "nothing to do";
 const OTHER_NIC: &str =
     "use a NIC whose driver has it (ice, i40e, mlx5, bnxt, ena, virtio_net, ...)";
 
-fn blocker(tier: Tier, why: impl Into<String>, fix: impl Into<String>, by_design: bool) -> Blocker {
+pub(super) fn blocker(
+    tier: Tier,
+    why: impl Into<String>,
+    fix: impl Into<String>,
+    by_design: bool,
+) -> Blocker {
     Blocker {
         tier,
         why: why.into(),

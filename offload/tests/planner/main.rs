@@ -6,4 +6,5 @@ mod case;
 mod fixtures;
 mod plans;
 mod rules;
+mod sockets;
 mod tiers;

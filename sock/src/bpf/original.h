@@ -158,6 +158,17 @@ static __always_inline void listening(struct bpf_sock_ops *ops)
 	bpf_sock_hash_update(ops, &listeners, &key, BPF_ANY);
 }
 
+/*
+ * A connection to the proxy's own ports was not given to it on its way in. If
+ * nobody knows its destination any more, its own address would be a wrong one:
+ * the proxy would connect to itself for ever.
+ */
+static __always_inline bool is_own_port(const struct workload *workload,
+					__be16 port)
+{
+	return port == workload->outbound_port || port == workload->dns_port;
+}
+
 /* False: this socket has none that Terrace would know. */
 static __always_inline bool original_of(struct bpf_sockopt *ctx,
 					struct peer *found)
@@ -178,7 +189,9 @@ static __always_inline bool original_of(struct bpf_sockopt *ctx,
 	if (!ctx->retval)
 		return false;
 	workload = workload_of(bpf_get_netns_cookie(ctx), WORKLOAD_BY_NETNS);
-	if (!workload || !(workload->flags & WORKLOAD_INBOUND))
+	found->asked_port = bpf_htons(sk->src_port);
+	if (!workload || !(workload->flags & WORKLOAD_INBOUND) ||
+	    is_own_port(workload, found->asked_port))
 		return false;
 	v4 = sk->src_ip4;
 	READ_NOW(v4);
@@ -190,7 +203,6 @@ static __always_inline bool original_of(struct bpf_sockopt *ctx,
 		found->asked[2] = sk->src_ip6[2];
 		found->asked[3] = sk->src_ip6[3];
 	}
-	found->asked_port = bpf_htons(sk->src_port);
 	return true;
 }
 

@@ -22,7 +22,7 @@ pub struct Settings {
     /// takes over.
     pub backlog_bytes: u32,
     /// Bytes in one direction without an answer from which on the stack is
-    /// used; 0 = no limit.
+    /// used; 0 = no limit. At first, what was measured slower by socket.
     pub bulk_bytes: u32,
     /// Seconds after which one message takes the stack, so that connection
     /// tracking on the way does not forget the connection; 0 = never.
@@ -35,7 +35,7 @@ impl Default for Settings {
             enabled: true,
             ports: Vec::new(),
             backlog_bytes: 256 << 10,
-            bulk_bytes: 0,
+            bulk_bytes: super::sizes::limit(&super::sizes::MEASURED),
             refresh_secs: 60,
         }
     }

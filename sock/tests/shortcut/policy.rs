@@ -1,39 +1,20 @@
 //! Policy joins and splits pairs; it is never decided here.
 
-use terrace_abi::{Plain as _, Table, consts, types};
+use terrace_abi::{consts, types};
 use terrace_testkit::{Netns, wait};
 
-use crate::stage::{Process, Stage, linked};
+use crate::stage::{Process, Stage, announce, linked};
 
 /// Both addresses are workloads; the server's takes no one in, or everyone.
 fn write_policy(stage: &Stage, denied: bool) {
     let flags = consts::ENDPOINT_WORKLOAD;
-    let endpoint = |flags| types::endpoint {
-        identity: 300,
-        flags,
-        ..Default::default()
-    };
-    let server = endpoint(if denied {
-        flags | consts::ENDPOINT_INGRESS
-    } else {
-        flags
-    });
-    let root = types::prefix_root {
-        value: 1,
-        ..Default::default()
-    };
-    let write = |table, index, value: &[u8]| {
-        stage
-            .maps
-            .write_table(table, &[(index, value.to_vec())])
-            .unwrap();
-    };
-    write(Table::Endpoints, 1, server.as_bytes());
-    write(Table::AddressRoots, 10 << 8 | 77, root.as_bytes());
-    write(
-        Table::AddressRoots,
-        consts::PREFIX_V6_ROOT + 0xfd77,
-        root.as_bytes(),
+    announce(
+        stage,
+        if denied {
+            flags | consts::ENDPOINT_INGRESS
+        } else {
+            flags
+        },
     );
     let config = stage.maps.config().unwrap();
     stage

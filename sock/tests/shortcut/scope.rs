@@ -1,8 +1,9 @@
 //! Which connections are joined, and which are left alone.
 
+use terrace_abi::consts;
 use terrace_sock::shortcut::Settings;
 
-use crate::stage::{LOOPBACK, Process, Stage, linked};
+use crate::stage::{LOOPBACK, Process, Stage, announce, linked};
 
 #[test]
 fn root_a_port_that_is_not_chosen_stays_on_the_stack() {
@@ -52,7 +53,7 @@ fn root_a_client_without_a_local_server_goes_back_to_plain_tcp() {
 fn root_namespaces_with_a_link_between_them_are_joined() {
     let stage = Stage::new();
     let (a, b, families) = linked("cut");
-    announce(&stage);
+    announce(&stage, consts::ENDPOINT_WORKLOAD);
     for (_, to) in families {
         let to = to.to_string();
         let cgroup = Some(stage.folder.path());
@@ -62,33 +63,6 @@ fn root_namespaces_with_a_link_between_them_are_joined() {
         stage.peer_in(&a, cgroup, "sizes", &to, 7000, &[]).finish();
         assert!(stage.joined_bytes() > before + 300_000, "{to}");
     }
-}
-
-/// Makes 10.77.0.0/16 and fd77::/16 addresses of local workloads.
-fn announce(stage: &Stage) {
-    use terrace_abi::{Plain as _, Table, consts, types};
-    let endpoint = types::endpoint {
-        identity: 300,
-        flags: consts::ENDPOINT_WORKLOAD,
-        ..Default::default()
-    };
-    let root = types::prefix_root {
-        value: 1,
-        ..Default::default()
-    };
-    let write = |table, index, value: &[u8]| {
-        stage
-            .maps
-            .write_table(table, &[(index, value.to_vec())])
-            .unwrap();
-    };
-    write(Table::Endpoints, 1, endpoint.as_bytes());
-    write(Table::AddressRoots, 10 << 8 | 77, root.as_bytes());
-    write(
-        Table::AddressRoots,
-        consts::PREFIX_V6_ROOT + 0xfd77,
-        root.as_bytes(),
-    );
 }
 
 #[test]

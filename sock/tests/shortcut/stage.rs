@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use terrace_abi::{Limits, Maps};
+use terrace_abi::{Limits, Maps, Plain as _, Table, consts, types};
 use terrace_sock::Cgroup;
 use terrace_sock::shortcut::{Pair, Settings, Shortcut};
 use terrace_testkit::{Netns, PinRoot, wait};
@@ -234,4 +234,30 @@ pub fn linked(label: &str) -> (Netns, Netns, [(IpAddr, IpAddr); 2]) {
         b,
         [pair("10.77.0.1", "10.77.0.2"), pair("fd77::1", "fd77::2")],
     )
+}
+
+/// Gives 10.77.0.0/16 and fd77::/16, the addresses of [`linked`], these flags.
+pub fn announce(stage: &Stage, flags: u32) {
+    let endpoint = types::endpoint {
+        identity: 300,
+        flags,
+        ..Default::default()
+    };
+    let root = types::prefix_root {
+        value: 1,
+        ..Default::default()
+    };
+    let write = |table, index, value: &[u8]| {
+        stage
+            .maps
+            .write_table(table, &[(index, value.to_vec())])
+            .unwrap();
+    };
+    write(Table::Endpoints, 1, endpoint.as_bytes());
+    write(Table::AddressRoots, 10 << 8 | 77, root.as_bytes());
+    write(
+        Table::AddressRoots,
+        consts::PREFIX_V6_ROOT + 0xfd77,
+        root.as_bytes(),
+    );
 }

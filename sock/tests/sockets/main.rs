@@ -4,6 +4,7 @@ mod beside;
 mod closing;
 mod datagrams;
 mod dns;
+mod edges;
 mod many;
 mod proxied;
 mod redirect;

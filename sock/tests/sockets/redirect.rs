@@ -3,7 +3,9 @@
 use terrace_abi::Reason;
 use terrace_sock::workloads::Key;
 
-use crate::proxied::{AS_PROXY, Proxied};
+use terrace_testkit::scripts::AS_PROXY;
+
+use crate::proxied::Proxied;
 use crate::services::at;
 use crate::stage::backends;
 use crate::tables::{Kind, TCP};

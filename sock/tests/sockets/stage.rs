@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use terrace_sock::Cgroup as Target;
 use terrace_sock::connect::{ConnectPrograms, Options, netns_cookie};
 use terrace_testkit::link::{self, End};
+use terrace_testkit::scripts::DIAL;
 use terrace_testkit::{Agent, Cgroup, Netns};
 
 use crate::tables::Tables;
@@ -52,22 +53,6 @@ result = 'ready'
 
 /// What every script may use.
 const TOOLS: &str = r#"
-def dial(host, port, kind=socket.SOCK_STREAM, bind=None):
-    family = socket.AF_INET6 if ':' in host else socket.AF_INET
-    s = socket.socket(family, kind)
-    s.settimeout(10)
-    if bind:
-        s.bind(bind)
-    s.connect((host, port))
-    return s
-def greet(s):
-    data = b''
-    while not data.endswith(b'\n'):
-        more = s.recv(100)
-        if not more:
-            break
-        data += more
-    return data.decode().strip()
 def ask(s, text, to=None):
     if to:
         s.sendto(text.encode(), to)
@@ -80,6 +65,10 @@ def datagram(family=socket.AF_INET):
     s.settimeout(10)
     return s
 "#;
+
+fn tools() -> String {
+    [DIAL, TOOLS].concat()
+}
 
 pub struct Stage {
     // In the order of removal.
@@ -110,7 +99,7 @@ impl Stage {
         let mut servers = Agent::start(&far, None).expect("servers");
         assert_eq!(servers.run(SERVERS), "\"ready\"");
         let mut client = Agent::start(&near, Some(&cgroup)).expect("client");
-        assert_eq!(client.run(TOOLS), "null");
+        assert_eq!(client.run(&tools()), "null");
         Self {
             client,
             _servers: servers,
@@ -149,7 +138,7 @@ impl Stage {
 
     pub fn agent(&self, ns: &Netns, by: &[&str]) -> Agent {
         let mut agent = Agent::start_as(ns, Some(&self.cgroup), by).expect("client");
-        assert_eq!(agent.run(TOOLS), "null");
+        assert_eq!(agent.run(&tools()), "null");
         agent
     }
 }

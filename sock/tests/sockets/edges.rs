@@ -31,7 +31,7 @@ fn root_a_full_table_of_handshakes_costs_the_destination_and_is_counted() {
     }
     let full = own.put("handshakes", key(HANDSHAKES).as_bytes(), peer.as_bytes());
     assert!(full.is_err(), "the table has room for {HANDSHAKES}");
-    let mut dial = |p: &mut Proxied| {
+    let dial = |p: &mut Proxied| {
         let script = "s = dial('10.1.0.2', 9000)\nresult = s.recv(1)";
         p.stage.client.run(script)
     };

@@ -16,6 +16,7 @@
 //! | `POST /v1/explain` [`ExplainRequest`] | [`ExplainAnswer`] |
 //! | `POST /v1/connect` [`ConnectRequest`] | [`ConnectAnswer`] |
 //! | `POST /v1/reload` | [`Reload`] |
+//! | `POST /v1/move` [`MoveRequest`] | [`Moved`] |
 //! | `POST /v1/shortcut` [`ShortcutSwitch`] | [`Shortcut`] |
 //!
 //! Any other status code than 200 carries an [`Error`]. Counters are exact
@@ -26,6 +27,7 @@ mod explain;
 mod flows;
 mod mesh;
 mod requests;
+mod moves;
 mod shortcut;
 mod sockets;
 mod status;
@@ -40,6 +42,7 @@ pub use mesh::{
     Traffic, short_labels,
 };
 pub use requests::{Request, RequestQuery, RequestVerdict, Requests};
+pub use moves::{MoveRequest, Moved};
 pub use shortcut::{Check, Shortcut, ShortcutReason, ShortcutSwitch, Verdict};
 pub use sockets::{ConnectAnswer, ConnectRequest, Socket, Sockets};
 pub use status::{

@@ -78,6 +78,7 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<Code, Failure> {
         Command::Requests(args) => requests::requests(global, args, output),
         Command::Reasons(args) => show::reasons(global, args, output),
         Command::Shortcut(args) => show::shortcut(global, args, output),
+        Command::Move(args) => show::move_task(global, args, output),
         Command::Sockets => show::sockets(global, output),
         Command::Explain(args) => explain::explain(global, args, output),
         Command::Reload => show::reload(global, output),

@@ -61,6 +61,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/explain", post(explain_packets))
         .route("/v1/connect", post(explain_connect))
         .route("/v1/reload", post(reload))
+        .route("/v1/move", post(move_task))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .with_state(shared)
@@ -155,6 +156,19 @@ async fn explain_packets(
 }
 
 async fn reload(State(shared): State<Arc<Shared>>) -> Answer<api::Reload> {
+    done(shared.reload().await)
+}
+
+async fn move_task(
+    State(shared): State<Arc<Shared>>,
+    request: Result<Json<api::MoveRequest>, axum::extract::rejection::JsonRejection>,
+) -> Answer<api::Moved> {
+    let Json(request) = request.map_err(|error| bad_request(error.body_text()))?;
+    done(shared.move_task(request).await)
+}
+
+/// What the main loop says; None = it is gone.
+fn done<T>(said: Option<Result<T, api::Error>>) -> Answer<T> {
     let stopping = || {
         let error = api::Error {
             error: "the daemon is stopping".into(),
@@ -163,8 +177,8 @@ async fn reload(State(shared): State<Arc<Shared>>) -> Answer<api::Reload> {
         };
         Refusal(StatusCode::SERVICE_UNAVAILABLE, error)
     };
-    match shared.reload().await.ok_or_else(stopping)? {
-        Ok(reload) => Ok(Json(reload)),
+    match said.ok_or_else(stopping)? {
+        Ok(done) => Ok(Json(done)),
         Err(error) => Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, error)),
     }
 }

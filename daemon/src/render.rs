@@ -20,7 +20,7 @@ pub use explain::explain;
 pub use flows::flows;
 pub use mesh::{identities, policies, services};
 pub use nic::nic;
-pub use plan::plan;
+pub use plan::{moved, plan};
 pub use reasons::{reasons, reasons_since, reasons_with_zero};
 pub use requests::{request, requests, verdict};
 pub use shortcut::shortcut;

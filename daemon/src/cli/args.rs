@@ -1,6 +1,7 @@
 //! The grammar of the command line, with the help that people read.
 
 mod examples;
+mod moves;
 mod nic;
 mod requests;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::api::Tier;
 use crate::config;
+pub use moves::MoveArgs;
 pub use nic::{Allow, NicArgs, NicMode, consent};
 pub use requests::RequestArgs;
 
@@ -143,6 +145,13 @@ pub enum Command {
     /// `off` sends new data through the stack; no connection breaks.
     #[command(after_long_help = examples::SHORTCUT)]
     Shortcut(ShortcutArgs),
+    /// Move a task of an interface to a tier, and keep it there
+    ///
+    /// Nothing is lost on the way: tc serves before, after and in between. What
+    /// can't be done is taken back, with the reason. `auto` gives the task back
+    /// to the planner; so does a restart.
+    #[command(after_long_help = examples::MOVE)]
+    Move(MoveArgs),
     /// Show sockets that go elsewhere than they asked for
     ///
     /// One line for each socket of this host's processes that asked for a

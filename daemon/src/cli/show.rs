@@ -6,13 +6,15 @@ use clap::ValueEnum;
 use serde::Serialize;
 use terrace_abi::Reason;
 
-use super::args::{FlowArgs, Global, IdentityArgs, NameArgs, ReasonArgs, ShortcutArgs, Switch};
+use super::args::{
+    FlowArgs, Global, IdentityArgs, MoveArgs, NameArgs, ReasonArgs, ShortcutArgs, Switch,
+};
 use super::daemon;
 use super::exit::{Code, Failure};
 use super::output::{Output, write_while_read};
 use crate::api::{
-    FlowQuery, Flows, Identity, Policy, ReasonCount, Reload, Service, Shortcut, ShortcutSwitch,
-    Sockets, Status, Version,
+    FlowQuery, Flows, Identity, MoveRequest, Moved, Policy, ReasonCount, Reload, Service, Shortcut,
+    ShortcutSwitch, Sockets, Status, Version,
 };
 use crate::client::query_of;
 use crate::render;
@@ -209,6 +211,20 @@ pub(super) fn shortcut(
         }
     };
     output.print(&shown, render::shortcut)
+}
+
+pub(super) fn move_task(
+    global: &Global,
+    args: &MoveArgs,
+    output: &Output,
+) -> Result<Code, Failure> {
+    let request = MoveRequest {
+        task: args.task,
+        iface: args.iface.clone(),
+        tier: args.tier.0,
+    };
+    let moved: Moved = daemon::client(global).post("/v1/move", &request)?;
+    output.print(&moved, render::moved)
 }
 
 pub(super) fn reload(global: &Global, output: &Output) -> Result<Code, Failure> {

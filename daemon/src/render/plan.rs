@@ -8,7 +8,7 @@ use terrace_offload::verdict::Disruption;
 
 use super::table::{Table, cell, toned};
 use super::{Style, Tone};
-use crate::api::{Blocker, Placement, Plan, Step, Tier};
+use crate::api::{Blocker, Change, Moved, Placement, Plan, Step, Tier};
 
 /// A table of the placements, then what is in the way: first what this machine
 /// lacks, then what is so by design or by wish. Equal reasons are told once.
@@ -78,9 +78,24 @@ fn moves(plan: &Plan, style: &Style) -> String {
     if fresh {
         return format!("\n{title}\n  all of it: nothing of Terrace is on these interfaces\n");
     }
-    let mut table = Table::new(&["INTERFACE", "TASK", "FROM", "TO", "STEP"]).indented(2);
+    format!(
+        "\n{title}\n{}",
+        table_of(&plan.changes).indented(2).print(style)
+    )
+}
+
+/// What a move by hand has moved.
+pub fn moved(moved: &Moved, style: &Style) -> String {
+    match moved.changes[..] {
+        [] => "nothing had to move: it stays there now\n".to_owned(),
+        _ => table_of(&moved.changes).print(style),
+    }
+}
+
+fn table_of(changes: &[Change]) -> Table {
+    let mut table = Table::new(&["INTERFACE", "TASK", "FROM", "TO", "STEP"]);
     let name = |tier: Option<Tier>| tier.map_or("-", Tier::name);
-    for change in &plan.changes {
+    for change in changes {
         table.push(vec![
             cell(&change.iface),
             cell(change.task.name()),
@@ -89,7 +104,7 @@ fn moves(plan: &Plan, style: &Style) -> String {
             cell(change.step.name()),
         ]);
     }
-    format!("\n{title}\n{}", table.print(style))
+    table
 }
 
 /// What keeps tasks from a tier -> interface -> those tasks.

@@ -267,7 +267,11 @@ impl Daemon {
     }
 
     fn command(&mut self, command: Command) {
-        let Command::Reload(answer) = command;
+        let answer = match command {
+            Command::Reload(answer) => answer,
+            // Whoever asked may have gone.
+            Command::Move(request, answer) => return drop(answer.send(self.move_task(&request))),
+        };
         self.reread_wishes();
         let done = self.reload();
         let revision = self.shared.view().manifests.revision;
@@ -284,6 +288,30 @@ impl Daemon {
             });
         // Whoever asked may have gone.
         let _ = answer.send(result);
+    }
+
+    fn move_task(&mut self, request: &api::MoveRequest) -> Result<api::Moved, api::Error> {
+        let shared = self.shared.clone();
+        let host = Host {
+            config: &shared.config,
+            network: &self.network,
+            maps: &shared.maps,
+            events: &shared.events,
+        };
+        let done = match request.task {
+            api::Task::Connect | api::Task::Shortcut => shortcut::move_to(&shared, request),
+            _ => block_in_place(|| self.interfaces.move_task(host, request)),
+        };
+        self.show_network();
+        done.map(|changes| api::Moved { changes })
+            .map_err(|why| api::Error {
+                error: format!(
+                    "{} of {} stays where it is: {why}",
+                    request.task, request.iface
+                ),
+                fix: "`terrace plan` shows what is in the way of each tier".into(),
+                details: Vec::new(),
+            })
     }
 
     fn judged(&mut self, verdict: Verdict) {

@@ -25,6 +25,8 @@ pub enum Kind {
     TierMoved,
     /// An interface moved too often and stays on the lower tier for a time.
     TierFlapping,
+    /// An operator moved a task.
+    OperatorMoved,
     /// The tables of an earlier daemon were found and kept.
     TakenOver,
     /// The manifests or deny lists were refused; the old state serves.
@@ -63,10 +65,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 27] = [
+    pub const ALL: [Kind; 28] = [
         Kind::TierFallback,
         Kind::TierMoved,
         Kind::TierFlapping,
+        Kind::OperatorMoved,
         Kind::TakenOver,
         Kind::ManifestsRefused,
         Kind::ManifestsApplied,
@@ -98,6 +101,7 @@ impl Kind {
             Kind::TierFallback => "tier-fallback",
             Kind::TierMoved => "tier-moved",
             Kind::TierFlapping => "tier-flapping",
+            Kind::OperatorMoved => "operator-moved",
             Kind::TakenOver => "taken-over",
             Kind::ManifestsRefused => "manifests-refused",
             Kind::ManifestsApplied => "manifests-applied",
@@ -128,6 +132,7 @@ impl Kind {
     pub fn severity(self) -> Severity {
         match self {
             Kind::TierMoved
+            | Kind::OperatorMoved
             | Kind::TakenOver
             | Kind::ManifestsApplied
             | Kind::InterfaceArmed

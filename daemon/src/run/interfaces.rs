@@ -3,6 +3,8 @@
 //! Order for each: its entry in the table, tc, then XDP. Until the last step
 //! its deny list runs in tc, so that no moment is without one.
 
+mod chosen;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -12,6 +14,7 @@ use terrace_abi::{Maps, Plain as _, types};
 use terrace_offload::plan::{Held, changes};
 use terrace_offload::{Plan, Policy, Profiles, Wishes};
 
+use self::chosen::Chosen;
 use super::change;
 use super::events::{Events, Kind};
 use super::facts;
@@ -53,6 +56,10 @@ pub struct Interfaces {
     profiles: Profiles,
     /// Wishes that were read anew since the start.
     rules: Option<Vec<InterfaceRule>>,
+    /// Tiers that the operator has chosen since.
+    chosen: Chosen,
+    /// One of them is being tried.
+    moving: bool,
     seen: Seen,
     moves: Moves,
     plan: Plan,
@@ -79,6 +86,8 @@ impl Interfaces {
             refused: Refused::new(),
             profiles,
             rules: None,
+            chosen: Chosen::default(),
+            moving: false,
             seen: Seen::default(),
             moves: Moves::new(config.moves.patience),
             plan: Plan::default(),
@@ -220,7 +229,12 @@ impl Interfaces {
             self.miss_xdp(host);
         }
         let mut held = BTreeMap::new();
-        let planned = self.planned(host, wanted, &held)?;
+        let planned = match self.planned(host, wanted, &held) {
+            Err(error) if self.gives_up_chosen(host, &error) => {
+                self.planned(host, wanted, &held)?
+            }
+            planned => planned?,
+        };
         for (ifindex, armed) in self.armed.iter().filter(|(_, armed)| armed.placed) {
             let running = armed.xdp.as_ref().map(|xdp| xdp.tier);
             let reason = self
@@ -278,7 +292,8 @@ impl Interfaces {
         };
         let demands = placement::demands(wanted.values(), &self.refused, served);
         let rules = self.rules.as_deref().unwrap_or(&host.config.interfaces);
-        let wishes: Wishes = placement::wishes(rules, wanted.values());
+        let mut wishes: Wishes = placement::wishes(rules, wanted.values());
+        self.chosen.add_to(&mut wishes);
         let policy = Policy::of_daemon(host.config.moves.disruption);
         let survey = &self.seen.survey;
         placement::plan(survey, &self.profiles, &demands, &wishes, policy)
@@ -319,7 +334,11 @@ impl Interfaces {
         let tier = self.plan.xdp(&armed.link.name);
         let found = armed.xdp.as_ref();
         if armed.placed && found.map(|xdp| xdp.tier) != tier {
-            host.events.tell(Kind::TierMoved, moved(armed, tier));
+            let why = match self.chosen.has(&armed.link.name) {
+                true => "as the operator asked",
+                false => why(&self.plan, &armed.link.name, tier),
+            };
+            host.events.tell(Kind::TierMoved, moved(armed, tier, why));
         }
         armed.placed = true;
         if found.map(|xdp| xdp.tier) == tier && found.is_none_or(|xdp| xdp.ours) {
@@ -354,10 +373,30 @@ impl Interfaces {
     }
 }
 
-fn moved(armed: &Armed, to: Option<Tier>) -> String {
+/// Why the XDP of an interface is to be there: what keeps it from a better tier, or
+/// what lets it be there.
+fn why<'p>(plan: &'p Plan, iface: &str, to: Option<Tier>) -> &'p str {
+    let mut placements = plan.placements.iter().filter(|p| p.iface == iface);
+    let found = match to {
+        Some(tier) => placements.find(|placement| placement.tier == tier),
+        None => placements.find(|placement| placement.is_fallback()),
+    };
+    found.map_or("", |placement| {
+        let mut blockers = placement.blockers.iter();
+        let blocker = blockers.find(|blocker| !blocker.by_design);
+        blocker.map_or(placement.reason.as_str(), |blocker| blocker.why.as_str())
+    })
+}
+
+fn moved(armed: &Armed, to: Option<Tier>, why: &str) -> String {
     let name = |tier: Option<Tier>| tier.map_or("tc only", Tier::name);
     let from = armed.xdp.as_ref().map(|xdp| xdp.tier);
-    format!("{}: from {} to {}", armed.link.name, name(from), name(to))
+    format!(
+        "{}: from {} to {}: {why}",
+        armed.link.name,
+        name(from),
+        name(to)
+    )
 }
 
 impl Armed {

@@ -29,6 +29,10 @@ const HUNG: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub enum Command {
     Reload(oneshot::Sender<Result<api::Reload, api::Error>>),
+    Move(
+        api::MoveRequest,
+        oneshot::Sender<Result<api::Moved, api::Error>>,
+    ),
 }
 
 /// The state after the latest change; never changed, only replaced.
@@ -169,6 +173,17 @@ impl Shared {
     pub async fn reload(&self) -> Option<Result<api::Reload, api::Error>> {
         let (send, answer) = oneshot::channel();
         self.commands.send(Command::Reload(send)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Asks the main loop; None when it is gone.
+    pub async fn move_task(
+        &self,
+        request: api::MoveRequest,
+    ) -> Option<Result<api::Moved, api::Error>> {
+        let (send, answer) = oneshot::channel();
+        let command = Command::Move(request, send);
+        self.commands.send(command).await.ok()?;
         answer.await.ok()
     }
 

@@ -5,12 +5,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use terrace_offload::plan::HOST;
 use terrace_sock::Cgroup;
 use terrace_sock::shortcut::check::{self, Decision, Report};
 use terrace_sock::shortcut::{self, Shortcut};
 
 use super::events::Kind;
 use super::shared::Shared;
+use crate::api::{Change, MoveRequest, Task, Tier};
 use crate::config::ShortcutMode;
 
 /// How long a start waits for readers when the shortcut is taken away.
@@ -149,6 +151,29 @@ pub fn switch(shared: &Shared, enabled: bool) -> Result<()> {
         .events
         .tell(Kind::ShortcutSwitched, format!("new data: {word}"));
     Ok(())
+}
+
+/// `terrace move` of the socket layer's tasks: the live switch by another name.
+///
+/// # Errors
+/// What is in the way, and what to do.
+pub fn move_to(shared: &Shared, request: &MoveRequest) -> Result<Vec<Change>, String> {
+    if request.task == Task::Connect {
+        return Err("it is chosen at the start: write [socket] services, then restart".to_owned());
+    }
+    if request.iface != HOST {
+        return Err(format!(
+            "{} is of the whole host: name `{HOST}`",
+            request.task
+        ));
+    }
+    let enabled = match request.tier {
+        Some(Tier::Tc) => false,
+        Some(Tier::Socket) | None => true,
+        Some(other) => return Err(format!("it never runs on {other}: name socket or tc")),
+    };
+    switch(shared, enabled).map_err(|error| format!("{error:#}"))?;
+    Ok(Vec::new())
 }
 
 /// Removes entries of sockets that went without a word.

@@ -4,6 +4,7 @@
 mod change;
 mod confined;
 mod life;
+mod moved;
 mod shortcut;
 mod stage;
 mod tells;

@@ -24,7 +24,7 @@ pub struct SocketTask {
 /// What became of one task of the socket layer; all words are for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SocketState {
-    /// The configuration does not ask for it.
+    /// Nobody asks for it, or it was switched off.
     Off {
         /// What to write.
         fix: String,
@@ -58,7 +58,7 @@ fn place(task: &SocketTask) -> Result<Placement, Refusal> {
         SocketState::Armed { reason } => Ok(on_sockets(task, reason, Confidence::Verified)),
         SocketState::Untried { how } => Ok(on_sockets(task, how, Confidence::Unknown)),
         SocketState::Off { fix } => {
-            let why = "the configuration does not ask for it".to_owned();
+            let why = "nobody asks for it".to_owned();
             Ok(in_tc(task, blocker(Tier::Socket, why, fix, true)))
         }
         SocketState::Refused { why, fix } if task.required => Err(Refusal {

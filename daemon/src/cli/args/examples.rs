@@ -143,6 +143,16 @@ Examples:
   terrace shortcut off        new data takes the stack; connections go on
   terrace shortcut on --json";
 
+pub const MOVE: &str = "\
+Examples:
+  terrace move steer eth0 tc             XDP leaves eth0; its packets are served in tc
+  terrace move steer eth0 xdp-native     back, or to a tier that the planner did not choose
+  terrace move steer eth0 auto           the planner decides again
+  terrace move shortcut host tc          the same as `terrace shortcut off`
+
+Tasks that run in one program (prefilter and steer of an uplink) move together.
+Exit codes: 0 it is there, 3 it can't be had.";
+
 pub const VERSION: &str = "\
 Examples:
   terrace version

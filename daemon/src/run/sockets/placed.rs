@@ -12,6 +12,9 @@ use crate::run::shared::Shared;
 pub fn add_armed(plan: &mut Plan, shared: &Shared) {
     let connect = shared.socket_state.get().cloned();
     let shortcut = shared.shortcut.get().map(|state| match &state.armed {
+        Some(armed) if armed.is_enabled().is_ok_and(|on| !on) => SocketState::Off {
+            fix: "`terrace shortcut on`, or `terrace move shortcut host socket`".to_owned(),
+        },
         Some(_) => SocketState::Armed {
             reason: state.reason.clone(),
         },

@@ -1,0 +1,117 @@
+//! `terrace move`: a task goes where the operator wants it, or says why not.
+
+use serde_json::Value;
+
+use crate::stage::Stage;
+
+fn tier(stage: &Stage, task: &str, iface: &str) -> String {
+    let plan = stage.json(&["plan"]);
+    let rows = plan["placements"].as_array().expect("placements").clone();
+    let row = rows
+        .iter()
+        .find(|row| row["task"] == task && row["iface"] == iface);
+    let found = row.and_then(|row| row["tier"].as_str());
+    found
+        .unwrap_or_else(|| panic!("{task} of {iface}: {plan}"))
+        .to_owned()
+}
+
+fn tiers(stage: &Stage) -> Vec<String> {
+    let plan = stage.json(&["plan"]);
+    let rows = plan["placements"].as_array().expect("placements").clone();
+    let row = |row: Value| format!("{} {} {}", row["task"], row["iface"], row["tier"]);
+    rows.into_iter().map(row).collect()
+}
+
+fn with_xdp(stage: &Stage) -> usize {
+    let attached = stage.attached();
+    attached
+        .iter()
+        .filter(|(_, hook, _)| hook.starts_with("xdp"))
+        .count()
+}
+
+fn message(stage: &Stage, kind: &str) -> String {
+    let status = stage.status();
+    let events = status["events"].as_array().expect("events").clone();
+    let found = events.iter().find(|event| event["kind"] == kind);
+    found
+        .map_or(Value::Null, |event| event["message"].clone())
+        .to_string()
+}
+
+#[test]
+fn root_a_moved_task_goes_there_with_its_companion_stays_and_comes_back() {
+    let stage = Stage::start("mv", "");
+    let uplink = stage.net.uplinks[0].iface.clone();
+    let planned = tier(&stage, "steer", &uplink);
+    let xdp = with_xdp(&stage);
+    for (to, attached) in [
+        ("tc", xdp - 1),
+        ("xdp-generic", xdp),
+        ("xdp-native", xdp),
+        ("tc", xdp - 1),
+    ] {
+        let (code, text) = stage.terrace(&["move", "steer", &uplink, to]);
+        assert!(code == 0 && text.contains(to), "{to}: {text}");
+        assert_eq!(tier(&stage, "steer", &uplink), to);
+        assert_eq!(
+            tier(&stage, "prefilter", &uplink),
+            to,
+            "one program does both"
+        );
+        assert_eq!(with_xdp(&stage), attached, "{to}");
+        let told = message(&stage, "operator-moved");
+        assert!(
+            told.contains(&format!("steer of {uplink} on {to}")),
+            "{told}"
+        );
+        let moved = message(&stage, "tier-moved");
+        assert!(moved.contains("as the operator asked"), "{moved}");
+    }
+    // It stays there whatever else happens.
+    assert_eq!(stage.terrace(&["reload"]).0, 0);
+    assert_eq!(tier(&stage, "steer", &uplink), "tc");
+    assert_eq!(stage.terrace(&["move", "steer", &uplink, "auto"]).0, 0);
+    let back =
+        terrace_testkit::wait::until("the planned tier", terrace_testkit::wait::PATIENCE, || {
+            (tier(&stage, "steer", &uplink) == planned && with_xdp(&stage) == xdp).then_some(())
+        });
+    back.unwrap_or_else(|error| panic!("{error}\n{}", stage.log()));
+}
+
+#[test]
+fn root_a_move_that_cannot_be_made_changes_nothing_and_says_why() {
+    let more = "[[interfaces]]\nmatch = \"up0\"\nrole = \"uplink\"\n[interfaces.tiers.steer]\nxdp-generic = \"require\"\n";
+    let stage = Stage::start("mvno", more);
+    let uplink = stage.net.uplinks[0].iface.clone();
+    let workload = stage.net.workload("web").host_iface.clone();
+    let before = (tiers(&stage), stage.attached());
+    let rows = [
+        (
+            ["steer", &uplink, "tc"],
+            "terrace.toml requires xdp-generic",
+        ),
+        (["prefilter", &uplink, "tc"], "run in the same program"),
+        (["policy", &workload, "xdp-native"], "stays where it is"),
+        (["steer", &uplink, "worker"], "requires xdp-generic"),
+        (["deliver", &workload, "nic"], "stays where it is"),
+        (["steer", "eth9", "tc"], &uplink),
+        (["connect", "host", "tc"], "[socket] services"),
+        (["shortcut", "host", "tc"], "not armed"),
+        (["shortcut", &uplink, "tc"], "name `host`"),
+        (["shortcut", "host", "nic"], "socket or tc"),
+    ];
+    for (args, words) in rows {
+        let (code, text) = stage.terrace(&[&["move"], &args[..]].concat());
+        assert!(code != 0 && text.contains(words), "{args:?}: {text}");
+    }
+    assert_eq!((tiers(&stage), stage.attached()), before);
+    for args in [["steer", &uplink, "fast"], ["fly", &uplink, "tc"]] {
+        let (code, text) = stage.terrace(&[&["move"], &args[..]].concat());
+        assert!(
+            code == 2 && text.contains("unknown variant"),
+            "{args:?}: {text}"
+        );
+    }
+}

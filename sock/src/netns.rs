@@ -57,6 +57,18 @@ pub fn all() -> Vec<Namespace> {
     all.map(|(inode, path)| Namespace { inode, path }).collect()
 }
 
+/// Processes whose network namespace this one may not ask for: those that only they
+/// have are not found.
+pub fn hidden() -> usize {
+    let links = folder("/proc").map(|entry| entry.path().join("ns/net"));
+    let reads = links.map(fs::read_link);
+    let denied = reads.filter(|read| {
+        let error = read.as_ref().err().map(io::Error::kind);
+        error == Some(io::ErrorKind::PermissionDenied)
+    });
+    denied.count()
+}
+
 /// Those of these numbers.
 pub fn find(inodes: &BTreeSet<u64>) -> BTreeMap<u64, Namespace> {
     all()

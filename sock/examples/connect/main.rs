@@ -12,7 +12,7 @@
     reason = "the tables of the tests have more than this needs"
 )]
 
-#[path = "../shortcut/stats.rs"]
+#[path = "../../../bench/src/stats.rs"]
 mod stats;
 mod ways;
 
@@ -49,12 +49,7 @@ fn main() -> Result<()> {
     for services in chosen {
         let times = measure(&Lab::new(services)?, turns)?;
         for (way, own) in WAYS.iter().zip(&times) {
-            let ratios: Vec<f64> = own
-                .iter()
-                .zip(&times[0])
-                .map(|(own, direct)| own / direct)
-                .collect();
-            let ratio = stats::interval(&ratios);
+            let ratio = stats::paired_ratio(own, &times[0]);
             println!(
                 "| {services} | {} | {:.2} | {:.3} ({:.3}-{:.3}) |",
                 way.name(),

@@ -19,8 +19,15 @@ static __always_inline bool is_node_port(struct connect_question *question)
 	if (!with_services || !cfg || !question->port ||
 	    question->netns != host_netns)
 		return false;
-	if (is_loopback(question->addr))
+	if (is_loopback(question->addr)) {
+		if (node_port(cfg, question))
+			return true;
+		/* The wildcard of IPv6 takes IPv4 as well. */
+		if (question->is_v4 || !address_is_zero(question->addr))
+			return false;
+		question->is_v4 = 1;
 		return node_port(cfg, question);
+	}
 	index = service_lookup(question->addr, question->port, question->proto);
 	service = bpf_map_lookup_elem(&services, &index);
 	return index && service && (service->flags & SERVICE_NODE_PORT);

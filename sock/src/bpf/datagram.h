@@ -107,7 +107,8 @@ static __always_inline int send_datagram(struct bpf_sock_addr *ctx, bool v6)
 	held = bpf_sk_storage_get(&datagram_peers, ctx->sk, 0, 0);
 	if (held)
 		old = find_peer(held, &question);
-	if (old && keeps_peer(old)) {
+	/* A proxy may have gone, or may not be wanted any more. */
+	if (old && (old->flags & PEER_SERVICE) && keeps_peer(old)) {
 		put_address(ctx, v6, old->got, old->got_port);
 		count_socket(REASON_SEND_SERVICE);
 		return 1;

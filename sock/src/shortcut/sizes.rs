@@ -1,7 +1,7 @@
 //! Which sizes of messages are worth the shortcut: what was measured slower from
 //! socket to socket than through the stack is left to the stack.
 
-/// One size, measured by `examples/shortcut` (README, "What it is worth").
+/// One size, measured by `terrace-bench run shortcut` (README, "What it is worth").
 #[derive(Debug, Clone, Copy)]
 pub struct Measured {
     /// Of a message and its answer.

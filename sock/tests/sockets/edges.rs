@@ -155,3 +155,36 @@ while time.time() < end:
     assert!(asked >= 3, "haproxy asked {asked} times");
     proxy.run("h.terminate()\nresult = h.wait(60)");
 }
+
+#[test]
+fn root_a_datagram_socket_leaves_a_proxy_that_is_not_wanted_any_more() {
+    let mut p = Proxied::with("dnsgone", |w| w.proxy.dns_port = 15_053);
+    let answer = |name: &str, at: &str, port: u16| {
+        format!(
+            "u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(('{at}', {port}))
+def run():
+    while True:
+        data, source = u.recvfrom(1000)
+        u.sendto(b'{name}', source)
+threading.Thread(target=run, daemon=True).start()
+result = 'answers'"
+        )
+    };
+    let proxy = p.proxy.as_mut().expect("a proxy");
+    assert_eq!(
+        proxy.run(&answer("proxy", "127.0.0.1", 15_053)),
+        r#""answers""#
+    );
+    let mut far = p.stage.agent(&p.stage.far, &[]);
+    assert_eq!(far.run(&answer("far", "10.1.0.2", 53)), r#""answers""#);
+    let ask = "result = ask(d, 'q', ('10.1.0.2', 53))";
+    let first = p.stage.client.run(&format!("d = datagram()\n{ask}"));
+    assert_eq!(first, r#"["proxy", "10.1.0.2", 53]"#);
+    p.workload.proxy.dns_port = 0;
+    p.sync();
+    assert_eq!(p.stage.client.run(ask), r#"["far", "10.1.0.2", 53]"#);
+    p.workload.proxy.dns_port = 15_053;
+    p.sync();
+    assert_eq!(p.stage.client.run(ask), r#"["proxy", "10.1.0.2", 53]"#);
+}

@@ -344,6 +344,19 @@ s.bind(('{host}', {port}))\ns.close()"
 }
 
 #[test]
+fn root_the_ipv6_wildcard_may_not_take_a_node_port_of_ipv4_alone() {
+    let mut stage = Stage::new("bind4");
+    set_host_addresses(&stage);
+    let node = at("10.1.0.1:30080");
+    let kind = Kind::node_port(TCP);
+    stage.tables.service(node, kind, &backends(node.ip()));
+    for (host, expected) in [("::", "!EADDRINUSE"), ("fd01::1", "null")] {
+        let script = format!("s = socket.socket(socket.AF_INET6)\ns.bind(('{host}', 30080))");
+        assert_eq!(stage.client.run(&script), expected, "{host}");
+    }
+}
+
+#[test]
 fn root_a_draining_backend_keeps_nothing_new() {
     let (mut stage, service) = stage_with("drain", V4, Kind::new(TCP));
     let (index, place) = service.backends[0];

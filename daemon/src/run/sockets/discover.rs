@@ -2,7 +2,7 @@
 //! or the cgroup that its manifest names. Known before its first connection,
 //! never learnt from one that failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -21,6 +21,8 @@ pub type Found = (Workload, Option<Namespace>);
 pub struct Map {
     inside: Vec<(Namespace, Inside)>,
     by_address: BTreeMap<IpAddr, Vec<usize>>,
+    /// Why some could not be looked into.
+    pub faults: BTreeSet<String>,
 }
 
 impl Map {
@@ -29,8 +31,12 @@ impl Map {
     pub fn take() -> Self {
         let mut map = Self::default();
         for namespace in netns::all() {
-            let Ok(inside) = namespace.look() else {
-                continue;
+            let inside = match namespace.look() {
+                Ok(inside) => inside,
+                Err(error) => {
+                    map.faults.extend(forbidden(&error));
+                    continue;
+                }
             };
             for address in &inside.addresses {
                 let at = map.by_address.entry(*address).or_default();
@@ -65,6 +71,30 @@ impl Map {
             )),
         }
     }
+}
+
+/// A namespace that this service may not enter; one that has ended is no fault.
+fn forbidden(error: &terrace_sock::Error) -> Option<String> {
+    let terrace_sock::Error::Ask { source, .. } = error else {
+        return None;
+    };
+    (source.kind() == std::io::ErrorKind::PermissionDenied).then(|| {
+        "network namespaces can't be entered, so no pod in them is redirected: the service needs \
+         CAP_SYS_ADMIN, and RestrictNamespaces=net in its unit"
+            .to_owned()
+    })
+}
+
+/// What is told of a pod that is in no namespace that was found.
+pub fn unseen(pod: &Pod) -> Option<String> {
+    let hidden = netns::hidden();
+    (hidden > 0).then(|| {
+        format!(
+            "pod {}: not found yet, and the network namespaces of some processes can't be asked \
+             for: the service needs CAP_SYS_PTRACE, or the namespace a name under /run/netns",
+            pod.name
+        )
+    })
 }
 
 /// The number of the namespace that the pod's interface leads to.

@@ -82,9 +82,10 @@ fn look(pods: &[Pod], shared: &Shared) -> (Vec<Found>, BTreeSet<String>) {
     };
     let (view, defaults) = (shared.view(), &shared.config.socket.redirect);
     let mut found = Vec::new();
-    let mut faults = BTreeSet::new();
+    let mut faults = map.faults.clone();
     for (number, pod) in (1..).zip(pods) {
         match discover::workload(pod, number, &map, (&view.network, defaults)) {
+            Ok(None) => faults.extend(discover::unseen(pod)),
             Ok(workload) => found.extend(workload),
             Err(fault) => {
                 faults.insert(fault);

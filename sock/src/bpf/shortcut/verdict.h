@@ -21,6 +21,7 @@ static __always_inline struct endpoint *endpoint_of(const __be32 addr[4])
 	return bpf_map_lookup_elem(&endpoints, &index);
 }
 
+/* What must be read by a worker may not go past it. */
 static __always_inline bool is_allowed(__u32 rev, __u32 subject, __u32 remote,
 				       __u32 direction, __u32 port)
 {
@@ -34,7 +35,8 @@ static __always_inline bool is_allowed(__u32 rev, __u32 subject, __u32 remote,
 	};
 	__u32 value = policy_lookup(&query);
 
-	return (value & POLICY_ALLOW) && !(value & POLICY_DENY);
+	return (value & (POLICY_ALLOW | POLICY_DENY | POLICY_L7)) ==
+	       POLICY_ALLOW;
 }
 
 static __always_inline bool is_loopback(const __be32 addr[4])

@@ -26,8 +26,8 @@
 mod explain;
 mod flows;
 mod mesh;
-mod requests;
 mod moves;
+mod requests;
 mod shortcut;
 mod sockets;
 mod status;
@@ -41,8 +41,8 @@ pub use mesh::{
     Backend, Direction, Frontend, Identity, Policy, PolicyRule, RuleVerdict, Service, Source,
     Traffic, short_labels,
 };
-pub use requests::{Request, RequestQuery, RequestVerdict, Requests};
 pub use moves::{MoveRequest, Moved};
+pub use requests::{Request, RequestQuery, RequestVerdict, Requests};
 pub use shortcut::{Check, Shortcut, ShortcutReason, ShortcutSwitch, Verdict};
 pub use sockets::{ConnectAnswer, ConnectRequest, Socket, Sockets};
 pub use status::{

@@ -1,0 +1,188 @@
+//! Making the NIC's rules what they should be, and counting what they do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+
+use super::{Held, Place, add, clsact, cookie, delete, read};
+use crate::ask::{Ask, No, Socket};
+
+const RTM_NEWQDISC: u16 = 36;
+const RTM_NEWTFILTER: u16 = 44;
+const RTM_DELTFILTER: u16 = 45;
+const NLM_F_EXCL_CREATE: u16 = 0x600;
+
+/// The filters of one interface; a test has another one.
+pub trait Table {
+    /// Terrace's rules there.
+    fn held(&mut self) -> Result<Vec<Held>, No>;
+    /// Adds a rule; that it succeeds says nothing of the NIC.
+    fn add(&mut self, place: Place, source: &IpNet) -> Result<(), No>;
+    /// Removes a rule.
+    fn remove(&mut self, place: Place) -> Result<(), No>;
+}
+
+/// An interface of this host.
+#[derive(Debug, Clone, Copy)]
+pub struct Port {
+    /// Its number.
+    pub ifindex: u32,
+}
+
+impl Table for Port {
+    fn held(&mut self) -> Result<Vec<Held>, No> {
+        let mut socket = Socket::route()?;
+        let ask = Ask::filters(self.ifindex, "", false);
+        let messages = socket.dump(ask.command, &ask.body)?;
+        Ok(messages
+            .iter()
+            .filter_map(|message| read(message))
+            .collect())
+    }
+
+    fn add(&mut self, place: Place, source: &IpNet) -> Result<(), No> {
+        let mut socket = Socket::route()?;
+        match socket.request(RTM_NEWQDISC, NLM_F_EXCL_CREATE, &clsact(self.ifindex)) {
+            Err(no) if no.no != "EEXIST" => return Err(no),
+            _ => {}
+        }
+        let rule = add(self.ifindex, place, source);
+        socket
+            .request(RTM_NEWTFILTER, NLM_F_EXCL_CREATE, &rule)
+            .map(drop)
+    }
+
+    fn remove(&mut self, place: Place) -> Result<(), No> {
+        let mut socket = Socket::route()?;
+        let rule = delete(self.ifindex, place);
+        socket.request(RTM_DELTFILTER, 0, &rule).map(drop)
+    }
+}
+
+/// Why a rule is not in the NIC; all behind it are not tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its prefix.
+    pub source: IpNet,
+    /// The kernel's words.
+    pub why: String,
+}
+
+/// What is in the NIC now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// Rules that it holds.
+    pub held: usize,
+    /// Those that were put there just now.
+    pub added: usize,
+    /// Those that were taken away: not wanted any more, or not in the NIC.
+    pub removed: usize,
+    /// The first that it does not take.
+    pub refused: Option<Refused>,
+}
+
+/// Makes the rules of an interface those of `wanted`, at most `budget` of them. What is
+/// not in the NIC is removed again: a rule there that only looks like one would hide
+/// that the host does the work.
+///
+/// # Errors
+/// The kernel does not tell what is there.
+pub fn sync(table: &mut impl Table, wanted: &[IpNet], budget: usize) -> Result<Outcome, No> {
+    let mut outcome = Outcome::default();
+    let mut seen = BTreeSet::new();
+    let chosen = wanted
+        .iter()
+        .take(budget)
+        .map(|source| (cookie(source), source));
+    let mut missing: BTreeMap<[u8; 16], &IpNet> = chosen.collect();
+    let mut used = BTreeSet::new();
+    for held in table.held()? {
+        let wanted = missing.contains_key(&held.cookie) && held.in_hw;
+        if wanted && seen.insert(held.cookie) {
+            used.insert(held.place);
+        } else {
+            table.remove(held.place)?;
+            outcome.removed += 1;
+        }
+    }
+    missing.retain(|cookie, _| !seen.contains(cookie));
+    // In the order of the list: what does not fit is its end.
+    for source in wanted {
+        if missing.remove(&cookie(source)).is_none() {
+            continue;
+        }
+        let place = free_place(source, &used);
+        used.insert(place);
+        if let Err(no) = table.add(place, source) {
+            outcome.refused = Some(refused(source, no.evidence()));
+            break;
+        }
+        outcome.added += 1;
+        // The first one tells whether the NIC takes any.
+        if outcome.added == 1 && !prove(table, wanted, &mut outcome)? {
+            break;
+        }
+    }
+    prove(table, wanted, &mut outcome)?;
+    outcome.held = seen.len() + outcome.added;
+    Ok(outcome)
+}
+
+fn refused(source: &IpNet, why: String) -> Refused {
+    let source = *source;
+    Refused { source, why }
+}
+
+fn free_place(source: &IpNet, used: &BTreeSet<Place>) -> Place {
+    let mut places = (1..).map(|handle| Place::of(source, handle));
+    let free = places.find(|place| !used.contains(place));
+    free.unwrap_or(Place::of(source, u32::MAX))
+}
+
+/// Reads the rules back, and takes out those that are not in the NIC; false = there
+/// were some.
+fn prove(table: &mut impl Table, wanted: &[IpNet], outcome: &mut Outcome) -> Result<bool, No> {
+    if outcome.added == 0 {
+        return Ok(true);
+    }
+    let mut proved = true;
+    for held in table.held()?.into_iter().filter(|held| !held.in_hw) {
+        table.remove(held.place)?;
+        outcome.added -= 1;
+        proved = false;
+        let source = wanted.iter().find(|source| cookie(source) == held.cookie);
+        let why = "the kernel took the rule, but the NIC does not hold it".to_owned();
+        outcome.refused = source.map(|source| refused(source, why));
+    }
+    Ok(proved)
+}
+
+/// Packets and bytes that the NIC has dropped, over all rules that were ever there. The
+/// NIC's own counters may begin anew with each rule, reset or reload.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    last: BTreeMap<[u8; 16], (u64, u64)>,
+    /// All of them.
+    pub packets: u64,
+    /// All of them.
+    pub bytes: u64,
+}
+
+impl Counts {
+    /// Takes in what the rules show now.
+    pub fn note(&mut self, held: &[Held]) {
+        let mut now = BTreeMap::new();
+        for rule in held {
+            let (packets, bytes) = self.last.get(&rule.cookie).copied().unwrap_or_default();
+            let began_anew = rule.packets < packets || rule.bytes < bytes;
+            let (packets, bytes) = if began_anew { (0, 0) } else { (packets, bytes) };
+            self.packets += rule.packets - packets;
+            self.bytes += rule.bytes - bytes;
+            now.insert(rule.cookie, (rule.packets, rule.bytes));
+        }
+        self.last = now;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -217,7 +217,8 @@ fn counters_never_go_backwards_whatever_the_nic_does() {
         values.iter().map(rule).collect()
     };
     let mut counts = Counts::default();
-    let rows: [(&str, &[(usize, u64)], u64); 7] = [
+    type Shown<'s> = &'s [(usize, u64)];
+    let rows: [(&str, Shown<'_>, u64); 7] = [
         ("at first", &[(0, 10)], 10),
         ("more", &[(0, 15), (1, 5)], 20),
         ("nothing new", &[(0, 15), (1, 5)], 20),

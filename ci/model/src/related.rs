@@ -17,6 +17,8 @@ struct Quoted {
     l3: usize,
     l4: usize,
     key: Key,
+    /// What a splice has added to the sequence number.
+    seq_delta: u32,
 }
 
 impl Pass<'_> {
@@ -25,7 +27,7 @@ impl Pass<'_> {
         if self.facts.icmp != Icmp::Error {
             return None;
         }
-        let quoted = quoted(&self.frame, &self.facts)?;
+        let mut quoted = quoted(&self.frame, &self.facts)?;
         if self.facts.key.dst != quoted.key.src {
             return None;
         }
@@ -40,6 +42,14 @@ impl Pass<'_> {
         }
         // Translated flows hide the router, as netfilter does: the error may go
         // back through that same router, which drops its own source address.
+        if flow.flags & consts::FLOW_L7 != 0 && quoted.key.proto == TCP {
+            let spliced = self.world().l7.splices.get(&flow.service);
+            quoted.seq_delta = match (spliced, flow.is_orig) {
+                (Some(spliced), true) => spliced.splice.down_delta,
+                (Some(spliced), false) => spliced.splice.up_delta,
+                (None, _) => 0,
+            };
+        }
         let hides = flow.flags & consts::FLOW_NAT != 0;
         Some(self.send_related(&quoted, &flow.to, local, hides))
     }
@@ -104,7 +114,12 @@ fn quoted(frame: &[u8], facts: &Facts) -> Option<Quoted> {
         dport,
         proto,
     };
-    Some(Quoted { l3, l4, key })
+    Some(Quoted {
+        l3,
+        l4,
+        key,
+        seq_delta: 0,
+    })
 }
 
 /// The quoted packet went the other way: it becomes what its sender sent.
@@ -128,6 +143,11 @@ fn rewrite_quoted(frame: &mut [u8], facts: &Facts, quoted: &Quoted, to: &Tuple) 
     let mut ports = Change::default();
     put_counted(frame, quoted.l4, &to.dport.to_be_bytes(), &mut ports);
     put_counted(frame, quoted.l4 + 2, &to.sport.to_be_bytes(), &mut ports);
+    if quoted.seq_delta != 0 {
+        let seq = at::<4>(frame, quoted.l4 + 4).expect("eight bytes were read");
+        let seq = u32::from_be_bytes(seq).wrapping_sub(quoted.seq_delta);
+        put_counted(frame, quoted.l4 + 4, &seq.to_be_bytes(), &mut ports);
+    }
     sum.join(ports);
     let is_udp = quoted.key.proto == UDP;
     let check = quoted.l4 + if is_udp { 6 } else { 16 };

@@ -47,6 +47,23 @@ fn root_flows_are_listed_with_their_slots_and_half_written_ones_are_not() {
 }
 
 #[test]
+fn root_a_workers_flow_is_listed_with_its_service() {
+    let root = PinRoot::new().unwrap();
+    let maps = Maps::open(root.path(), &Limits::small()).unwrap();
+    let splice = types::splice {
+        service_index: 77,
+        ..Default::default()
+    };
+    maps.l7_tables().unwrap().set_splice(4, &splice);
+    let mut workers = bucket(0, 11, 0);
+    workers.slots[0].flags = consts::FLOW_L7 as u16;
+    put(&maps, 3, &workers);
+    put(&maps, 4, &bucket(1, 12, 0));
+    let services = maps.flows().map(|flow| flow.unwrap().flow.service);
+    assert_eq!(services.collect::<Vec<_>>(), [77, 4]);
+}
+
+#[test]
 fn root_sweep_frees_what_timed_out_and_counts_the_rest() {
     let root = PinRoot::new().unwrap();
     let maps = Maps::open(root.path(), &Limits::small()).unwrap();

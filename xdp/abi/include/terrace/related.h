@@ -9,6 +9,7 @@
 #define TERRACE_RELATED_H
 
 #include "encap.h"
+#include "splice.h"
 #include "track.h"
 
 /* Where the quoted packet's headers are, and what they say. */
@@ -17,6 +18,7 @@ struct quoted {
 	__u32 l4;
 	__u8 proto;
 	__u8 keep_source; /* a router's own address stays in the outer header */
+	__u32 seq_delta;  /* what a splice has added to the sequence number */
 };
 
 static __always_inline int quoted_ports(context_t *ctx,
@@ -165,6 +167,21 @@ static __always_inline void rewrite_quoted_check(context_t *ctx,
 	*sum += csum_change16(old, new);
 }
 
+/* Its sender knows the segment by the number that the sender gave it. */
+static __always_inline __u64 rewrite_quoted_seq(context_t *ctx,
+						const struct quoted *quoted)
+{
+	__be32 *seq = ctx_at(ctx, quoted->l4 + 4, sizeof(*seq)), new;
+	__u64 change;
+
+	if (!seq || !quoted->seq_delta)
+		return 0;
+	new = bpf_htonl(bpf_ntohl(*seq) - quoted->seq_delta);
+	change = csum_change(*seq, new);
+	*seq = new;
+	return change;
+}
+
 static __always_inline int rewrite_quoted(context_t *ctx,
 					  const struct packet *pkt,
 					  const struct quoted *quoted,
@@ -184,6 +201,8 @@ static __always_inline int rewrite_quoted(context_t *ctx,
 		csum_change16(header->dest, to->sport);
 	header->source = to->dport;
 	header->dest = to->sport;
+	if (quoted->seq_delta)
+		ports += rewrite_quoted_seq(ctx, quoted);
 	*sum += ports;
 	rewrite_quoted_check(ctx, pkt, quoted, csum_fold(change) + ports, sum);
 	return 0;
@@ -257,6 +276,9 @@ static __noinline int serve_related(context_t *ctx, struct packet *pkt,
 	 */
 	if (ref.flow->flags & FLOW_NAT)
 		quoted.keep_source = 0;
+	if ((ref.flow->flags & FLOW_L7) && quoted.proto == IPPROTO_TCP)
+		quoted.seq_delta = quoted_delta(pkt, ref.flow->service,
+						ref.flow->kind == FLOW_ORIG);
 	return send_related(ctx, pkt, view, &quoted, to,
 			    ref.flow->flags & FLOW_LOCAL);
 }

@@ -295,6 +295,14 @@ __noinline int judge_segment(struct packet *pkt, const struct tuple *to,
 		       SPLICE_UP;
 }
 
+/* What was added to sequence numbers of the server, or of the client. */
+__noinline __u32 quoted_delta(struct packet *pkt, __u32 number, __u32 of_server)
+{
+	if (!pkt || copy_splice(pkt, number))
+		return 0;
+	return of_server ? pkt->splice.down_delta : pkt->splice.up_delta;
+}
+
 /* Notes a segment that passes, by the splice in hand. */
 __noinline int note_passed(const struct packet *pkt, __u32 number, __u32 reply)
 {

@@ -25,7 +25,7 @@ pub struct FlowEntry {
     pub flags: u16,
     /// Jiffies.
     pub last_seen: u32,
-    /// The rest.
+    /// The rest; `service` is the service's index of a worker's flow, too.
     pub flow: types::flow,
 }
 
@@ -72,6 +72,14 @@ impl Maps {
         let mut entries = Vec::new();
         for ((before, after), bucket) in before.iter().zip(&after).zip(first..) {
             self.settle(bucket, before, after, &mut entries)?;
+        }
+        let workers = |entry: &&mut FlowEntry| {
+            u32::from(entry.flags) & consts::FLOW_L7 != 0
+                && entry.flow.service < self.limits.l7_flows
+        };
+        for entry in entries.iter_mut().filter(workers) {
+            let splice: types::splice = self.get("splices", entry.flow.service)?;
+            entry.flow.service = splice.service_index;
         }
         Ok(entries)
     }

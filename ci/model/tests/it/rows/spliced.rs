@@ -12,7 +12,7 @@ use crate::row::{At, Row, Step, at};
 use crate::splices::{DIRECT, LOCAL, OUTWARD, REMOTE};
 
 pub fn rows(f: Family) -> Vec<Row> {
-    let parts = [to_server, to_client, locals, changes];
+    let parts = [to_server, to_client, locals, changes, errors];
     parts.into_iter().flat_map(|rows| rows(f)).collect()
 }
 
@@ -295,6 +295,30 @@ fn changes(f: Family) -> Vec<Row> {
             world.policy_rev += 1;
             world.rules.iter_mut().for_each(|rule| rule.deny = true);
         })]),
+    ]
+}
+
+/// Errors about segments that a splice has translated: their senders know them
+/// by other numbers.
+fn errors(f: Family) -> Vec<Row> {
+    const ROUTER: &str = "10.10.0.254";
+    let row = |name: &str, quoted: Packet, quote: usize, seq: u32| {
+        let error = error_about(ROUTER, &quoted.bytes(), quote, Some(1280));
+        Row::new(format!("splice: {name}"), f, error, IcmpRelated)
+            .before([bound(f, REMOTE)])
+            .look(move |seen| {
+                let inner = seen.inner().unwrap();
+                assert_eq!(inner.segment[4..8], seq.to_be_bytes());
+            })
+    };
+    let to_server = || segment(f, ("10.10.0.1:20000", "10.30.0.5:8080"), ACK, 1007, 5000).len(40);
+    let to_client = || segment(f, (ROUTED, CLIENT), ACK, 4000, 1100).len(40);
+    vec![
+        row("too big for the way to the server", to_server(), 8, 1000)
+            .becomes("10.96.0.30 * > 192.0.2.7 * ttl 63"),
+        row("too big for the way to the client", to_client(), 8, 8096)
+            .becomes("10.10.0.1 * > 10.30.0.5 * ttl 63"),
+        row("a quote with its checksum", to_client(), 60, 8096),
     ]
 }
 

@@ -30,7 +30,11 @@ fn root_bodies_of_all_sizes_arrive_whole_from_here_and_from_afar() {
         for size in SIZES {
             for (family, url) in urls(&format!("/files/{size}")).into_iter().enumerate() {
                 let out = folder.path().join(format!("{size}-{family}"));
-                args.extend([url, "-o".to_owned(), out.to_str().expect("a path").to_owned()]);
+                args.extend([
+                    url,
+                    "-o".to_owned(),
+                    out.to_str().expect("a path").to_owned(),
+                ]);
             }
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();

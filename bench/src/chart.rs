@@ -130,7 +130,9 @@ fn bar(svg: &mut Svg, axis: &Axis, y: f64, values: &[f64], colour: &str) {
 
 /// A line an arm over the axis of the curve, with the middle half of the rounds.
 pub fn curve(measured: &Measured, name: &str, metric: Metric) -> String {
-    let points: Vec<f64> = measured.points().into_iter().flatten().collect();
+    let has = |at: &Option<f64>| measured.arms_at(*at).any(|arm| arm.values(name).is_some());
+    let points = measured.points().into_iter().filter(has).flatten();
+    let points: Vec<f64> = points.collect();
     let medians = measured
         .arms
         .iter()
@@ -142,7 +144,7 @@ pub fn curve(measured: &Measured, name: &str, metric: Metric) -> String {
     let most = medians.iter().copied().fold(0.0, f64::max);
     let least = medians.iter().copied().fold(f64::INFINITY, f64::min);
     // Nothing there, or nothing lost at any point.
-    if most <= 0.0 {
+    if most <= 0.0 || points.len() < 2 {
         return String::new();
     }
     let plot = Plot::new(measured);

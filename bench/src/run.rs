@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::result::{Measured, RunFile};
+use crate::result::{ArmResult, Measured, RunFile};
 use crate::scenario::{Kind, Scenario};
 use crate::{check, control, growth, host, library, page, programs, shortcut, traffic};
 
@@ -59,6 +59,19 @@ impl Context {
             notes: Vec::new(),
             noise: Vec::new(),
         }
+    }
+}
+
+impl Context {
+    /// A scenario that came to an end of its own is void; the others go on.
+    fn failed(&self, scenario: &Scenario, error: &anyhow::Error) -> Measured {
+        let mut measured = self.empty(scenario);
+        measured.arms.push(ArmResult {
+            name: "the whole scenario".to_owned(),
+            void: Some(format!("{error:#}")),
+            ..ArmResult::default()
+        });
+        measured
     }
 }
 
@@ -117,7 +130,7 @@ fn measure(scenarios: &[Scenario], context: &Context) -> Result<RunFile> {
         }
         let measured = one(scenario, context, &bar);
         bar.finish_and_clear();
-        let measured = measured.with_context(|| format!("scenario {}", scenario.name))?;
+        let measured = measured.unwrap_or_else(|error| context.failed(scenario, &error));
         println!("{}", crate::tables::text(&measured));
         result.scenarios.push(measured);
     }

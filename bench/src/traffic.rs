@@ -157,7 +157,10 @@ impl Point<'_> {
             .into_iter()
             .map(|lane| lane.finish(&keep, bound))
             .collect();
-        measured.arms.extend(over_floor(arms));
+        let drops = matches!(self.load.kind, LoadKind::Frames | LoadKind::Pktgen);
+        measured
+            .arms
+            .extend(if drops { over_floor(arms) } else { arms });
         Ok(())
     }
 

@@ -16,17 +16,22 @@ const CPU: usize = 0;
 
 /// Megabytes of the maps that are pinned in a folder: `memlock` of their fdinfo.
 pub fn of_maps(pins: &Path) -> Result<f64> {
+    Ok(bytes_below(pins)? as f64 / 1e6)
+}
+
+fn bytes_below(pins: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(pins).with_context(|| format!("read {}", pins.display()))? {
         let path = entry?.path();
         if path.is_dir() {
+            bytes += bytes_below(&path)?;
             continue;
         }
         let pin = sys::open_pin(&path)?;
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pin.as_raw_fd()))?;
         bytes += map_bytes(&info).unwrap_or(0);
     }
-    Ok(bytes as f64 / 1e6)
+    Ok(bytes)
 }
 
 /// None for a program or a link.
@@ -55,12 +60,12 @@ pub fn of_daemon(axis: Axis, n: u32, context: &Context) -> Result<Vec<(String, V
     ])
 }
 
-/// Megabytes of `VmRSS`.
+/// Megabytes of `RssAnon`: its own memory, without the maps that it has mapped.
 fn resident(pid: u32) -> Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kb = line.and_then(|line| line.split_whitespace().next());
-    let kb: f64 = kb.context("no VmRSS")?.parse()?;
+    let kb: f64 = kb.context("no RssAnon")?.parse()?;
     Ok(kb * 1024.0 / 1e6)
 }
 

@@ -53,7 +53,7 @@ impl Net {
             (&net.host, WORKLOAD, GATEWAY_MAC, GATEWAY),
             mtu,
         )?;
-        for prefix in ["10.96.0.0/12", "10.40.0.0/16"] {
+        for prefix in ["10.96.0.0/12", "10.40.0.0/16", "10.30.0.0/16"] {
             route(&net.outside, prefix, HOST.into())?;
         }
         route(&net.host, "default", OUTSIDE.into())?;

@@ -125,7 +125,7 @@ fn command_output(line: &[String]) -> Result<String> {
     let output = output.with_context(|| format!("run `{}`", line.join(" ")))?;
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        bail!("`{}`: {}", line.join(" "), said.trim());
+        bail!("`{}`: {}: {}", line.join(" "), output.status, said.trim());
     }
     Ok(said.into_owned())
 }

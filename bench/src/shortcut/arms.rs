@@ -156,9 +156,21 @@ impl Arms {
         })
     }
 
-    /// Messages that went from socket to socket.
+    /// Messages that went from socket to socket; an error where none did.
     pub fn joined(&self) -> Result<u64> {
-        Ok(self.shortcut.counters()?.joined().messages)
+        let counters = self.shortcut.counters()?;
+        let ways: Vec<String> = counters
+            .reasons
+            .iter()
+            .map(|count| format!("{} {}", count.messages, count.reason))
+            .collect();
+        let joined = counters.joined().messages;
+        ensure!(
+            joined > 0,
+            "nothing was joined, so no figure is about the shortcut: {}",
+            ways.join(", ")
+        );
+        Ok(joined)
     }
 }
 

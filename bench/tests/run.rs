@@ -116,6 +116,38 @@ fn root_an_open_loop_has_its_percentiles() {
             .collect();
         assert!(us.len() > 8 && us.is_sorted(), "{name}: {us:?}");
     }
+    let file = out.path().join("result.json");
+    let compared = Command::new(BENCH)
+        .arg("compare")
+        .args([&file, &file])
+        .output();
+    let compared = compared.expect("it runs");
+    let said = String::from_utf8_lossy(&compared.stdout).into_owned();
+    assert!(
+        compared.status.success() && said.contains("open, haproxy (HTTP)"),
+        "{said}"
+    );
+    assert!(!said.contains("WORSE"), "{said}");
+}
+
+#[test]
+fn root_a_growing_table_has_its_costs_and_its_memory() {
+    let out = tempfile::tempdir().expect("a folder");
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/growth.toml");
+    let (output, result) = run(scenario, out.path());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert_eq!(arms(&result).len(), 1);
+    for arm in arms(&result) {
+        for metric in ["units", "change_ms", "reload_ms", "maps_mb", "daemon_mb"] {
+            let values = arm["samples"][metric].as_array();
+            let first = values.and_then(|values| values.first()?.as_f64());
+            assert!(
+                first.is_some_and(|value| value > 0.0),
+                "{metric}: {first:?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -330,6 +330,9 @@ pub fn heads(data: &[u8]) {
             Ok(httparse::Status::Complete(request.len))
         );
         assert_eq!(other.method, Some(request.method));
+        let read = request.fields.iter().map(|f| (f.name, f.value));
+        let other = other.headers.iter().map(|h| (h.name.as_bytes(), h.value));
+        assert!(read.eq(other), "fields are read alike");
     }
     let mut whole = Chunks::default();
     let at_once = whole.follow(data);

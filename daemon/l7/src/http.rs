@@ -5,27 +5,27 @@
 
 mod chunks;
 mod fields;
+mod lanes;
 mod request;
 mod response;
 mod target;
 
-use std::mem::MaybeUninit;
-
 pub use chunks::{Chunks, Followed};
-pub use fields::Field;
+pub use fields::{Field, Fields};
 pub use request::{Request, parse_request};
-pub use response::{Method, Response, ResponseBody, parse_response};
+pub use response::{Method, Response, ResponseBody, parse_response, response_storage};
 pub use target::{Form, Target, without_port};
 
 /// Fields that a head may have at most, whatever the limits say.
 pub const MAX_FIELDS: usize = 128;
 
-/// Where the parser puts the fields of a head.
-pub type Storage<'b> = [MaybeUninit<Field<'b>>; MAX_FIELDS];
+/// Where the parser puts the fields of a request. It may be used again and
+/// again: what is in it counts only for the request that was read last.
+#[derive(Debug, Clone, Copy)]
+pub struct Storage([fields::Span; MAX_FIELDS]);
 
-/// Empty storage, on the stack of the caller.
-pub fn storage<'b>() -> Storage<'b> {
-    [const { MaybeUninit::uninit() }; MAX_FIELDS]
+pub fn storage() -> Storage {
+    Storage([fields::Span::default(); MAX_FIELDS])
 }
 
 /// What a head may be at most.
@@ -148,8 +148,22 @@ impl Fault {
     }
 }
 
+static TOKENS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = is_tchar(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
 /// Bytes of an RFC 9110 token.
-pub(crate) const fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(byte: u8) -> bool {
+    TOKENS[usize::from(byte)]
+}
+
+const fn is_tchar(byte: u8) -> bool {
     matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'z' | b'|' | b'~')
         || byte.is_ascii_digit()
         || byte.is_ascii_uppercase()

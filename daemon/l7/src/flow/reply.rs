@@ -5,7 +5,7 @@ use super::intake::{close_gaps, note_ahead};
 use super::state::Reply;
 use super::turn::Turn;
 use super::{BUFFER_BYTES, Event, Host, Services};
-use crate::http::{Chunks, Method, Response, ResponseBody, parse_response, storage};
+use crate::http::{Chunks, Method, Response, ResponseBody, parse_response, response_storage};
 use crate::tcp::{Segment, distance, flags, up_to};
 
 /// How far a body's range is quiet at once: sequence numbers wrap.
@@ -23,7 +23,7 @@ enum Look {
 
 fn look(reply: &Reply, method: Method, bytes: &[u8]) -> Look {
     match reply {
-        Reply::Head { .. } => match parse_response(bytes, &mut storage(), method) {
+        Reply::Head { .. } => match parse_response(bytes, &mut response_storage(), method) {
             Ok(Some(response)) => Look::Head(response),
             Ok(None) => Look::Part,
             Err(_) => Look::Broken,

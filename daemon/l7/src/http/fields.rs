@@ -1,10 +1,45 @@
-//! One walk over the fields of a head: where each stands, and what the ones
-//! that frame the message say.
+//! The fields of a head: where each stands, and what the ones that frame the
+//! message say.
 
 use super::{Body, Fault, Version};
 
-/// A field as httparse gives it: name, and value without white space around.
-pub type Field<'b> = httparse::Header<'b>;
+/// Name, and value without white space around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field<'b> {
+    pub name: &'b [u8],
+    pub value: &'b [u8],
+}
+
+/// Where a field stands in its head.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Span {
+    pub name: (u16, u16),
+    pub value: (u16, u16),
+}
+
+/// The fields of a head, in their order.
+#[derive(Debug, Clone, Copy)]
+pub struct Fields<'s, 'b> {
+    pub(super) bytes: &'b [u8],
+    pub(super) spans: &'s [Span],
+}
+
+impl<'b> Fields<'_, 'b> {
+    pub fn iter(&self) -> impl Iterator<Item = Field<'b>> + Clone {
+        let bytes = self.bytes;
+        self.spans.iter().map(move |span| span.field(bytes))
+    }
+}
+
+impl Span {
+    pub fn field<'b>(&self, bytes: &'b [u8]) -> Field<'b> {
+        let of = |(from, until)| bytes.get(usize::from(from)..usize::from(until));
+        Field {
+            name: of(self.name).unwrap_or_default(),
+            value: of(self.value).unwrap_or_default(),
+        }
+    }
+}
 
 /// What the framing fields say.
 #[derive(Debug, Default, Clone, Copy)]
@@ -20,63 +55,22 @@ pub struct Framing<'b> {
     pub expect: bool,
 }
 
-/// Checks that the fields stand one to a line from `at` on, each line
-/// `name:OWS value OWS CR LF`, and that an empty line follows. Returns where
-/// the head ends.
-///
-/// httparse takes a bare LF for a line end. Fields borrow from `bytes`, so
-/// the places of names and values say what stands between them.
-pub fn layout(bytes: &[u8], mut at: usize, fields: &[Field<'_>]) -> Result<usize, Fault> {
-    let base = bytes.as_ptr() as usize;
-    for field in fields {
-        if field.name.as_ptr() as usize - base != at {
-            return Err(Fault::LineEnd);
-        }
-        at += field.name.len();
-        if bytes.get(at) != Some(&b':') {
-            return Err(Fault::FieldName);
-        }
-        at = match field.value.is_empty() {
-            true => at + 1,
-            false => field.value.as_ptr() as usize - base + field.value.len(),
-        };
-        while matches!(bytes.get(at), Some(b' ' | b'\t')) {
-            at += 1;
-        }
-        at = line_end(bytes, at)?;
-    }
-    line_end(bytes, at)
-}
-
-pub fn line_end(bytes: &[u8], at: usize) -> Result<usize, Fault> {
-    match bytes.get(at..at + 2) {
-        Some(b"\r\n") => Ok(at + 2),
-        _ => Err(Fault::LineEnd),
-    }
-}
-
 impl<'b> Framing<'b> {
-    pub fn of(fields: &[Field<'b>]) -> Result<Self, Fault> {
-        let mut framing = Self::default();
-        for field in fields {
-            framing.field(field)?;
-        }
-        Ok(framing)
-    }
-
-    /// Fields that matter are told apart by the length of their name first.
-    fn field(&mut self, field: &Field<'b>) -> Result<(), Fault> {
-        let (name, value) = (field.name, field.value);
-        let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
-        match name.len() {
-            4 if is("host") => self.host(value),
-            6 if is("expect") => self.expect(value),
-            7 if is("upgrade") => self.upgrade(value),
-            10 if is("connection") => self.connection(value),
-            14 if is("content-length") => self.content_length(value),
-            14 if is("content_length") => Err(Fault::Disguised),
-            17 if is("transfer-encoding") => self.transfer_encoding(value),
-            17 if is("transfer_encoding") => Err(Fault::Disguised),
+    /// Takes one field into account. Those that matter are told apart by the
+    /// length of their name and its first letter.
+    #[inline]
+    pub fn field(&mut self, Field { name, value }: Field<'b>) -> Result<(), Fault> {
+        let is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
+        let first = name.first().map_or(0, |byte| byte | 0x20);
+        match (name.len(), first) {
+            (4, b'h') if is(b"host") => self.host(value),
+            (6, b'e') if is(b"expect") => self.expect(value),
+            (7, b'u') if is(b"upgrade") => self.upgrade(value),
+            (10, b'c') if is(b"connection") => self.connection(value),
+            (14, b'c') if is(b"content-length") => self.content_length(value),
+            (14, b'c') if is(b"content_length") => Err(Fault::Disguised),
+            (17, b't') if is(b"transfer-encoding") => self.transfer_encoding(value),
+            (17, b't') if is(b"transfer_encoding") => Err(Fault::Disguised),
             _ => Ok(()),
         }
     }

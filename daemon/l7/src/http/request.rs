@@ -1,15 +1,17 @@
-//! A request head (RFC 9112 section 3), read by httparse and checked by us.
+//! A request head (RFC 9112 section 3), read in one strict pass. httparse is
+//! the oracle of the tests: what is taken here it must read alike.
 
-use super::fields::{self, Framing};
+use super::fields::{Fields, Framing, Span};
+use super::lanes::{first_blank, first_control, first_odd};
 use super::target::{self, Form};
-use super::{Body, Fault, Field, Limits, Storage, Target, Version, is_token};
+use super::{Body, Fault, Limits, Storage, Target, Version, is_token};
 
 #[derive(Debug)]
 pub struct Request<'s, 'b> {
     pub method: &'b str,
     pub target: Target<'b>,
     pub version: Version,
-    pub fields: &'s [Field<'b>],
+    pub fields: Fields<'s, 'b>,
     /// As written, with the port; of the target where that names one. Empty
     /// in HTTP/1.0 without Host.
     pub host: &'b str,
@@ -21,12 +23,14 @@ pub struct Request<'s, 'b> {
     pub upgrade: Option<&'b [u8]>,
     /// Bytes of the head with the empty line.
     pub len: usize,
+    /// Bytes of `host` without its port.
+    host_len: usize,
 }
 
 impl Request<'_, '_> {
     /// The host without its port.
     pub fn host_name(&self) -> &str {
-        target::without_port(self.host)
+        &self.host[..self.host_len]
     }
 }
 
@@ -34,61 +38,191 @@ impl Request<'_, '_> {
 /// that is too long is refused before its end was seen.
 pub fn parse_request<'s, 'b>(
     bytes: &'b [u8],
-    storage: &'s mut Storage<'b>,
+    storage: &'s mut Storage,
     limits: &Limits,
 ) -> Result<Option<Request<'s, 'b>>, Fault> {
-    // httparse skips empty lines before a request; not every server does.
+    // Places in a head are 16 bits wide.
+    let bytes = &bytes[..bytes.len().min(usize::from(u16::MAX))];
     match bytes.first() {
         None => return Ok(None),
+        // Some servers skip empty lines before a request.
         Some(byte) if !is_token(*byte) => return Err(Fault::RequestLine),
         Some(_) => {}
     }
-    let n_fields = limits.fields.min(storage.len());
-    let mut raw = httparse::Request::new(&mut []);
-    let status = raw.parse_with_uninit_headers(bytes, &mut storage[..n_fields]);
-    let len = match status {
-        Ok(httparse::Status::Complete(len)) => len,
-        Ok(httparse::Status::Partial) => return partial(bytes, limits).map(|()| None),
-        Err(error) => return Err(fault(error, bytes)),
+    let Some(line) = Line::read(bytes, limits)? else {
+        return partial(bytes, limits).map(|()| None);
     };
-    let (Some(method), Some(path), Some(version)) = (raw.method, raw.path, raw.version) else {
-        return Err(Fault::RequestLine);
+    let n_fields = limits.fields.min(storage.0.len());
+    let mut reader = FieldReader {
+        bytes,
+        at: line.len,
+        framing: Framing::default(),
     };
-    if path.len() > limits.target_bytes {
-        return Err(Fault::TargetTooLong);
-    }
-    if len > limits.head_bytes {
+    let Some(n) = reader.all(&mut storage.0[..n_fields])? else {
+        return partial(bytes, limits).map(|()| None);
+    };
+    if reader.at > limits.head_bytes {
         return Err(Fault::HeadTooLong);
     }
-    let at = request_line(bytes, method, path)?;
-    let fields: &'s [Field<'b>] = raw.headers;
-    if fields::layout(bytes, at, fields)? != len {
-        return Err(Fault::LineEnd);
-    }
-    let version = match version {
-        0 => Version::Http10,
-        _ => Version::Http11,
+    let fields = Fields {
+        bytes,
+        spans: &storage.0[..n],
     };
-    checked(method, path, version, fields, len).map(Some)
+    checked(&line, &reader.framing, fields, reader.at).map(Some)
 }
 
-fn checked<'s, 'b>(
+/// `METHOD SP target SP HTTP/1.x CR LF`
+struct Line<'b> {
     method: &'b str,
-    path: &'b str,
+    target: &'b str,
     version: Version,
-    fields: &'s [Field<'b>],
+    len: usize,
+}
+
+impl<'b> Line<'b> {
+    /// `None` = more must come.
+    fn read(bytes: &'b [u8], limits: &Limits) -> Result<Option<Self>, Fault> {
+        let Some(method_end) = bytes.iter().position(|byte| !is_token(*byte)) else {
+            return Ok(None);
+        };
+        if bytes[method_end] != b' ' {
+            return Err(Fault::RequestLine);
+        }
+        let target_end = first_blank(bytes, method_end + 1);
+        let Some(version) = bytes.get(target_end..) else {
+            return Ok(None);
+        };
+        if target_end - method_end - 1 > limits.target_bytes {
+            return Err(Fault::TargetTooLong);
+        }
+        let Some(version) = version_of(version, target_end == method_end + 1)? else {
+            return Ok(None);
+        };
+        let text = std::str::from_utf8(&bytes[..target_end]).map_err(|_| Fault::TargetBytes)?;
+        Ok(Some(Self {
+            method: &text[..method_end],
+            target: &text[method_end + 1..],
+            version,
+            len: target_end + VERSION.len() + 3,
+        }))
+    }
+}
+
+const VERSION: &[u8] = b" HTTP/1.";
+
+/// What stands behind the target: ` HTTP/1.x CR LF`.
+fn version_of(bytes: &[u8], no_target: bool) -> Result<Option<Version>, Fault> {
+    let n = bytes.len().min(VERSION.len());
+    if n > 0 && (no_target || bytes[0] != b' ') {
+        return Err(Fault::RequestLine);
+    }
+    if bytes[..n] != VERSION[..n] {
+        return Err(Fault::Version);
+    }
+    let (digit, end) = match bytes.get(n..) {
+        Some([digit, end @ ..]) if n == VERSION.len() => (digit, end),
+        _ => return Ok(None),
+    };
+    let version = match digit {
+        b'0' => Version::Http10,
+        b'1' => Version::Http11,
+        _ => return Err(Fault::Version),
+    };
+    match end {
+        [b'\r', b'\n', ..] => Ok(Some(version)),
+        [] | [b'\r'] => Ok(None),
+        _ => Err(Fault::LineEnd),
+    }
+}
+
+struct FieldReader<'b> {
+    bytes: &'b [u8],
+    at: usize,
+    framing: Framing<'b>,
+}
+
+impl FieldReader<'_> {
+    /// All fields up to the empty line; `at` is behind it then. `None` = more
+    /// must come.
+    fn all(&mut self, spans: &mut [Span]) -> Result<Option<usize>, Fault> {
+        let mut n = 0;
+        loop {
+            match self.bytes.get(self.at..) {
+                Some([b'\r', b'\n', ..]) => break,
+                None | Some([] | [b'\r']) => return Ok(None),
+                Some(_) => {}
+            }
+            let Some((span, end)) = self.line()? else {
+                return Ok(None);
+            };
+            *spans.get_mut(n).ok_or(Fault::TooManyFields)? = span;
+            n += 1;
+            self.framing.field(span.field(self.bytes))?;
+            self.at = end;
+        }
+        self.at += 2;
+        Ok(Some(n))
+    }
+
+    /// `name:OWS value OWS CR LF`, and where it ends.
+    #[inline(always)]
+    fn line(&self) -> Result<Option<(Span, usize)>, Fault> {
+        let (bytes, start) = (self.bytes, self.at);
+        let mut name_end = first_odd::<b'-', b'-', b'-'>(bytes, start);
+        while bytes.get(name_end).is_some_and(|byte| is_token(*byte)) {
+            name_end += 1;
+        }
+        match bytes.get(name_end) {
+            None => return Ok(None),
+            Some(b':') if name_end > start => {}
+            // A folded line, or an end that is not CR LF.
+            Some(b' ' | b'\t' | b'\r' | b'\n') if name_end == start => return Err(Fault::LineEnd),
+            Some(_) => return Err(Fault::FieldName),
+        }
+        let mut value_at = name_end + 1;
+        while matches!(bytes.get(value_at), Some(b' ' | b'\t')) {
+            value_at += 1;
+        }
+        let line_end = first_control(bytes, value_at);
+        match bytes.get(line_end..) {
+            None | Some([] | [b'\r']) => return Ok(None),
+            Some([b'\r', b'\n', ..]) => {}
+            Some([b'\n', ..]) => return Err(Fault::LineEnd),
+            Some(_) => return Err(Fault::FieldValue),
+        }
+        let mut value_end = line_end;
+        while value_end > value_at && matches!(bytes[value_end - 1], b' ' | b'\t') {
+            value_end -= 1;
+        }
+        let span = Span {
+            name: (start as u16, name_end as u16),
+            value: (value_at as u16, value_end as u16),
+        };
+        Ok(Some((span, line_end + 2)))
+    }
+}
+
+#[inline(always)]
+fn checked<'s, 'b>(
+    line: &Line<'b>,
+    framing: &Framing<'b>,
+    fields: Fields<'s, 'b>,
     len: usize,
 ) -> Result<Request<'s, 'b>, Fault> {
-    let target = target::parse(method, path)?;
-    let framing = Framing::of(fields)?;
+    let Line {
+        method, version, ..
+    } = *line;
+    let target = target::parse(method, line.target)?;
     let body = framing.request_body(method, version)?;
-    let upgrade = upgrade(&framing, body, version)?;
+    let upgrade = upgrade(framing, body, version)?;
     if framing.expect && version == Version::Http10 {
         return Err(Fault::Expect);
     }
+    let (host, host_len) = host(framing, &target, version)?;
     Ok(Request {
         method,
-        host: host(&framing, &target, version)?,
+        host,
+        host_len,
         target,
         version,
         fields,
@@ -100,37 +234,21 @@ fn checked<'s, 'b>(
     })
 }
 
-/// Checks `METHOD SP target SP HTTP/1.x CR LF`; returns where it ends.
-fn request_line(bytes: &[u8], method: &str, path: &str) -> Result<usize, Fault> {
-    let base = bytes.as_ptr() as usize;
-    let path_at = path.as_ptr() as usize - base;
-    if method.as_ptr() as usize != base || path_at != method.len() + 1 {
-        return Err(Fault::RequestLine);
-    }
-    let version_at = path_at + path.len();
-    let is_version = bytes[version_at..].starts_with(b" HTTP/1.");
-    if !is_version {
-        return Err(Fault::RequestLine);
-    }
-    fields::line_end(bytes, version_at + " HTTP/1.1".len())
-}
-
 fn host<'b>(
     framing: &Framing<'b>,
     target: &Target<'b>,
     version: Version,
-) -> Result<&'b str, Fault> {
-    let host = match framing.host {
-        Some(host) if target::is_host(host) => host,
-        Some(_) => return Err(Fault::HostBytes),
+) -> Result<(&'b str, usize), Fault> {
+    let (host, len) = match framing.host {
+        Some(host) => (host, target::host_len(host).ok_or(Fault::HostBytes)?),
         None if version == Version::Http11 => return Err(Fault::HostMissing),
         // Without Host, an authority in the target would be seen by some only.
         None if target.authority.is_some() => return Err(Fault::HostMissing),
-        None => return Ok(""),
+        None => return Ok(("", 0)),
     };
     match target.authority {
         Some(authority) if !authority.eq_ignore_ascii_case(host) => Err(Fault::HostMismatch),
-        _ => Ok(host),
+        _ => Ok((host, len)),
     }
 }
 
@@ -159,28 +277,6 @@ fn partial(bytes: &[u8], limits: &Limits) -> Result<(), Fault> {
         return Err(Fault::HeadTooLong);
     }
     Ok(())
-}
-
-fn fault(error: httparse::Error, bytes: &[u8]) -> Fault {
-    use httparse::Error;
-    match error {
-        Error::TooManyHeaders => Fault::TooManyFields,
-        Error::HeaderName => folded_or(bytes, Fault::FieldName),
-        Error::HeaderValue => Fault::FieldValue,
-        Error::NewLine => Fault::LineEnd,
-        Error::Version => Fault::Version,
-        Error::Token => Fault::RequestLine,
-        Error::Status => Fault::StatusLine,
-    }
-}
-
-/// A line that begins with white space continues the one before.
-fn folded_or(bytes: &[u8], otherwise: Fault) -> Fault {
-    let folded = memchr::memmem::find(bytes, b"\n ").or(memchr::memmem::find(bytes, b"\n\t"));
-    match folded {
-        Some(_) => Fault::LineEnd,
-        None => otherwise,
-    }
 }
 
 /// Whether a request asks for the whole server or a tunnel rather than a path.

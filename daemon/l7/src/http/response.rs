@@ -1,7 +1,17 @@
 //! A response head: only what is needed to know where the response ends.
 
-use super::fields::{self, Framing};
-use super::{Fault, Storage, Version};
+use std::mem::MaybeUninit;
+
+use super::fields::{Field, Framing};
+use super::{Fault, MAX_FIELDS, Version};
+
+/// Where httparse puts the fields of a response.
+pub type ResponseStorage<'b> = [MaybeUninit<httparse::Header<'b>>; MAX_FIELDS];
+
+/// Empty storage, on the stack of the caller.
+pub fn response_storage<'b>() -> ResponseStorage<'b> {
+    [const { MaybeUninit::uninit() }; MAX_FIELDS]
+}
 
 /// How a response ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +40,7 @@ pub struct Response {
 /// more must come.
 pub fn parse_response<'b>(
     bytes: &'b [u8],
-    storage: &mut Storage<'b>,
+    storage: &mut ResponseStorage<'b>,
     method: Method,
 ) -> Result<Option<Response>, Fault> {
     let mut raw = httparse::Response::new(&mut []);
@@ -45,10 +55,16 @@ pub fn parse_response<'b>(
         return Err(Fault::StatusLine);
     };
     let line = memchr::memchr(b'\n', bytes).ok_or(Fault::StatusLine)?;
-    if !bytes.starts_with(b"HTTP/1.") || fields::layout(bytes, line + 1, raw.headers)? != len {
+    if !bytes.starts_with(b"HTTP/1.") || layout(bytes, line + 1, raw.headers)? != len {
         return Err(Fault::LineEnd);
     }
-    let framing = Framing::of(raw.headers)?;
+    let mut framing = Framing::default();
+    for header in raw.headers.iter() {
+        framing.field(Field {
+            name: header.name.as_bytes(),
+            value: header.value,
+        })?;
+    }
     let version = match version {
         0 => Version::Http10,
         _ => Version::Http11,
@@ -61,6 +77,41 @@ pub fn parse_response<'b>(
         keep_alive: persists && body != ResponseBody::UntilClose,
         len,
     }))
+}
+
+/// Checks that the fields stand one to a line from `at` on, each line
+/// `name:OWS value OWS CR LF`, and that an empty line follows. Returns where
+/// the head ends.
+///
+/// httparse takes a bare LF for a line end. Fields borrow from `bytes`, so
+/// the places of names and values say what stands between them.
+fn layout(bytes: &[u8], mut at: usize, fields: &[httparse::Header<'_>]) -> Result<usize, Fault> {
+    let base = bytes.as_ptr() as usize;
+    for field in fields {
+        if field.name.as_ptr() as usize - base != at {
+            return Err(Fault::LineEnd);
+        }
+        at += field.name.len();
+        if bytes.get(at) != Some(&b':') {
+            return Err(Fault::FieldName);
+        }
+        at = match field.value.is_empty() {
+            true => at + 1,
+            false => field.value.as_ptr() as usize - base + field.value.len(),
+        };
+        while matches!(bytes.get(at), Some(b' ' | b'\t')) {
+            at += 1;
+        }
+        at = line_end(bytes, at)?;
+    }
+    line_end(bytes, at)
+}
+
+fn line_end(bytes: &[u8], at: usize) -> Result<usize, Fault> {
+    match bytes.get(at..at + 2) {
+        Some(b"\r\n") => Ok(at + 2),
+        _ => Err(Fault::LineEnd),
+    }
 }
 
 /// What of the request's method matters for the response.

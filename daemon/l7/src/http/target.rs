@@ -1,6 +1,7 @@
 //! The request target (RFC 9112 section 3.2) and hosts.
 
 use super::Fault;
+use super::lanes::first_odd;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -123,12 +124,18 @@ fn absolute<'b>(method: &str, text: &'b str) -> Result<Target<'b>, Fault> {
 
 fn origin<'b>(text: &'b str, form: Form, authority: Option<&'b str>) -> Result<Target<'b>, Fault> {
     let bytes = text.as_bytes();
-    let mut seen = 0;
-    let bad = bytes.iter().position(|byte| {
-        let class = class(*byte);
-        seen |= class & LOOK;
-        class & PATH == 0
-    });
+    let (mut seen, mut at) = (0, 0);
+    let bad = loop {
+        at = first_odd::<b'/', b'-', b'_'>(bytes, at);
+        let Some(byte) = bytes.get(at) else {
+            break None;
+        };
+        if class(*byte) & PATH == 0 {
+            break Some(at);
+        }
+        seen |= class(*byte) & LOOK;
+        at += 1;
+    };
     let (path, query) = match bad {
         None => (text, None),
         Some(at) if bytes[at] == b'?' => (&text[..at], Some(&text[at + 1..])),
@@ -139,10 +146,7 @@ fn origin<'b>(text: &'b str, form: Form, authority: Option<&'b str>) -> Result<T
         dot_segments(path.as_bytes())?;
     }
     if let Some(query) = query {
-        if query.bytes().any(|byte| class(byte) & QUERY == 0) {
-            return Err(Fault::TargetBytes);
-        }
-        percent(query.as_bytes())?;
+        query_bytes(query.as_bytes())?;
     }
     Ok(Target {
         form,
@@ -151,6 +155,23 @@ fn origin<'b>(text: &'b str, form: Form, authority: Option<&'b str>) -> Result<T
         path_and_query: text,
         authority,
     })
+}
+
+fn query_bytes(query: &[u8]) -> Result<(), Fault> {
+    let (mut seen, mut at) = (0, 0);
+    loop {
+        at = first_odd::<b'=', b'&', b'-'>(query, at);
+        let Some(byte) = query.get(at) else { break };
+        if class(*byte) & QUERY == 0 {
+            return Err(Fault::TargetBytes);
+        }
+        seen |= class(*byte) & LOOK;
+        at += 1;
+    }
+    match seen {
+        0 => Ok(()),
+        _ => percent(query),
+    }
 }
 
 /// Every `%` has two digits after it, and none stands for NUL.
@@ -209,37 +230,45 @@ fn decoded(bytes: &[u8]) -> (u8, usize) {
 
 /// Whether `text` is `host` or `host:port` (RFC 3986, without user).
 pub fn is_host(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let Some((address, after)) = rest.split_once(']') else {
-                return false;
-            };
-            if address.parse::<std::net::Ipv6Addr>().is_err() {
-                return false;
-            }
-            match after.strip_prefix(':') {
-                Some(port) => (address, Some(port)),
-                None if after.is_empty() => (address, None),
-                None => return false,
-            }
+    host_len(text).is_some()
+}
+
+/// Bytes of the host in `host` or `host:port`; `None` = it is neither.
+pub fn host_len(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let len = match bytes.first()? {
+        b'[' => {
+            let end = memchr::memchr(b']', bytes)?;
+            text[1..end].parse::<std::net::Ipv6Addr>().ok()?;
+            end + 1
         }
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
+        first if !first.is_ascii_alphanumeric() && *first != b'_' => return None,
+        _ => host_bytes(bytes),
     };
-    let is_name = host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
-        && host.bytes().all(|byte| class(byte) & HOST != 0);
-    let is_port = |port: &str| {
-        port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
-    };
-    (text.starts_with('[') || is_name) && port.is_none_or(is_port)
+    match bytes.get(len) {
+        None => Some(len),
+        Some(b':') if is_port(&text[len + 1..]) => Some(len),
+        Some(_) => None,
+    }
+}
+
+fn is_port(port: &str) -> bool {
+    port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
+}
+
+/// How many bytes a name can have.
+fn host_bytes(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        at = first_odd::<b'.', b'-', b'_'>(bytes, at);
+        match bytes.get(at) {
+            Some(byte) if class(*byte) & HOST != 0 => at += 1,
+            _ => return at,
+        }
+    }
 }
 
 /// The host without its port.
 pub fn without_port(host: &str) -> &str {
-    match host.rfind(':') {
-        Some(at) if !host[at..].contains(']') => &host[..at],
-        _ => host,
-    }
+    host_len(host).map_or(host, |len| &host[..len])
 }

@@ -58,6 +58,10 @@ impl<E: Copy> PathIndex<E> {
         self.exact.get(path).map_or(&[], Vec::as_slice)
     }
 
+    pub fn has_patterns(&self) -> bool {
+        !self.pattern_entries.is_empty()
+    }
+
     /// Entries whose expressions match, in the order of `build`.
     pub fn patterns<'s>(
         &'s self,

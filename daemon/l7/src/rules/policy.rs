@@ -94,7 +94,7 @@ impl Policy {
             let entry = &self.entries[*index as usize];
             let matches = entry.method.matches(request.method)
                 && entry.host.matches(request.host)
-                && entry.headers.match_fields(request.fields);
+                && entry.headers.match_fields(&request.fields);
             matches.then_some(entry.id)
         };
         let exact = self.paths.exact(path).iter().find_map(allows);

@@ -73,7 +73,7 @@ impl<'b> HeadWriter<'b> {
         }
     }
 
-    fn field(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), NoRoom> {
+    fn field(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), NoRoom> {
         self.put(name)?;
         self.put(": ")?;
         self.put(value)?;
@@ -97,7 +97,7 @@ impl Rewrite {
             crate::http::Version::Http10 => " HTTP/1.0\r\n",
             crate::http::Version::Http11 => " HTTP/1.1\r\n",
         })?;
-        for field in request.fields {
+        for field in request.fields.iter() {
             self.field(field.name, field.value, out)?;
         }
         for (name, value) in self.fields.set.iter().chain(&self.fields.add) {
@@ -130,8 +130,8 @@ impl Rewrite {
         }
     }
 
-    fn field(&self, name: &str, value: &[u8], out: &mut HeadWriter<'_>) -> Result<(), NoRoom> {
-        let is = |other: &str| other.eq_ignore_ascii_case(name);
+    fn field(&self, name: &[u8], value: &[u8], out: &mut HeadWriter<'_>) -> Result<(), NoRoom> {
+        let is = |other: &str| other.as_bytes().eq_ignore_ascii_case(name);
         if let Some(host) = self.host.as_ref().filter(|_| is("host")) {
             return out.field(name, host);
         }

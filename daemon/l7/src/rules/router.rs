@@ -143,8 +143,16 @@ impl Router {
         if self.hosts.is_empty() && self.wildcards.is_empty() {
             return self.any.as_ref()?.find(request, scratch);
         }
-        let mut buffer = [0; 255];
-        let host = lower_case(request.host_name(), &mut buffer);
+        let host = request.host_name();
+        // Most are written in lower case already.
+        let mut buffer;
+        let host = match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            false => host,
+            true => {
+                buffer = [0; 255];
+                lower_case(host, &mut buffer)
+            }
+        };
         let exact = self
             .hosts
             .get(host)
@@ -222,9 +230,11 @@ impl Table {
         if let Some(index) = self.paths.exact(path).iter().find(matches) {
             return Some(routed(*index, path.len()));
         }
-        let mut found = self.paths.patterns(path, scratch);
-        if let Some(index) = found.find(|index| matches(&index)) {
-            return Some(routed(index, 0));
+        if self.paths.has_patterns() {
+            let mut found = self.paths.patterns(path, scratch);
+            if let Some(index) = found.find(|index| matches(&index)) {
+                return Some(routed(index, 0));
+            }
         }
         let elements = |len: &usize| matches!(path.as_bytes().get(*len), None | Some(b'/'));
         let mut lists = self.paths.prefixes(path).filter(|(len, _)| elements(len));
@@ -236,7 +246,7 @@ impl Entry {
     fn matches(&self, request: &Request<'_, '_>) -> bool {
         let method = self.method.as_deref();
         method.is_none_or(|method| method == request.method)
-            && self.headers.match_fields(request.fields)
+            && self.headers.match_fields(&request.fields)
             && self.query.match_query(request.target.query)
     }
 }

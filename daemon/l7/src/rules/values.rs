@@ -2,7 +2,7 @@
 
 use super::RuleError;
 use super::patterns::Pattern;
-use crate::http::Field;
+use crate::http::Fields;
 
 /// What a field or a query parameter must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,11 +51,11 @@ impl Values {
     /// Whether every rule has a field that passes. A name that stands twice
     /// is one value with a comma, by RFC 9110; here each alone must pass, so
     /// that no reading of the two gets through.
-    pub fn match_fields(&self, fields: &[Field<'_>]) -> bool {
+    pub fn match_fields(&self, fields: &Fields<'_, '_>) -> bool {
         self.rules.iter().all(|(name, test)| {
             let mut held = fields
                 .iter()
-                .filter(|field| field.name.eq_ignore_ascii_case(name))
+                .filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
                 .peekable();
             held.peek().is_some() && held.all(|field| test.passes(field.value))
         })

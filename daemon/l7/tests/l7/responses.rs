@@ -1,6 +1,6 @@
 //! Where responses end.
 
-use terrace_l7::http::{Method, ResponseBody, parse_response, storage};
+use terrace_l7::http::{Method, ResponseBody, parse_response, response_storage};
 
 /// Name, head, method, and the body with whether the server stays; `None` = refused.
 type Row = (&'static str, String, Method, Option<(ResponseBody, bool)>);
@@ -126,7 +126,7 @@ fn the_end_of_a_response_is_where_the_rfc_says() {
         ),
     ];
     for (name, text, method, expected) in rows {
-        let mut storage = storage();
+        let mut storage = response_storage();
         let found = parse_response(text.as_bytes(), &mut storage, method);
         let found = found.ok().map(|head| {
             let head = head.expect("a whole head");

@@ -8,6 +8,11 @@ pub fn now_ms() -> u64 {
     nanos(now) / 1_000_000
 }
 
+/// Microseconds of CLOCK_MONOTONIC: how long requests take.
+pub fn now_us() -> u64 {
+    nanos(clock_gettime(ClockId::Monotonic)) / 1_000
+}
+
 /// Nanoseconds of CLOCK_MONOTONIC_COARSE: what programs compare heartbeats with.
 pub fn beat_ns() -> u64 {
     nanos(clock_gettime(ClockId::MonotonicCoarse))

@@ -259,7 +259,7 @@ impl Rules {
             };
             let set = self.sets.get(&number);
             let Some(rule) = set.and_then(|set| set.allows(request, wants_tunnel, scratch)) else {
-                note.rule = 0;
+                note.rule = number << 8;
                 return Outcome::Answer(403);
             };
             (note.rule, tunnel) = (rule, true);

@@ -13,7 +13,9 @@ use terrace_l7::http::Request;
 use terrace_l7::rules::{HeadWriter, NoRoom, Scratch};
 use terrace_l7::tcp::Endpoint;
 
+use super::clock::now_us;
 use super::host::{Choices, Chosen, Listener};
+use super::requests::{RequestLog, Told};
 use super::rules::{Asked, Outcome, Published, Reader, Ruling, Server};
 use super::sources::{Ports, Sources};
 use super::worker::{Judge, Maker};
@@ -41,8 +43,15 @@ pub struct Common {
 pub struct ServicesMaker {
     pub common: Common,
     pub ports: Ports,
+    pub queue: u16,
+    /// Where it tells of requests.
+    pub told: Arc<Told>,
 }
 
+/// Requests under way that a worker can tell of.
+const UNDER_WAY: u32 = 8_192;
+
+type Log = Rc<RefCell<RequestLog>>;
 type Plain = Rc<RefCell<HashSet<Endpoint, FxBuildHasher>>>;
 
 pub struct LiveServices {
@@ -51,12 +60,14 @@ pub struct LiveServices {
     choices: Choices,
     ports: Ports,
     plain: Plain,
+    log: Log,
     random: u32,
 }
 
-/// Learns from what happened to flows.
+/// Learns from what happened to flows, and tells of requests.
 pub struct Ear {
     plain: Plain,
+    log: Log,
 }
 
 impl Maker for ServicesMaker {
@@ -66,15 +77,19 @@ impl Maker for ServicesMaker {
     fn make(&mut self, choices: &Choices) -> (LiveServices, Ear) {
         let plain = HashSet::with_capacity_and_hasher(2 * MAX_PLAIN, FxBuildHasher);
         let plain = Rc::new(RefCell::new(plain));
+        let n_flows = choices.len() as u32;
+        let log = RequestLog::new(self.queue, n_flows, UNDER_WAY, self.told.clone());
+        let log = Rc::new(RefCell::new(log));
         let services = LiveServices {
             common: self.common.clone(),
             reader: Reader::new(self.common.published.clone()),
             choices: choices.clone(),
             ports: self.ports.clone(),
             plain: plain.clone(),
+            log: log.clone(),
             random: 0x9e37_79b9,
         };
-        (services, Ear { plain })
+        (services, Ear { plain, log })
     }
 }
 
@@ -86,6 +101,17 @@ impl Judge for LiveServices {
 
 impl Listener for Ear {
     fn event(&mut self, parties: &Parties, event: Event) {
+        match event {
+            // On its way to a backend.
+            Event::Request { status: 0 } => {}
+            Event::Request { status } | Event::Answer { status, .. } => {
+                self.log
+                    .borrow_mut()
+                    .answered(now_us(), parties.flow, status);
+            }
+            Event::Closed => self.log.borrow_mut().ended(now_us(), parties.flow),
+            Event::Reset(_) => {}
+        }
         if event == Event::Reset(Reset::BackendOptions) {
             let mut plain = self.plain.borrow_mut();
             if plain.len() < MAX_PLAIN {
@@ -156,7 +182,10 @@ impl Services for LiveServices {
             bound: bound.map(|bound| bound.server),
             random: self.random(),
         };
-        let Ruling { outcome, note } = self.reader.rules().decide(&asked, request, scratch);
+        let ruling = self.reader.rules().decide(&asked, request, scratch);
+        let log = &mut *self.log.borrow_mut();
+        log.asked(now_us(), parties, request, &ruling);
+        let Ruling { outcome, note } = ruling;
         if let Outcome::Forward { server, .. } = &outcome {
             self.choices[parties.flow as usize].set(Chosen {
                 service: note.service,

@@ -65,6 +65,8 @@ fn start(shared: &Shared, network: &Network, hooks: &Hooks) -> Result<Tier> {
     let tier = Tier::start(&shared.maps, settings, mtu, |queue| ServicesMaker {
         common: common.clone(),
         ports: Ports::share(min, max, queue, n_workers),
+        queue: queue as u16,
+        told: shared.requests.join(),
     })?;
     let ifindex = tier.port.tc_ifindex;
     let entry = types::iface {

@@ -4,4 +4,5 @@
 mod bulk;
 mod life;
 mod paths;
+mod routes;
 mod stage;

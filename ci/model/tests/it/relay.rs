@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use terrace_abi::consts::*;
-use terrace_abi::{L7Tables, sys};
+use terrace_abi::{L7Tables, Reason, sys};
 use terrace_l7::splice::{Direction, Progress, Splice, mode, translate};
 use terrace_l7::tcp::{Endpoint, flags, wire};
 use terrace_model::{Endpoint as Party, Family, Frontend, Iface, L7, Service, Spliced, World};
@@ -89,29 +89,33 @@ fn root_every_byte_of_a_spliced_connection_arrives_whatever_comes_up_meanwhile()
     let _servers = ["w", "far"].map(|name| tcp::Server::start(nodes[name].0, name, PORT).unwrap());
     let root = PinRoot::new().unwrap();
     let armed = net.host.enter(|| arm(&net, &root)).unwrap();
-    for (i, case) in CASES.iter().enumerate() {
+    let mut round = 0;
+    let mut exchange = |case: &Case, xdp: bool| {
         for (f, family) in Family::ALL.into_iter().enumerate() {
-            for (w, way) in WAYS.into_iter().enumerate() {
+            for way in WAYS {
+                let source = (case.client == "client" && case.server == "far")
+                    .then(|| [net.uplinks[0].v4.into(), net.uplinks[0].v6.into()][f]);
                 let relay = Relay {
                     way,
                     server: Endpoint::from(SocketAddr::new(nodes[case.server].1[f], PORT)),
-                    source: (case.client == "client" && case.server == "far")
-                        .then(|| [net.uplinks[0].v4.into(), net.uplinks[0].v6.into()][f]),
-                    first: FLOWS * (i * 6 + f * 3 + w) as u32,
+                    source,
+                    first: FLOWS * round,
                 };
+                round += 1;
                 let vip = SocketAddr::new(VIP[f].parse().unwrap(), 80);
-                let what = format!("{}, {family:?}, {way:?}", case.name);
-                let seen = exchange(&armed, &net.host, &relay, nodes[case.client].0, vip, &what);
+                let what = format!("{}, {family:?}, {way:?}, XDP {xdp}", case.name);
+                let client = nodes[case.client].0;
+                let seen = exchange(&armed, &net.host, &relay, client, vip, &what);
                 println!("{what}: {seen:?}");
-                let copies = way == Way::Copies;
-                assert!(seen.copies > 1000 || !copies, "{what}: {seen:?}");
-                // Handshakes and ends of two connections.
-                assert!(seen.up < 100 || way == Way::Flapping, "{what}: {seen:?}");
-                assert!(seen.up > 100 || way != Way::Flapping, "{what}: {seen:?}");
-                assert!(seen.passed > BYTES, "{what}: {seen:?}");
+                seen.check(way, &what);
             }
         }
-    }
+    };
+    CASES.iter().for_each(|case| exchange(case, false));
+    net.host.enter(|| armed.attach_xdp()).unwrap();
+    exchange(&CASES[2], true);
+    let by_xdp = armed.count(HOOK_XDP, Reason::Spliced);
+    assert!(by_xdp > 1000, "{by_xdp}: {}", armed.reasons());
 }
 
 #[derive(Debug)]
@@ -120,6 +124,17 @@ struct Seen {
     copies: u64,
     /// Bytes that programs passed.
     passed: u64,
+}
+
+impl Seen {
+    fn check(&self, way: Way, what: &str) {
+        let right = match way {
+            Way::Tunnel => self.up < 100,
+            Way::Copies => self.up < 100 && self.copies > 1000,
+            Way::Flapping => self.up > 100,
+        };
+        assert!(right && self.passed > BYTES, "{what}: {self:?}");
+    }
 }
 
 /// An upload and a download, with a relay beside them.
@@ -211,6 +226,22 @@ fn arm(net: &Topology, root: &PinRoot) -> Armed {
 }
 
 impl Armed {
+    fn attach_xdp(&self) {
+        self.lab.xdp.install(&self.lab.maps).unwrap();
+        let up = self.lab.ifaces[0];
+        let attached = self.lab.xdp.attach("up0", up, terrace_xdp::Mode::Native);
+        attached.unwrap();
+    }
+
+    fn count(&self, hook: u32, reason: Reason) -> u64 {
+        let (slot, _) = self.lab.maps.iface(self.lab.ifaces[0]).unwrap().unwrap();
+        let counts = self.lab.maps.reasons_of(slot).unwrap();
+        let of = counts
+            .iter()
+            .filter(|count| (count.hook, count.reason) == (hook, reason));
+        of.map(|count| count.packets).sum()
+    }
+
     fn reasons(&self) -> String {
         let mut text = String::new();
         for (slot, iface) in self.lab.maps.ifaces().unwrap() {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use terrace_offload::ask::{Live, Recorder, Replay, Watch};
 use terrace_offload::facts::{Confidence, InterfaceFacts, InterfaceRole, ProbeResult, Value};
+use terrace_offload::flower::{self, Port};
 use terrace_offload::probe::{Consent, Mode, Options, Survey, replay, survey};
 use terrace_testkit::Netns;
 
@@ -172,6 +173,28 @@ fn root_trials_leave_nothing_behind() {
         iface(&again, "v0").facts.text("xdp.attached_mode"),
         Some("none")
     );
+}
+
+/// No software link takes rules; the kernel may not even have flower.
+#[test]
+fn root_a_link_without_hardware_refuses_rules_in_the_kernels_words_and_keeps_nothing() {
+    let ns = zoo();
+    let qdiscs = || ns.run("tc", &["qdisc", "show", "dev", "v0"]).unwrap();
+    let before = qdiscs();
+    let line = ns.run("ip", &["-o", "link", "show", "dev", "v0"]).unwrap();
+    let ifindex = line.split(':').next().unwrap().trim().parse().unwrap();
+    let wanted = ["192.0.2.0/24", "2001:db8::/32"].map(|net| net.parse().unwrap());
+    let outcome = ns
+        .enter(|| flower::sync(&mut Port { ifindex }, &wanted, 8).unwrap())
+        .unwrap();
+    assert_eq!((outcome.held, outcome.added, outcome.removed), (0, 0, 0));
+    let refused = outcome.refused.unwrap();
+    assert_eq!(refused.source, wanted[0]);
+    assert!(refused.why.starts_with("-E"), "{}", refused.why);
+    println!("refused: {}", refused.why);
+    assert_eq!(qdiscs(), before);
+    let cleared = ns.enter(|| flower::sync(&mut Port { ifindex }, &[], 8).unwrap());
+    assert_eq!(cleared.unwrap(), flower::Outcome::default());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{Held, Place, add, clsact, cookie, delete, read};
 use crate::ask::{Ask, No, Socket};
 
 const RTM_NEWQDISC: u16 = 36;
+const RTM_DELQDISC: u16 = 37;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
 const NLM_F_EXCL_CREATE: u16 = 0x600;
@@ -42,14 +43,19 @@ impl Table for Port {
 
     fn add(&mut self, place: Place, source: &IpNet) -> Result<(), No> {
         let mut socket = Socket::route()?;
-        match socket.request(RTM_NEWQDISC, NLM_F_EXCL_CREATE, &clsact(self.ifindex)) {
-            Err(no) if no.no != "EEXIST" => return Err(no),
-            _ => {}
-        }
+        let qdisc = clsact(self.ifindex);
+        let made = match socket.request(RTM_NEWQDISC, NLM_F_EXCL_CREATE, &qdisc) {
+            Ok(_) => true,
+            Err(no) if no.no == "EEXIST" => false,
+            Err(no) => return Err(no),
+        };
         let rule = add(self.ifindex, place, source);
-        socket
-            .request(RTM_NEWTFILTER, NLM_F_EXCL_CREATE, &rule)
-            .map(drop)
+        let done = socket.request(RTM_NEWTFILTER, NLM_F_EXCL_CREATE, &rule);
+        if done.is_err() && made {
+            // What was made for nothing goes again; a failure here tells less.
+            let _ = socket.request(RTM_DELQDISC, 0, &qdisc);
+        }
+        done.map(drop)
     }
 
     fn remove(&mut self, place: Place) -> Result<(), No> {

@@ -38,8 +38,8 @@ pub use explain::{
 };
 pub use flows::{Flow, FlowQuery, Flows, Tuple};
 pub use mesh::{
-    Backend, Direction, Frontend, Identity, Policy, PolicyRule, RuleVerdict, Service, Source,
-    Traffic, short_labels,
+    Backend, Direction, Frontend, Identity, L7Rung, Policy, PolicyRule, RuleVerdict, Service,
+    Source, Traffic, short_labels,
 };
 pub use moves::{MoveRequest, Moved};
 pub use requests::{Request, RequestQuery, RequestVerdict, Requests};

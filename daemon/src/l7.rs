@@ -13,6 +13,7 @@ mod orphans;
 pub mod port;
 pub mod requests;
 pub mod rules;
+pub mod rung;
 pub mod services;
 pub mod sources;
 pub mod stats;

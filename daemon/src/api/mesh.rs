@@ -28,7 +28,20 @@ pub struct Service {
     pub fail_mode: String,
     /// Session affinity by client address; 0 = none.
     pub affinity_secs: u32,
+    /// The rung of the L7 ladder; none = no worker sees the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub l7: Option<L7Rung>,
     pub source: Source,
+}
+
+/// Why a service is where it is on the L7 ladder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct L7Rung {
+    /// `splice`
+    pub rung: String,
+    pub why: String,
+    /// Why the kernel does not decide alone.
+    pub not_in_kernel: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,15 +1,16 @@
 //! Services, policies and identities, from the directory of the tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use terrace_abi::consts::{FLOW_CLOSED, FLOW_ORIG};
+use terrace_abi::consts::{DIRECTION_INGRESS, FLOW_CLOSED, FLOW_ORIG, POLICY_L7};
 use terrace_mesh::Tables;
 use terrace_mesh::directory::{BackendState, Frontend, Pool, Rule};
 use terrace_mesh::{FailMode, Forwarding, FrontendKind};
 
 use super::names;
 use crate::api;
+use crate::l7::rung;
 use crate::run::shared::Shared;
 
 /// Counters by backend index.
@@ -30,11 +31,39 @@ pub(super) fn services(shared: &Shared) -> Result<Vec<api::Service>> {
         );
         let service = services.entry(key).or_insert_with(|| empty_service(pool));
         service.frontends.extend(frontends(tables, *number));
+        service.l7 = service.l7.take().or_else(|| l7_rung(tables, *number, pool));
         service
             .backends
             .extend(backends(tables, *number, pool, &traffic));
     }
     Ok(services.into_values().collect())
+}
+
+fn l7_rung(tables: &Tables, number: u32, pool: &Pool) -> Option<api::L7Rung> {
+    let routed = tables.l7.routed.get(&number).map(|routed| &routed.routes);
+    let routes = routed.into_iter().flatten().map(|route| route.rules.len());
+    let backends = pool.backends.iter();
+    let backends = backends.filter_map(|index| tables.directory.backends.get(index));
+    let subjects: BTreeSet<u32> = backends
+        .map(|backend| tables.endpoint_of(backend.address).identity)
+        .collect();
+    let named = tables.policy.iter().filter(|(key, value)| {
+        value & POLICY_L7 != 0 && key[3] & 1 == DIRECTION_INGRESS && subjects.contains(&key[0])
+    });
+    let sets: BTreeSet<u32> = named.map(|(_, value)| value >> 8).collect();
+    let sets = sets.iter().filter_map(|set| tables.l7.sets.get(set));
+    let rules: Vec<_> = sets.flat_map(|set| &set.rules).collect();
+    let numbers: BTreeSet<_> = rules.iter().map(|rule| (rule.number, rule.index)).collect();
+    let rung = rung::rung(&rung::Needs {
+        routes: routes.sum(),
+        http_rules: numbers.len(),
+        looks_deeper: rules.iter().any(|rule| rung::looks_deeper(&rule.rule)),
+    })?;
+    Some(api::L7Rung {
+        rung: rung.name.to_owned(),
+        why: rung.why,
+        not_in_kernel: rung.not_in_kernel.to_owned(),
+    })
 }
 
 fn empty_service(pool: &Pool) -> api::Service {
@@ -54,6 +83,7 @@ fn empty_service(pool: &Pool) -> api::Service {
             FailMode::Closed => "closed".into(),
         },
         affinity_secs: pool.affinity_secs,
+        l7: None,
         source: names::source(&pool.source),
     }
 }

@@ -44,6 +44,13 @@ fn one_service(service: &Service, style: &Style) -> String {
             frontend.kind, frontend.protocol
         );
     }
+    if let Some(l7) = &service.l7 {
+        let _ = writeln!(
+            text,
+            "  l7 {}: {}; not in-kernel: {}",
+            l7.rung, l7.why, l7.not_in_kernel
+        );
+    }
     if service.backends.is_empty() {
         let _ = writeln!(text, "  {}", style.paint(Tone::Bad, "no backends"));
     }

@@ -185,6 +185,7 @@ pub fn services() -> Vec<Service> {
             forwarding: "nat".into(),
             fail_mode: "last".into(),
             affinity_secs: 10_800,
+            l7: None,
             source: Source {
                 file: "web.yaml".into(),
                 line: 3,
@@ -199,6 +200,7 @@ pub fn services() -> Vec<Service> {
             forwarding: "dsr".into(),
             fail_mode: "closed".into(),
             affinity_secs: 0,
+            l7: None,
             source: Source::default(),
         },
     ]

@@ -35,6 +35,9 @@ pub fn run(options: &Options) -> Result<()> {
         "clippy",
         "--workspace",
         "--all-targets",
+        // The lab's tests are built for its machines only.
+        "--features",
+        "terrace-nic-lab/guest",
         "--locked",
         "--",
         "-D",

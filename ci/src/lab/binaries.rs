@@ -36,6 +36,7 @@ pub fn build(tests: &[&Test]) -> Result<Vec<Binary>> {
         packages.insert(LAB);
         // Its tests are built for nobody else.
         args.extend(["--features", "terrace-nic-lab/guest"]);
+        shell::run(&mut shell::cargo(&["build", "--locked", "-p", "terrace"]))?;
     }
     for package in packages {
         args.extend(["-p", package]);

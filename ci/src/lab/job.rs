@@ -49,7 +49,7 @@ fn belongs(test: &Test, binary: &Binary) -> bool {
 }
 
 fn script(test: &Test, binaries: &[&Binary], options: &Options) -> String {
-    let mut script = String::new();
+    let mut script = format!("export LAB_KERNEL={}\n", test.kernel);
     if options.shell {
         script.push_str("shell=yes\n");
     }
@@ -62,10 +62,17 @@ fn script(test: &Test, binaries: &[&Binary], options: &Options) -> String {
         ];
         script.push_str(&words.join(" "));
         if let Some(filter) = &options.filter {
-            script.push_str(&format!(" '{filter}'"));
+            script.push_str(&format!(" {}", shell::quoted(filter)));
+        }
+        for part in &test.only {
+            script.push_str(&format!(" {}", shell::quoted(part)));
         }
         for part in &test.without {
-            script.push_str(&format!(" --skip '{part}'"));
+            script.push_str(&format!(" --skip {}", shell::quoted(part)));
+        }
+        // The lab's own tests have the machine to themselves, one at a time.
+        if test.file.is_some() {
+            script.push_str(" --test-threads=1");
         }
         script.push('\n');
     }

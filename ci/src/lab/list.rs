@@ -63,6 +63,9 @@ pub struct Test {
     /// A test file of `ci/nic-lab/tests`.
     #[serde(default)]
     pub file: Option<String>,
+    /// The cases that run, by a part of their names; none = all.
+    #[serde(default)]
+    pub only: Vec<String>,
     /// Cases that don't run here, by a part of their names: the reason is about
     /// the virtual machine, never about the kernel.
     #[serde(default)]

@@ -140,7 +140,7 @@ fn share(command: &mut Command, tag: &str, path: &Path) {
 fn nics(command: &mut Command, kinds: &[String]) {
     for (kind, device) in kinds.iter().enumerate() {
         for end in 0..2 {
-            let id = format!("{kind}{end}");
+            let id = 1 + kind * 2 + end;
             command.args([
                 "-device",
                 &format!("pcie-root-port,id=rp{id},chassis={id},slot={id}"),

@@ -20,6 +20,7 @@ const HEIGHTS: &[(&str, u8)] = &[
     ("xtask", 0),
     ("terrace-budget", 4),
     ("terrace-model", 4),
+    ("terrace-nic-lab", 4),
 ];
 const TESTKIT: &str = "terrace-testkit";
 
@@ -54,7 +55,11 @@ fn allowed(from: &str, to: &str, dev: bool) -> bool {
         return false;
     }
     if to == TESTKIT {
-        return dev || matches!(from, "xtask" | "terrace-bench" | "terrace-budget");
+        return dev
+            || matches!(
+                from,
+                "xtask" | "terrace-bench" | "terrace-budget" | "terrace-nic-lab"
+            );
     }
     match (height(from), height(to)) {
         (Some(from), Some(to)) => from > to,

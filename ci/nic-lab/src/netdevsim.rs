@@ -1,0 +1,64 @@
+//! netdevsim: a device whose "hardware" is the kernel's own book-keeping.
+
+use crate::sh;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+use terrace_testkit::wait;
+
+/// One device with its ports; gone when dropped.
+#[derive(Debug)]
+pub struct Netdevsim {
+    id: u32,
+    /// The interface of the first port.
+    pub iface: String,
+}
+
+impl Netdevsim {
+    pub fn new(id: u32) -> Self {
+        sh("modprobe netdevsim");
+        write("/sys/bus/netdevsim/new_device", &format!("{id} 1"));
+        let folder = format!("/sys/bus/netdevsim/devices/netdevsim{id}/net");
+        let first = || {
+            let mut entries = fs::read_dir(&folder).ok()?.flatten();
+            Some(entries.next()?.file_name().to_string_lossy().into_owned())
+        };
+        let iface = wait::until("netdevsim's interface", Duration::from_secs(20), first);
+        let iface = iface.expect("netdevsim makes an interface");
+        sh(&format!("ip link set {iface} up"));
+        Self { id, iface }
+    }
+
+    fn debugfs(&self) -> PathBuf {
+        format!("/sys/kernel/debug/netdevsim/netdevsim{}", self.id).into()
+    }
+
+    /// Sets one of the knobs that make it refuse, such as `ports/0/bpf_map_accept`.
+    pub fn knob(&self, name: &str, value: &str) {
+        let path = self.debugfs().join(name);
+        fs::write(&path, value).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    /// What a file of its debugfs says.
+    pub fn says(&self, name: &str) -> String {
+        let path = self.debugfs().join(name);
+        let text = fs::read_to_string(&path);
+        let text = text.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        text.trim().to_owned()
+    }
+
+    /// Takes it away, as pulling a card out would.
+    pub fn remove(&self) {
+        write("/sys/bus/netdevsim/del_device", &self.id.to_string());
+    }
+}
+
+impl Drop for Netdevsim {
+    fn drop(&mut self) {
+        let _ = fs::write("/sys/bus/netdevsim/del_device", self.id.to_string());
+    }
+}
+
+fn write(path: &str, text: &str) {
+    fs::write(path, text).unwrap_or_else(|error| panic!("{path}: {error}"));
+}

@@ -1,0 +1,3 @@
+//! The daemon and interfaces that come, go and change under it.
+
+fn main() {}

@@ -12,12 +12,14 @@ pub struct Link {
 impl Link {
     /// `ip link add NAME REST`, up; `None` when this kernel has no such kind.
     pub fn add(name: &str, rest: &str) -> Option<Self> {
-        let (success, said) = attempt(&format!("ip link add {name} {rest}"));
+        // With a name, both ends of a netkit pair would get it.
+        let line = match rest {
+            "type netkit" => format!("ip link add {rest}"),
+            rest => format!("ip link add {name} {rest}"),
+        };
+        let (success, said) = attempt(&line);
         if !success {
-            assert!(
-                said.contains("Unknown device type"),
-                "ip link add {name} {rest}: {said}"
-            );
+            assert!(said.contains("Unknown device type"), "{line}: {said}");
             return None;
         }
         sh(&format!("ip link set {name} up"));

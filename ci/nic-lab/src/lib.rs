@@ -1,9 +1,11 @@
 //! What the tests in the lab's machines share. They run as root in a machine of
 //! their own, one after the other, and may do with it as they like.
 
+mod daemon;
 mod devices;
 mod netdevsim;
 
+pub use daemon::Daemon;
 pub use devices::{Link, by_driver, driver};
 pub use netdevsim::Netdevsim;
 

@@ -50,7 +50,11 @@ fn ipvs_spreads_connections_evenly_over_two_servers() {
 fn pktgen_into_native_xdp_is_counted_to_the_last_packet() {
     const PACKETS: u64 = 5000;
     sh("modprobe pktgen");
-    sh("ip netns add rx && ip link add pg0 type veth peer name pg1 netns rx");
+    // IPv6 would say hello.
+    sh("sysctl -qw net.ipv6.conf.default.disable_ipv6=1");
+    sh(
+        "ip netns add rx && ip netns exec rx sysctl -qw net.ipv6.conf.default.disable_ipv6=1 && ip link add pg0 type veth peer name pg1 netns rx",
+    );
     sh("ip link set pg0 up && ip -n rx link set pg1 up");
     sh(&format!(
         "ip -n rx link set dev pg1 xdpdrv object {PROBE} section xdp.count"

@@ -17,6 +17,15 @@ use std::time::{Duration, Instant};
 /// QEMU's own exit code is 0 after a panic of the guest too: only this counts.
 const PASSED: &str = "LAB-VERDICT passed";
 const FAILED: &str = "lab: failed steps:";
+/// A host that is busy elsewhere looks like a stalled CPU from within.
+const STEADY: &str =
+    "no_timer_check lapic=notscdeadline nowatchdog rcupdate.rcu_cpu_stall_suppress=1";
+/// The guest's first word.
+const UP: &str = "lab: up";
+/// On a busy host a translated CPU now and then starts without its timer, and
+/// the machine hangs before any of it is ours: it is started again.
+const BOOT: Duration = Duration::from_secs(90);
+const BOOTS: u32 = 3;
 
 pub fn run(cache: &Cache, kernel: &Kernel, test: &Test, job: &Job, shell: bool) -> Result<Outcome> {
     let mut command = command(cache, kernel, test, job, shell);
@@ -28,16 +37,26 @@ pub fn run(cache: &Cache, kernel: &Kernel, test: &Test, job: &Job, shell: bool) 
         });
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.spawn().context("start QEMU")?;
-    let outcome = watch(&mut child, Duration::from_secs(test.limit_s));
-    // By its id; it may have ended by itself.
-    let _ = child.kill();
-    child.wait().context("the end of QEMU")?;
-    outcome
+    for _ in 0..BOOTS {
+        let mut child = command.spawn().context("start QEMU")?;
+        let outcome = watch(&mut child, Duration::from_secs(test.limit_s));
+        // By its id; it may have ended by itself.
+        let _ = child.kill();
+        child.wait().context("the end of QEMU")?;
+        if let Some(outcome) = outcome? {
+            return Ok(outcome);
+        }
+        println!(
+            "lab: the machine did not come up within {} s: again",
+            BOOT.as_secs()
+        );
+    }
+    Ok(Outcome::Failed("the machine did not come up".to_owned()))
 }
 
-/// Shows the console until the machine ends or has had its time.
-fn watch(child: &mut Child, limit: Duration) -> Result<Outcome> {
+/// Shows the console until the machine ends or has had its time. `None` = it
+/// did not come up.
+fn watch(child: &mut Child, limit: Duration) -> Result<Option<Outcome>> {
     let stdout = child.stdout.take().context("QEMU's output")?;
     let (send, lines) = mpsc::channel();
     std::thread::spawn(move || {
@@ -48,24 +67,28 @@ fn watch(child: &mut Child, limit: Duration) -> Result<Outcome> {
             }
         }
     });
-    let end = Instant::now() + limit;
+    let mut end = Instant::now() + BOOT;
+    let mut up = false;
     let mut why = "the machine ended without a verdict".to_owned();
     loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(line) if line == PASSED => return Ok(Outcome::Passed),
+            Ok(line) if line == PASSED => return Ok(Some(Outcome::Passed)),
+            Ok(line) if line == UP => {
+                up = true;
+                end = Instant::now() + limit;
+            }
             Ok(line) => {
                 println!("  {line}");
                 if let Some(steps) = line.strip_prefix(FAILED) {
                     why = format!("failed:{steps}");
                 }
             }
+            Err(RecvTimeoutError::Timeout) if !up => return Ok(None),
             Err(RecvTimeoutError::Timeout) => {
-                return Ok(Outcome::Failed(format!(
-                    "no end within {} s",
-                    limit.as_secs()
-                )));
+                why = format!("no end within {} s", limit.as_secs());
+                return Ok(Some(Outcome::Failed(why)));
             }
-            Err(RecvTimeoutError::Disconnected) => return Ok(Outcome::Failed(why)),
+            Err(RecvTimeoutError::Disconnected) => return Ok(Some(Outcome::Failed(why))),
         }
     }
 }
@@ -111,7 +134,7 @@ fn command(cache: &Cache, kernel: &Kernel, test: &Test, job: &Job, shell: bool) 
         share(&mut command, tag, path);
     }
     let mut words = format!(
-        "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic mitigations=off nokaslr lab.tree={} lab.kernel={} lab.tools={} lab.job={}",
+        "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic mitigations=off nokaslr {STEADY} lab.tree={} lab.kernel={} lab.tools={} lab.job={}",
         tree.display(),
         cache.in_guest(&kernel.dir).display(),
         cache.in_guest(&cache.tools).display(),

@@ -47,6 +47,14 @@ impl Interface {
     }
 }
 
+impl Drop for Interface {
+    fn drop(&mut self) {
+        if self.kind == "bond" {
+            sh("ip link del p0");
+        }
+    }
+}
+
 /// One of each kind that this kernel and this machine have.
 pub fn zoo() -> Vec<Interface> {
     let mut all = vec![Interface::of("lo", "lo")];
@@ -58,9 +66,14 @@ pub fn zoo() -> Vec<Interface> {
         ("vl0", "vlan", "link v1 type vlan id 5"),
     ] {
         if let Some(link) = Link::add(name, rest) {
-            if kind == "veth" {
-                sh("ip link set v1 up");
-            }
+            match kind {
+                "veth" => sh("ip link set v1 up"),
+                // A bond is as good as its ports.
+                "bond" => sh(
+                    "ip link add p0 type veth peer name p1 && ip link set p1 up && ip link set p0 master b0",
+                ),
+                _ => String::new(),
+            };
             all.push(Interface::of_link(link, kind));
         }
     }

@@ -58,6 +58,16 @@ impl Daemon {
         })
     }
 
+    /// Whether both of its tc programs are on an interface. bpftool of Debian 12
+    /// does not show TCX links.
+    pub fn has_tc(&self, iface: &str) -> bool {
+        let status = self.json("status");
+        let mut all = status["interfaces"].as_array().into_iter().flatten();
+        let found = all.find(|row| row["name"] == iface);
+        let attached = found.map(|row| row["attachments"].to_string());
+        attached.is_some_and(|text| text.contains("tc-ingress") && text.contains("tc-egress"))
+    }
+
     /// The tier of an uplink's steering, and the reason.
     pub fn placed(&self, iface: &str) -> Option<(String, String)> {
         let plan = self.json("plan");

@@ -13,13 +13,6 @@ fn xdp_mode(iface: &str) -> u64 {
     links[0]["xdp"]["mode"].as_u64().unwrap_or(0)
 }
 
-fn has_tc(iface: &str) -> bool {
-    let net = sh(&format!(
-        "bpftool net show dev {iface}; tc filter show dev {iface} ingress"
-    ));
-    net.contains("terrace_tc")
-}
-
 fn placed_on(daemon: &Daemon, iface: &str, tier: &str) -> Option<()> {
     (daemon.placed(iface)?.0 == tier).then_some(())
 }
@@ -69,7 +62,7 @@ fn a_renamed_uplink_is_served_under_its_new_name() {
     sh("ip link set upa down && ip link set upa name upz && ip link set upz up");
     daemon.until("the new name", || placed_on(&daemon, "upz", "xdp-native"));
     daemon.until("programs", || {
-        (xdp_mode("upz") == 1 && has_tc("upz")).then_some(())
+        (xdp_mode("upz") == 1 && daemon.has_tc("upz")).then_some(())
     });
     assert!(daemon.placed("upa").is_none());
     sh("ip link del upz");
@@ -87,7 +80,7 @@ fn an_uplink_that_goes_to_another_namespace_is_let_go_and_taken_again() {
     sh("ip -n away link set upa netns 1 && ip link set upa up");
     daemon.until("it again", || placed_on(&daemon, "upa", "xdp-native"));
     daemon.until("programs", || {
-        (xdp_mode("upa") == 1 && has_tc("upa")).then_some(())
+        (xdp_mode("upa") == 1 && daemon.has_tc("upa")).then_some(())
     });
     sh("ip netns del away");
 }
@@ -114,7 +107,7 @@ fn a_nic_that_is_pulled_and_put_back_is_served_again() {
     sh(&format!(
         "ip link set {name} down; ip link set {name} name upnic && ip link set upnic up"
     ));
-    daemon.until("programs", || has_tc("upnic").then_some(()));
+    daemon.until("programs", || daemon.has_tc("upnic").then_some(()));
     daemon.until("a tier again", || daemon.placed("upnic"));
 }
 
@@ -160,7 +153,7 @@ fn a_foreign_tc_program_and_ours_both_stay() {
     ));
     let daemon = Daemon::start();
     daemon.until("a tier", || daemon.placed("upa"));
-    assert!(has_tc("upa"));
+    assert!(daemon.has_tc("upa"));
     drop(daemon);
     let filters = sh("tc filter show dev upa ingress");
     assert!(filters.contains("probe"), "{filters}");

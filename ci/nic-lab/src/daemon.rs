@@ -85,7 +85,7 @@ impl Drop for Daemon {
         self.running.kill();
         let path = self.folder.path().join("terrace.toml");
         attempt(&format!(
-            "{} detach --config {}",
+            "{} detach --yes --config {}",
             terrace().display(),
             path.display()
         ));

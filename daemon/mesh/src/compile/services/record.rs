@@ -37,6 +37,14 @@ fn fail_mode(service: &Service, host: &Host<'_>) -> FailMode {
     service.fail_mode.unwrap_or(host.facts.fail_mode)
 }
 
+fn fail_number(service: &Service, host: &Host<'_>) -> u32 {
+    match fail_mode(service, host) {
+        FailMode::Last => FAIL_LAST,
+        FailMode::Open => FAIL_OPEN,
+        FailMode::Closed => FAIL_CLOSED,
+    }
+}
+
 fn no_backend(service: &Service, host: &Host<'_>) -> NoBackend {
     service.no_backend.unwrap_or(host.facts.no_backend)
 }
@@ -69,11 +77,6 @@ pub fn write_front(
     if service.terminate {
         flags |= SERVICE_TERMINATE;
     }
-    let fail_mode = match fail_mode(service, host) {
-        FailMode::Last => FAIL_LAST,
-        FailMode::Open => FAIL_OPEN,
-        FailMode::Closed => FAIL_CLOSED,
-    };
     let record = types::service {
         n_backends: u32::try_from(pool.members.len()).expect("backends are counted in u32"),
         maglev: pool.index,
@@ -84,13 +87,13 @@ pub fn write_front(
         },
         affinity_secs: service.affinity_secs,
         flags: u16::try_from(flags).expect("service flags are 16 bits"),
-        fail_mode: u8::try_from(fail_mode).expect("fail modes are 8 bits"),
+        fail_mode: u8::try_from(fail_number(service, host)).expect("fail modes are 8 bits"),
         proto: front.key.protocol.number(),
         port: front.key.port.to_be(),
         group: pool.index,
         ..Default::default()
     };
-    let before: types::service = tables.services.read(index);
+    let before = tables.service(index);
     tables.services.write(index, &record);
     let entry = directory::Frontend {
         service: service.name.clone(),

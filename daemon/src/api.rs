@@ -47,7 +47,7 @@ pub use shortcut::{Check, Shortcut, ShortcutReason, ShortcutSwitch, Verdict};
 pub use sockets::{ConnectAnswer, ConnectRequest, Socket, Sockets};
 pub use status::{
     Attachment, Error, Event, FlowTable, Interface, Manifests, Phase, ReasonCount, Reload, Status,
-    TableUse, Version,
+    TableUse, Version, Worker,
 };
 pub use terrace_offload::plan::{Change, Step};
 pub use terrace_offload::{Blocker, Placement, Plan, Refusal, Role, Task, Tier, Wish};

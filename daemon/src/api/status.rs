@@ -36,9 +36,38 @@ pub struct Status {
     /// The same-host shortcut, with its self-test.
     #[serde(default)]
     pub shortcut: Shortcut,
+    /// Workers of the L7 tier; none while nothing needs them.
+    #[serde(default)]
+    pub l7_workers: Vec<Worker>,
     pub tables: Vec<TableUse>,
     /// The latest events, newest first.
     pub events: Vec<Event>,
+}
+
+/// A worker of the L7 tier, and what it has done since the daemon's start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Connections that it knows, and buffers that hold their requests.
+    pub flows: u64,
+    pub buffers: u64,
+    /// Splices of an earlier worker, which go on without one.
+    pub orphans: u64,
+    pub requests: u64,
+    pub resets: u64,
+    /// Packets that waited for it, copies that did not, and packets that it sent.
+    pub packets: u64,
+    pub copies: u64,
+    pub sent: u64,
+    /// For which there was no frame.
+    pub dropped: u64,
+    /// Packets that came to it and were another worker's.
+    pub handed_over: u64,
+    /// System calls: to tell the kernel of packets, to wait for packets.
+    pub kicks: u64,
+    pub waits: u64,
+    pub panics: u64,
+    /// Since its last heartbeat.
+    pub silence_ms: u64,
 }
 
 /// The folder of manifests, as applied.

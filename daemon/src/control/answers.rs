@@ -9,6 +9,7 @@ use terrace_mesh::Tables;
 
 use super::names;
 use crate::api;
+use crate::run::l7;
 use crate::run::pulse::Census;
 use crate::run::shared::Shared;
 
@@ -41,6 +42,7 @@ pub(super) fn status(shared: &Shared) -> api::Status {
         interfaces: view.interfaces.clone(),
         flows: flow_table(shared.maps.limits(), &shared.census()),
         shortcut: super::shortcut::shortcut(shared).unwrap_or_default(),
+        l7_workers: l7::workers(shared),
         tables: tables(shared.mesh().tables(), &shared.census()),
         events: shared.events.latest(),
     }

@@ -183,9 +183,11 @@ async fn bring_up(handle: &Handle, name: &'static str, mtu: u32) -> Result<u32> 
 }
 
 /// What comes out of the port has addresses of everybody, and it has none
-/// itself.
-const SYSCTLS: [(&str, &str); 4] = [
-    ("ipv6/conf/{}/disable_ipv6", "1"),
+/// itself; bpf_fib_lookup() answers for interfaces that forward.
+const SYSCTLS: [(&str, &str); 6] = [
+    ("ipv6/conf/{}/addr_gen_mode", "1"),
+    ("ipv6/conf/{}/accept_ra", "0"),
+    ("ipv6/conf/{}/forwarding", "1"),
     ("ipv4/conf/{}/rp_filter", "0"),
     ("ipv4/conf/{}/accept_local", "1"),
     ("ipv4/conf/{}/forwarding", "1"),

@@ -13,6 +13,7 @@ use super::events::Kind;
 use super::facts;
 use super::hooks::Hooks;
 use super::shared::Shared;
+use crate::api;
 use crate::l7::port;
 use crate::l7::services::{Common, ServicesMaker};
 use crate::l7::sources::{Ports, Sources};
@@ -41,6 +42,32 @@ pub fn tend(shared: &Shared, network: &Network, hooks: &Hooks) {
         }
         Err(error) => shared.events.tell(Kind::L7Failed, format!("{error:#}")),
     }
+}
+
+/// The workers, as people see them.
+pub fn workers(shared: &Shared) -> Vec<api::Worker> {
+    let Some(tier) = running(shared) else {
+        return Vec::new();
+    };
+    let silences = tier.silence_ms();
+    let rows = tier.workers.iter().zip(silences);
+    rows.map(|(stats, silence_ms)| api::Worker {
+        flows: stats.flows.get(),
+        buffers: stats.buffers.get(),
+        orphans: stats.orphans.get(),
+        requests: stats.requests.get(),
+        resets: stats.resets.get(),
+        packets: stats.packets.get(),
+        copies: stats.copies.get(),
+        sent: stats.sent.get(),
+        dropped: stats.dropped.get(),
+        handed_over: stats.handed_over.get(),
+        kicks: stats.kicks.get(),
+        waits: stats.waits.get(),
+        panics: stats.panics.get(),
+        silence_ms,
+    })
+    .collect()
 }
 
 pub fn running(shared: &Shared) -> Option<Arc<Tier>> {

@@ -1,8 +1,12 @@
 //! HTTP routes and rules on real connections: each test builds its own network,
 //! starts `terrace` in it, and real programs talk through it.
 
+mod bodies;
 mod bulk;
 mod life;
+mod load;
 mod paths;
 mod routes;
+mod servers;
 mod stage;
+mod statuses;

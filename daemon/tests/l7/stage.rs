@@ -173,6 +173,26 @@ impl Stage {
         )
     }
 
+    /// Flows and buffers that the workers have, and those that died.
+    pub fn held(&self) -> (u64, u64, u64) {
+        let (done, text) = self.terrace(&["status", "--json"]);
+        assert!(done, "{text}");
+        let status: Value = serde_json::from_str(&text).expect("JSON");
+        let workers = status["l7_workers"].as_array().expect("workers").clone();
+        let sum = |key: &str| workers.iter().filter_map(|w| w[key].as_u64()).sum();
+        (sum("flows"), sum("buffers"), sum("panics"))
+    }
+
+    /// Waits until no worker has a flow or a buffer.
+    pub fn wait_empty(&self) {
+        let empty = wait::until("no flow and no buffer", START, || {
+            let (flows, buffers, panics) = self.held();
+            assert_eq!(panics, 0, "{}", self.report());
+            (flows == 0 && buffers == 0).then_some(())
+        });
+        assert!(empty.is_ok(), "{:?}\n{}", self.held(), self.report());
+    }
+
     /// Everything that a failed check wants to see.
     pub fn report(&self) -> String {
         let log = self.daemon.as_ref().map(Background::log);

@@ -53,6 +53,9 @@ pub struct Config {
     pub connect_ms: u32,
     /// A client that is silent for so long between requests is closed.
     pub idle_ms: u32,
+    /// A silent client is asked so often whether it is still there: its RST may
+    /// have been lost.
+    pub probe_ms: u32,
 }
 
 impl Default for Config {
@@ -66,6 +69,7 @@ impl Default for Config {
             hold_answers: false,
             connect_ms: 5_000,
             idle_ms: 3_600_000,
+            probe_ms: 20_000,
         }
     }
 }

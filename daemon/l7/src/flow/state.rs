@@ -153,6 +153,8 @@ pub struct Flow {
     pub expire_at: u64,
     pub answer_by: u64,
     pub idle_at: u64,
+    /// That were sent since something came.
+    pub probes: u16,
     /// When the timer must go off.
     pub wake: u64,
 }

@@ -3,7 +3,8 @@
 use super::state::{Phase, Reply, Text};
 use super::turn::Turn;
 use super::{Host, Reset, Services};
-use crate::tcp::before;
+use crate::splice::Direction;
+use crate::tcp::{before, later};
 
 const MAX_RESEND_MS: u32 = 8_000;
 
@@ -20,7 +21,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             Phase::Answering if expired => self.reset(Reset::ClientSilent),
             Phase::Answering if resend => self.send_answer(),
             Phase::Bound => self.bound_tick(resend, late, idle),
-            Phase::Held if idle => self.reset(Reset::ClientSilent),
+            Phase::Held if idle => self.probe(),
             _ => {}
         }
     }
@@ -48,12 +49,31 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.deliver();
         }
         if self.flow.phase == Phase::Bound && idle {
-            if before_merge == self.flow.progress {
-                self.reset(Reset::ClientSilent);
-            } else {
-                self.flow.idle_at = self.now + u64::from(self.config.idle_ms);
+            if before_merge != self.flow.progress {
+                self.flow.probes = 0;
             }
+            self.probe();
         }
+    }
+
+    /// Asks a silent client for its acknowledgement: one that is gone answers
+    /// with RST (RFC 9293 section 3.8.4).
+    fn probe(&mut self) {
+        let probe_ms = u64::from(self.config.probe_ms);
+        let silent_ms = u64::from(self.flow.probes) * probe_ms;
+        if silent_ms >= u64::from(self.config.idle_ms) {
+            self.reset(Reset::ClientSilent);
+            return;
+        }
+        self.flow.probes += 1;
+        self.flow.idle_at = self.now + probe_ms;
+        let flow = &*self.flow;
+        let mut segment = flow.as_service(&[]);
+        segment.seq = flow.client_ack.wrapping_sub(1);
+        if flow.phase == Phase::Bound {
+            segment.ack = later(flow.acked, flow.server_ack());
+        }
+        self.host.send(Direction::ToClient, &segment);
     }
 
     /// The client has bytes of the answer that no copy has shown, and its next

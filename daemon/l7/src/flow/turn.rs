@@ -23,7 +23,8 @@ pub struct Turn<'e, S, H> {
 impl<S: Services, H: Host> Turn<'_, S, H> {
     pub fn segment(&mut self, segment: &Segment<'_>, packet: &[u8], arrival: Arrival) {
         let from_client = (segment.src, segment.dst) == (self.flow.client, self.flow.service);
-        self.flow.idle_at = self.now + u64::from(self.config.idle_ms);
+        self.flow.idle_at = self.now + u64::from(self.config.probe_ms);
+        self.flow.probes = 0;
         match (from_client, arrival) {
             (true, Arrival::Up) => self.client_segment(segment, packet),
             (true, Arrival::Copy) => {}

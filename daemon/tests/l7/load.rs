@@ -15,19 +15,6 @@ fn run(stage: &Stage, command: &str) -> String {
 }
 
 #[test]
-fn root_thousands_of_connections_at_once_are_all_answered() {
-    let stage = Stage::start("l7-many", &Shape::default());
-    let [url, _] = urls("/a");
-    let said = run(&stage, &format!("wrk -t 2 -c 2000 -d 5 --timeout 30 {url}"));
-    assert!(
-        !said.contains("Non-2xx") && !said.contains("Socket errors"),
-        "{said}\n{}",
-        stage.report()
-    );
-    stage.wait_empty();
-}
-
-#[test]
 fn root_a_churn_of_connections_leaves_no_flow() {
     let stage = Stage::start("l7-churn", &Shape::default());
     let [url, _] = urls("/b");

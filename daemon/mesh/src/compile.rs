@@ -25,7 +25,7 @@ use crate::error::{Error, Errors};
 use crate::facts::HostFacts;
 use crate::objects::{Object, ObjectName, Pod};
 use crate::parse::{Manifests, SourceFile};
-use crate::tables::Tables;
+use crate::tables::{Op, Tables};
 use addresses::Addresses;
 use identities::Identities;
 use model::{Delta, Model, Touched};
@@ -59,7 +59,8 @@ pub fn compile(
 /// A compilation that is kept up to date.
 ///
 /// The steps that one call returns must be carried out, all of them and in
-/// order, before the next call.
+/// order, before the next call; after a refusal those of
+/// [`take_owed`](Compiler::take_owed).
 #[derive(Debug)]
 pub struct Compiler {
     manifests: Manifests,
@@ -73,8 +74,10 @@ pub struct Compiler {
     tables: Tables,
     /// At the last lot of changes.
     policy_rev: u32,
-    /// See [`Compiler::take_rebuilt`].
-    rebuilt: bool,
+    /// Steps that a refused change has left.
+    owed: Vec<Op>,
+    /// A refused change could not be undone: only the tables are right.
+    broken: bool,
 }
 
 /// A table is full.
@@ -113,7 +116,8 @@ impl Compiler {
             facts,
             tables,
             policy_rev: 0,
-            rebuilt: false,
+            owed: Vec::new(),
+            broken: false,
         };
         compiler.start(manifests)?;
         compiler.policy_rev = compiler.tables.policy_rev;

@@ -22,6 +22,8 @@ mod policy;
 mod random;
 #[path = "mesh/redirect.rs"]
 mod redirect;
+#[path = "mesh/refused.rs"]
+mod refused;
 #[path = "mesh/rings.rs"]
 mod rings;
 #[path = "mesh/services.rs"]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use rayon::prelude::*;
 use terrace_abi::Table;
 
@@ -29,6 +30,7 @@ impl Compiler {
         changes: &[Change],
         accept: impl FnOnce(&Tables) -> Result<(), Errors>,
     ) -> Result<Vec<Op>, Errors> {
+        self.mend()?;
         let read = read(changes)?;
         let mut delta = Delta::default();
         let mut files: BTreeMap<_, Option<Vec<Object>>> = BTreeMap::new();
@@ -54,7 +56,7 @@ impl Compiler {
                 .apply(&delta.inverse(), &self.facts, &mut Touched::default());
             return Err(errors);
         }
-        let ops = self.commit(&touched, accept, None)?;
+        let ops = self.commit(&touched, None, accept)?;
         for (path, objects) in files {
             match objects {
                 Some(objects) => self.manifests.files.insert(path, objects),
@@ -75,12 +77,8 @@ impl Compiler {
         facts: HostFacts,
         accept: impl FnOnce(&Tables) -> Result<(), Errors>,
     ) -> Result<Vec<Op>, Errors> {
-        if !self.differs_little(&facts) {
-            let next = Self::new(self.manifests.clone(), facts, Some(&self.tables))?;
-            accept(&next.tables)?;
-            let ops = diff(&self.tables, &next.tables);
-            *self = next;
-            return Ok(ops);
+        if self.broken || !self.differs_little(&facts) {
+            return self.anew(self.manifests.clone(), facts, accept);
         }
         let mut touched = Touched::default();
         let unhealthy = self.facts.unhealthy.symmetric_difference(&facts.unhealthy);
@@ -96,8 +94,63 @@ impl Compiler {
                     .extend(pods.iter().flat_map(|pod| &pod.addresses));
             }
         }
-        let old = mem::replace(&mut self.facts, facts);
-        self.commit(&touched, accept, Some(old))
+        self.commit(&touched, Some(facts), accept)
+    }
+
+    /// Applies changed files and another deny list as one. With errors nothing
+    /// has changed.
+    pub fn update_with_deny_if(
+        &mut self,
+        changes: &[Change],
+        deny: Arc<[IpNet]>,
+        accept: impl FnOnce(&Tables) -> Result<(), Errors>,
+    ) -> Result<Vec<Op>, Errors> {
+        if deny == self.facts.deny {
+            return self.update_if(changes, accept);
+        }
+        let mut manifests = self.manifests.clone();
+        for (change, objects) in changes.iter().zip(read(changes)?) {
+            match change {
+                Change::Put(file) => manifests.files.insert(file.path.clone(), objects),
+                Change::Remove(path) => manifests.files.remove(path),
+            };
+        }
+        let facts = HostFacts {
+            deny,
+            ..self.facts.clone()
+        };
+        self.anew(manifests, facts, accept)
+    }
+
+    /// The steps that a refused change has left, which are to be carried out
+    /// like those of a change: what it used of the tables is free again, and
+    /// numbers may have been given anew. Empty after all other calls.
+    pub fn take_owed(&mut self) -> Vec<Op> {
+        mem::take(&mut self.owed)
+    }
+
+    /// Compiles everything on what the tables are.
+    fn anew(
+        &mut self,
+        manifests: Manifests,
+        facts: HostFacts,
+        accept: impl FnOnce(&Tables) -> Result<(), Errors>,
+    ) -> Result<Vec<Op>, Errors> {
+        let next = Self::new(manifests, facts, Some(&self.tables))?;
+        accept(&next.tables)?;
+        let mut ops = self.take_owed();
+        ops.extend(diff(&self.tables, &next.tables));
+        *self = next;
+        Ok(ops)
+    }
+
+    /// After a refused change that could not be undone either.
+    fn mend(&mut self) -> Result<(), Errors> {
+        if self.broken {
+            let (manifests, facts) = (self.manifests.clone(), self.facts.clone());
+            self.owed = self.anew(manifests, facts, |_| Ok(()))?;
+        }
+        Ok(())
     }
 
     /// Only health and interfaces changed, which is what happens all the time.
@@ -110,35 +163,39 @@ impl Compiler {
         patched == self.facts
     }
 
-    /// True once after a change that failed when tables were written already:
-    /// the tables were made anew, and the kernel's must be read and compared.
-    pub fn take_rebuilt(&mut self) -> bool {
-        mem::take(&mut self.rebuilt)
-    }
-
-    /// `former` = the facts before the change, if it changes them.
     fn commit(
         &mut self,
         touched: &Touched,
+        facts: Option<HostFacts>,
         accept: impl FnOnce(&Tables) -> Result<(), Errors>,
-        former: Option<HostFacts>,
     ) -> Result<Vec<Op>, Errors> {
+        let former = facts.map(|facts| mem::replace(&mut self.facts, facts));
         self.tables.settle();
         self.services.settle();
         self.addresses.settle();
         let mut written = Vec::new();
         let result = self.write(touched, &mut written).map_err(Errors::from);
         let result = result.and_then(|ops| accept(&self.tables).map(|()| ops));
-        if result.is_err() {
-            let tables = self.restored(&written);
-            self.facts = former.unwrap_or_else(|| self.facts.clone());
-            let facts = self.facts.clone();
-            if let Ok(new) = Self::new(self.manifests.clone(), facts, Some(&tables)) {
-                *self = new;
+        match result {
+            Ok(ops) => Ok([self.take_owed(), ops].concat()),
+            Err(errors) => {
+                self.facts = former.unwrap_or_else(|| self.facts.clone());
+                self.undo(&written);
+                Err(errors)
             }
-            self.rebuilt = true;
         }
-        result
+    }
+
+    /// All parts of the compiler have heard of the change, so it is compiled
+    /// anew as it was before. That may write other bytes than were there.
+    fn undo(&mut self, written: &[Lot]) {
+        self.tables = self.restored(written);
+        let (manifests, facts) = (self.manifests.clone(), self.facts.clone());
+        match self.anew(manifests, facts, |_| Ok(())) {
+            Ok(owed) => self.owed = owed,
+            // What is in the kernel serves; the next change tries again.
+            Err(_) => self.broken = true,
+        }
     }
 
     /// Writes the tables in one or two lots; `written` has what was there

@@ -125,8 +125,8 @@ impl Changer {
         self.carry_out(shared, &ops, rules)
     }
 
-    /// Looks at the files and applies what differs. Faults mean that nothing
-    /// has changed.
+    /// Looks at the files and applies what differs, manifests and deny lists as
+    /// one. Faults mean that nothing has changed.
     ///
     /// # Errors
     /// What is wrong with the files, or that the kernel refused a step.
@@ -148,18 +148,15 @@ impl Changer {
             self.facts_changed(shared, facts(&self.deny))?;
         }
         let mut deny = match deny_changed {
-            true => Some(deny::load(&config.deny_lists).map_err(lines)?.into()),
-            false => None,
+            true => deny::load(&config.deny_lists).map_err(lines)?.into(),
+            false => Arc::clone(&self.deny),
         };
         let mut done = match &mut *shared.mesh_mut() {
             Mesh::Compiled(compiler) => {
                 let changes = file_changes(&changed, &gone, is_deny)?;
-                let mut rules = Arc::default();
-                let accept = |tables: &Tables| l7_rules(shared, tables).map(|new| rules = new);
-                let ops = compiler.update_if(&changes, accept);
-                self.torn |= compiler.take_rebuilt();
-                let ops = ops.map_err(|errors| errors_of(&errors))?;
-                self.carry_out(shared, &ops, rules).map_err(refused)?
+                self.compile(shared, compiler, |compiler, accept| {
+                    compiler.update_with_deny_if(&changes, Arc::clone(&deny), accept)
+                })?
             }
             recovered @ Mesh::Recovered(_) => {
                 let sources = read_sources(config)?;
@@ -169,20 +166,19 @@ impl Changer {
                 let rules = l7_rules(shared, compiler.tables()).map_err(|e| errors_of(&e))?;
                 let ops = diff(&held, compiler.tables());
                 *recovered = Mesh::Compiled(Box::new(compiler));
-                deny = Some(sources.deny);
+                deny = sources.deny;
                 self.carry_out(shared, &ops, rules).map_err(refused)?
             }
         };
-        let deny = deny.unwrap_or_else(|| Arc::clone(&self.deny));
-        let denied = self.facts_changed(shared, facts(&deny))?;
         self.deny = deny;
         self.applied = now;
-        done.changes += denied.changes;
         done.took = started.elapsed();
         Ok(done)
     }
 
-    /// Applies what the host has become. Equal facts cost a comparison.
+    /// Applies what the host has become. Equal facts cost a comparison. Of
+    /// facts that are refused, health and interfaces are applied all the same:
+    /// they change all the time, and packets wait for them.
     ///
     /// # Errors
     /// Why the facts don't fit the manifests, or that the kernel refused.
@@ -194,21 +190,72 @@ impl Changer {
         if !self.torn && *compiler.facts() == facts {
             return Ok(Done::default());
         }
-        let started = Instant::now();
-        if self.torn {
-            return self.mend(shared, compiler, facts);
+        let little = HostFacts {
+            unhealthy: facts.unhealthy.clone(),
+            interfaces: facts.interfaces.clone(),
+            ..compiler.facts().clone()
+        };
+        let more = (little != facts).then(|| facts.clone());
+        let done = self.apply_facts(shared, compiler, facts);
+        match more {
+            // Refused by the compiler, not by the kernel.
+            Some(more) if done.is_err() && *compiler.facts() != more => {
+                let also = self.apply_facts(shared, compiler, little);
+                done.and(also)
+            }
+            _ => done,
         }
+    }
+
+    fn apply_facts(
+        &mut self,
+        shared: &Shared,
+        compiler: &mut Compiler,
+        facts: HostFacts,
+    ) -> Result<Done, Faults> {
+        match self.torn {
+            true => self.mend(shared, compiler, facts),
+            false => self.compile(shared, compiler, |compiler, accept| {
+                compiler.set_facts_if(facts, accept)
+            }),
+        }
+    }
+
+    /// Compiles a change and carries it out, or undoes it.
+    fn compile(
+        &mut self,
+        shared: &Shared,
+        compiler: &mut Compiler,
+        change: impl FnOnce(&mut Compiler, &mut Accept<'_>) -> Result<Vec<Op>, Errors>,
+    ) -> Result<Done, Faults> {
+        let started = Instant::now();
         let mut rules = Arc::default();
-        let accept = |tables: &Tables| l7_rules(shared, tables).map(|new| rules = new);
-        let ops = compiler.set_facts_if(facts, accept);
-        self.torn |= compiler.take_rebuilt();
-        let ops = ops.map_err(|errors| errors_of(&errors))?;
-        let compiled = started.elapsed();
-        shared
-            .totals
-            .last_compile_us
-            .store(micros(compiled), Ordering::Relaxed);
-        self.carry_out(shared, &ops, rules).map_err(refused)
+        let mut accept = |tables: &Tables| l7_rules(shared, tables).map(|new| rules = new);
+        let changed = change(compiler, &mut accept);
+        let took = micros(started.elapsed());
+        let totals = &shared.totals;
+        totals.last_compile_us.store(took, Ordering::Relaxed);
+        match changed {
+            Ok(ops) => self.carry_out(shared, &ops, rules).map_err(refused),
+            Err(errors) => {
+                let mut faults = errors_of(&errors);
+                faults.extend(self.undo(shared, compiler).err().into_iter().flatten());
+                Err(faults)
+            }
+        }
+    }
+
+    /// Carries out what a refused change has left to do.
+    fn undo(&mut self, shared: &Shared, compiler: &mut Compiler) -> Result<(), Faults> {
+        let owed = compiler.take_owed();
+        if owed.is_empty() {
+            return Ok(());
+        }
+        // Until it is done, the tables are unlike what was compiled.
+        self.torn = true;
+        let rules = l7_rules(shared, compiler.tables()).map_err(|e| errors_of(&e))?;
+        self.carry_out(shared, &owed, rules).map_err(refused)?;
+        Ok(())
     }
 
     /// Manifest files that the tables were made from.
@@ -269,6 +316,9 @@ impl Changer {
         })
     }
 }
+
+/// Whether the workers can live with tables.
+type Accept<'a> = dyn FnMut(&Tables) -> Result<(), Errors> + 'a;
 
 /// What the workers are to enforce with these tables.
 fn l7_rules(shared: &Shared, tables: &Tables) -> Result<Arc<Rules>, Errors> {

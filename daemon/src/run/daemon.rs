@@ -61,6 +61,8 @@ pub struct Daemon {
     pub changer: Changer,
     pub sinks: Sinks,
     pub unhealthy: BTreeMap<SocketAddr, String>,
+    /// Why the latest facts of the host were refused.
+    pub refused_facts: Faults,
     /// Not yet acted on, and when it will be.
     pub pending: Effects,
     pub act_at: Option<Instant>,
@@ -205,16 +207,19 @@ impl Daemon {
     fn facts_changed(&mut self) {
         let shared = self.shared.clone();
         let facts = self.facts(self.changer.deny());
-        match self.changer.facts_changed(&shared, facts) {
-            Ok(done) if done == Done::default() => {}
-            Ok(_) => {
-                recount(&shared);
-                self.follow_up_soon();
-            }
-            Err(faults) => shared
-                .events
-                .tell(Kind::ManifestsRefused, faults.join("\n")),
+        let done = self.changer.facts_changed(&shared, facts);
+        if done == Ok(Done::default()) {
+            return;
         }
+        // What was refused is told once; the rest of it is applied.
+        let faults = done.err().unwrap_or_default();
+        if !faults.is_empty() && faults != self.refused_facts {
+            let what = faults.join("\n");
+            shared.events.tell(Kind::ManifestsRefused, what);
+        }
+        self.refused_facts = faults;
+        recount(&shared);
+        self.follow_up_soon();
     }
 
     fn facts(&self, deny: &Arc<[IpNet]>) -> HostFacts {
@@ -255,10 +260,11 @@ impl Daemon {
             facts::host_facts(config, network, shared.maps.limits(), deny, unhealthy)
         };
         let result = block_in_place(|| self.changer.files_changed(&shared, facts));
-        if result.is_ok()
-            && let Err(error) = set_kernel_config(&shared, &self.network)
-        {
-            self.kernel_refused(&error);
+        if result.is_ok() {
+            block_in_place(|| self.facts_changed());
+            if let Err(error) = set_kernel_config(&shared, &self.network) {
+                self.kernel_refused(&error);
+            }
         }
         let (files, denied) = (self.changer.files(), self.changer.deny().len());
         report(&shared, files, denied, &result);

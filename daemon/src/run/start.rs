@@ -369,6 +369,7 @@ impl Armed {
                 urgent,
             },
             unhealthy: BTreeMap::new(),
+            refused_facts: Vec::new(),
             pending: Effects::default(),
             act_at: None,
             follow_up_at: None,

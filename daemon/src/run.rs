@@ -25,4 +25,4 @@ pub mod watch;
 
 pub use change::Refused;
 pub use start::{Planning, profiles, run};
-pub use targets::health_targets;
+pub use targets::{health_targets, withheld};

@@ -20,10 +20,10 @@ pub struct Target {
     pub timeout: Duration,
 }
 
-/// A backend whose health has changed.
+/// A check that gives another answer than before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    pub address: SocketAddr,
+    pub target: Target,
     pub healthy: bool,
     /// Of the last failure; empty when healthy.
     pub why: String,
@@ -49,15 +49,15 @@ impl Checker {
         (checker, receiver)
     }
 
-    /// Checks exactly `targets` from now on. One that stays keeps its count;
-    /// what is learnt of one that goes is forgotten by the caller.
-    pub fn check(&mut self, targets: impl IntoIterator<Item = Target>) {
+    /// Checks exactly `targets` from now on. One that stays keeps its count; a
+    /// new one starts as healthy or not.
+    pub fn check<'t>(&mut self, targets: impl IntoIterator<Item = (&'t Target, bool)>) {
         let mut old = std::mem::take(&mut self.tasks);
-        for (n, target) in targets.into_iter().enumerate() {
+        for (n, (target, healthy)) in targets.into_iter().enumerate() {
             let task = old
-                .remove(&target)
-                .unwrap_or_else(|| self.start(target.clone(), n));
-            self.tasks.insert(target, task);
+                .remove(target)
+                .unwrap_or_else(|| self.start(target.clone(), healthy, n));
+            self.tasks.insert(target.clone(), task);
         }
         for task in old.into_values() {
             task.abort();
@@ -68,9 +68,9 @@ impl Checker {
         self.tasks.keys()
     }
 
-    fn start(&self, target: Target, n: usize) -> JoinHandle<()> {
+    fn start(&self, target: Target, healthy: bool, n: usize) -> JoinHandle<()> {
         let verdicts = self.verdicts.clone();
-        let judge = Judge::new(self.thresholds);
+        let judge = Judge::new(self.thresholds, healthy);
         tokio::spawn(watch(target, judge, verdicts, n))
     }
 }
@@ -96,7 +96,7 @@ async fn watch(target: Target, mut judge: Judge, verdicts: mpsc::Sender<Verdict>
             continue;
         };
         let verdict = Verdict {
-            address: target.address,
+            target: target.clone(),
             healthy,
             why: answer.err().map_or_else(String::new, |e| e.to_string()),
         };
@@ -122,7 +122,7 @@ mod tests {
             interval: Duration::from_millis(5),
             timeout: Duration::from_millis(500),
         };
-        checker.check([target.clone()]);
+        checker.check([(&target, true)]);
         drop(listener);
         let down = verdicts.recv().await.unwrap();
         assert!(
@@ -131,9 +131,23 @@ mod tests {
         );
         let _listener = TcpListener::bind(address).await.unwrap();
         // The same targets again: the count goes on where it was.
-        checker.check([target]);
+        checker.check([(&target, true)]);
         let up = verdicts.recv().await.unwrap();
-        assert_eq!((up.address, up.healthy), (address, true));
+        assert_eq!((up.target.address, up.healthy), (address, true));
         assert_eq!(checker.targets().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_check_that_starts_as_failing_says_when_it_passes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (mut checker, mut verdicts) = Checker::new(Thresholds { rise: 2, fall: 2 });
+        let target = Target {
+            address: listener.local_addr().unwrap(),
+            probe: Probe::Tcp,
+            interval: Duration::from_millis(5),
+            timeout: Duration::from_millis(500),
+        };
+        checker.check([(&target, false)]);
+        assert!(verdicts.recv().await.unwrap().healthy);
     }
 }

@@ -9,7 +9,7 @@ pub struct Thresholds {
     pub fall: u32,
 }
 
-/// One backend's way between the two. A new backend counts as healthy: the
+/// One backend's way between the two. A new backend starts as healthy: the
 /// manifests say that it is ready, and a check has to prove the contrary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Judge {
@@ -20,10 +20,10 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    pub(super) fn new(thresholds: Thresholds) -> Self {
+    pub(super) fn new(thresholds: Thresholds, healthy: bool) -> Self {
         Self {
             thresholds,
-            healthy: true,
+            healthy,
             against: 0,
         }
     }
@@ -65,7 +65,7 @@ mod tests {
             ("up again and down again", "---++---", "..-.+..-"),
         ];
         for (name, answers, expected) in rows {
-            let mut judge = Judge::new(Thresholds { rise: 2, fall: 3 });
+            let mut judge = Judge::new(Thresholds { rise: 2, fall: 3 }, true);
             let heard: String = answers
                 .chars()
                 .map(|answer| match judge.hear(answer == '+') {

@@ -1,7 +1,5 @@
 //! The main loop: one thing at a time changes the tables and the interfaces.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,13 +18,13 @@ use super::host::{destinations, set_kernel_config, tend_sysctls};
 use super::interfaces::{Host, Interfaces};
 use super::neighbours::Destinations;
 use super::report::{recount, report};
-use super::shared::{Command, Shared};
+use super::shared::{Command, Mesh, Shared};
 use super::watch::FolderWatch;
 use super::{facts, health_targets, l7, shortcut, sockets};
 use crate::api;
 use crate::config::Config;
 use crate::control::names;
-use crate::health::{Checker, Verdict};
+use crate::health::{Checker, Known, Verdict};
 use crate::netlink::{Changes, Effects, Netlink, Network, NextHop};
 
 /// Changes of the network come in bursts.
@@ -60,7 +58,7 @@ pub struct Daemon {
     pub interfaces: Interfaces,
     pub changer: Changer,
     pub sinks: Sinks,
-    pub unhealthy: BTreeMap<SocketAddr, String>,
+    pub health: Known,
     /// Why the latest facts of the host were refused.
     pub refused_facts: Faults,
     /// Not yet acted on, and when it will be.
@@ -224,7 +222,7 @@ impl Daemon {
 
     fn facts(&self, deny: &Arc<[IpNet]>) -> HostFacts {
         let limits = self.shared.maps.limits();
-        let unhealthy = self.unhealthy.keys().copied();
+        let unhealthy = self.health.unhealthy().into_keys();
         facts::host_facts(&self.shared.config, &self.network, limits, deny, unhealthy)
     }
 
@@ -254,9 +252,9 @@ impl Daemon {
     fn reload(&mut self) -> Result<Done, Faults> {
         let shared = self.shared.clone();
         let (config, network) = (&shared.config, &self.network);
-        let unhealthy = &self.unhealthy;
+        let health = &self.health;
         let facts = |deny: &Arc<[IpNet]>| {
-            let unhealthy = unhealthy.keys().copied();
+            let unhealthy = health.unhealthy().into_keys();
             facts::host_facts(config, network, shared.maps.limits(), deny, unhealthy)
         };
         let result = block_in_place(|| self.changer.files_changed(&shared, facts));
@@ -321,23 +319,20 @@ impl Daemon {
     }
 
     fn judged(&mut self, verdict: Verdict) {
-        let Verdict {
-            address,
-            healthy,
-            why,
-        } = verdict;
-        let (kind, message) = match healthy {
+        let address = verdict.target.address;
+        let (kind, message) = match verdict.healthy {
             true => (Kind::BackendHealthy, address.to_string()),
-            false => (Kind::BackendUnhealthy, format!("{address}: {why}")),
+            false => (
+                Kind::BackendUnhealthy,
+                format!("{address}: {}", verdict.why),
+            ),
         };
-        self.shared.events.tell(kind, message);
-        if healthy {
-            self.unhealthy.remove(&address);
-        } else {
-            self.unhealthy.insert(address, why);
+        if !self.health.hear(verdict) {
+            return;
         }
+        self.shared.events.tell(kind, message);
         block_in_place(|| self.facts_changed());
-        let unhealthy = Arc::new(self.unhealthy.clone());
+        let unhealthy = Arc::new(self.health.unhealthy());
         self.shared.change_view(|view| view.unhealthy = unhealthy);
     }
 
@@ -405,14 +400,14 @@ impl Daemon {
                 destinations(directory, &self.network, self.routes_rev),
             )
         };
-        let forgotten = self.unhealthy.len();
-        self.unhealthy
-            .retain(|address, _| targets.iter().any(|t| t.address == *address));
-        if forgotten != self.unhealthy.len() {
+        let checked = targets.len();
+        // While the manifests are refused nobody knows what is to be checked.
+        let is_known = matches!(*shared.mesh(), Mesh::Compiled(_));
+        if is_known && self.health.follow(targets) {
             block_in_place(|| self.facts_changed());
         }
-        let (checked, unhealthy) = (targets.len(), Arc::new(self.unhealthy.clone()));
-        self.sinks.checker.check(targets);
+        let unhealthy = Arc::new(self.health.unhealthy());
+        self.sinks.checker.check(self.health.targets());
         self.sinks.destinations.send_if_modified(|old| {
             let changed = *old != destinations;
             *old = destinations;

@@ -26,10 +26,10 @@ use super::placement::Served;
 use super::report::report;
 use super::shared::{Command, Mesh, Shared, View};
 use super::watch::{FolderWatch, Stamps};
-use super::{facts, l7, news, placement, pulse, ring, shortcut, sockets};
+use super::{facts, l7, news, placement, pulse, ring, shortcut, sockets, withheld};
 use crate::api::{self, Phase, Role};
 use crate::config::Config;
-use crate::health::{Checker, Thresholds};
+use crate::health::{Checker, Known, Thresholds};
 use crate::netlink::{Changes, Effects, Link, Netlink, Network};
 use crate::{apply, capabilities, control, lifecycle, metrics};
 
@@ -193,7 +193,8 @@ impl Start {
     fn arm(self) -> Result<Armed> {
         let maps = Maps::open(&self.config.pin_root, &self.config.limits)?;
         let held = apply::recover(&maps).context("read the tables")?;
-        let compiled = self.compile(&maps, &held);
+        let health = Known::inherited(withheld(&held));
+        let compiled = self.compile(&maps, &held, &health);
         let (mesh, refused, deny) = match compiled {
             Ok((compiler, deny)) => (Mesh::Compiled(Box::new(compiler)), None, deny),
             Err(faults) if self.taken_over => (
@@ -226,6 +227,7 @@ impl Start {
             folder: self.folder,
             interfaces,
             changer,
+            health,
             commands,
         })
     }
@@ -234,15 +236,15 @@ impl Start {
         &self,
         maps: &Maps,
         held: &Tables,
+        health: &Known,
     ) -> Result<(Compiler, Arc<[ipnet::IpNet]>), Faults> {
         let files = self.files.as_ref().map_err(Clone::clone)?;
-        let none = std::iter::empty();
         let facts = facts::host_facts(
             &self.config,
             &self.network,
             maps.limits(),
             &files.deny,
-            none,
+            health.unhealthy().into_keys(),
         );
         let compiler = Compiler::new(files.manifests.clone(), facts, Some(held))
             .map_err(|errors| errors_of(&errors))?;
@@ -322,6 +324,7 @@ struct Armed {
     folder: FolderWatch,
     interfaces: Interfaces,
     changer: Changer,
+    health: Known,
     commands: mpsc::Receiver<Command>,
 }
 
@@ -368,7 +371,7 @@ impl Armed {
                 destinations,
                 urgent,
             },
-            unhealthy: BTreeMap::new(),
+            health: self.health,
             refused_facts: Vec::new(),
             pending: Effects::default(),
             act_at: None,

@@ -218,6 +218,78 @@ fn root_a_backend_that_fails_its_checks_gets_no_connections_until_it_passes() {
     assert_eq!(metric(&stage, "terrace_health_unhealthy_backends"), 0.0);
 }
 
+#[test]
+fn root_a_backend_stays_unhealthy_over_another_check_and_a_restart_until_it_passes() {
+    let mut stage = Stage::new("judged", HEALTH);
+    let local = stage.net.workload("web").v4.to_string();
+    let far = stage.net.backend("remote");
+    let _remote = tcp::Server::start(&far.ns, "remote", PORT).unwrap();
+    stage.run();
+    let is = |stage: &Stage, state: &str| {
+        let found = stage.backends();
+        let mut found = found.iter().filter(|(address, _)| *address == local);
+        found.any(|(_, found)| found == state).then_some(())
+    };
+    wait_for(&stage, "an unhealthy backend", || is(&stage, "unhealthy"));
+    // Nobody checks for an hour: what is known is what was known.
+    stage.kill();
+    let text = std::fs::read_to_string(stage.config()).unwrap();
+    let slow = text.replace("interval = \"50ms\"", "interval = \"1h\"");
+    std::fs::write(stage.config(), slow).unwrap();
+    stage.run();
+    is(&stage, "unhealthy").expect("a restart forgets nothing");
+    let _web = tcp::Server::start(&stage.net.workload("web").node.ns, "web", PORT).unwrap();
+    let other = "terrace.io/health-check: tcp, terrace.io/health-check-interval: 100ms";
+    stage.write("web.yaml", &stage.manifests(other));
+    wait_for(&stage, "a healthy backend", || is(&stage, "ready"));
+}
+
+#[test]
+fn root_manifests_are_refused_with_a_deny_list_that_does_not_fit() {
+    let mut stage = Stage::new("together", "deny_lists = [\"deny.txt\"]");
+    std::fs::write(stage.path("deny.txt"), "192.0.2.0/24\n").unwrap();
+    stage.run();
+    let nets = (0..5000).map(|i| format!("10.{}.{}.0/25\n", i / 256, i % 256));
+    std::fs::write(stage.path("deny.txt"), nets.collect::<String>()).unwrap();
+    let far = stage.net.backend("remote").v4.to_string();
+    let text = stage.manifests("");
+    let without = text.lines().filter(|line| !line.contains(&far));
+    stage.write("web.yaml", &without.collect::<Vec<_>>().join("\n"));
+    let (code, text) = stage.terrace(&["reload"]);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("limits.deny_cells"), "{text}");
+    assert_eq!(stage.backends().len(), 2, "the old state serves");
+    std::fs::write(stage.path("deny.txt"), "192.0.2.0/24\n").unwrap();
+    let (code, text) = stage.terrace(&["reload"]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(stage.backends().len(), 1);
+}
+
+#[test]
+fn root_a_refused_address_of_the_host_holds_up_no_health_verdict() {
+    let mut stage = Stage::new("fact", HEALTH);
+    let local = stage.net.workload("web").v4.to_string();
+    let web = tcp::Server::start(&stage.net.workload("web").node.ns, "web", PORT).unwrap();
+    stage.run();
+    // A pod's address can't be the host's.
+    let address = format!("address add {local}/32 dev up0");
+    stage.net.host.ip([address.as_str()]).unwrap();
+    wait_for(&stage, "the refusal", || {
+        let events = stage.events();
+        events
+            .contains(&"manifests-refused".to_owned())
+            .then_some(())
+    });
+    drop(web);
+    wait_for(&stage, "an unhealthy backend", || {
+        let found = (local.clone(), "unhealthy".to_owned());
+        stage.backends().contains(&found).then_some(())
+    });
+    let refused = "manifests-refused".to_owned();
+    let told = stage.events().into_iter().filter(|kind| *kind == refused);
+    assert_eq!(told.count(), 1, "{}", stage.log());
+}
+
 const HEALTH: &str = r#"
 [health]
 check = "tcp"

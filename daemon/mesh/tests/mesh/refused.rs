@@ -97,7 +97,10 @@ fn an_interface_that_was_refused_once_is_written_the_next_time() {
 fn manifests_and_the_deny_list_change_together_or_not_at_all() {
     let text = service("web", "10.96.0.1", "") + &slice("web", &[("10.0.2.1", "")]);
     let net = |i: u32| format!("10.{}.{}.0/25", i / 256, i % 256).parse().unwrap();
-    let rows = [("it fits", 3, ""), ("it is full", 5000, "limits.deny_cells")];
+    let rows = [
+        ("it fits", 3, ""),
+        ("it is full", 5000, "limits.deny_cells"),
+    ];
     for (name, length, part) in rows {
         let mut compiler = compiler("");
         let mut kernel = kernel_of(&compiler);

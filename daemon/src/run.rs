@@ -11,6 +11,7 @@ pub mod l7;
 mod moves;
 pub mod neighbours;
 mod news;
+mod only;
 mod owners;
 pub mod placement;
 pub mod pulse;

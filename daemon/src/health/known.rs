@@ -101,10 +101,16 @@ mod tests {
         })
     }
 
+    /// Steps with whether each changes something, and the unhealthy ports.
+    type Row = (
+        &'static str,
+        &'static [(&'static str, bool)],
+        &'static [u16],
+    );
+
     #[test]
     fn a_backend_is_unhealthy_while_any_of_its_checks_fails() {
-        // The steps after the word are those that must change something.
-        let rows: [(&str, &[(&str, bool)], &[u16]); 9] = [
+        let rows: [Row; 9] = [
             ("none has failed", &[("=/a", false)], &[]),
             ("one failed", &[("=/a", false), ("-/a", true)], &[80]),
             (

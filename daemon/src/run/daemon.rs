@@ -365,6 +365,7 @@ impl Daemon {
     fn retry(&mut self) {
         block_in_place(|| shortcut::tend(&self.shared));
         self.tend_l7();
+        self.rearm();
         let incomplete = self
             .interfaces
             .incomplete(&self.shared.config, &self.network);
@@ -381,6 +382,21 @@ impl Daemon {
     fn tend_l7(&self) {
         let hooks = self.interfaces.hooks();
         block_in_place(|| l7::tend(&self.shared, &self.network, hooks));
+    }
+
+    fn rearm(&mut self) {
+        let shared = self.shared.clone();
+        let host = Host {
+            config: &shared.config,
+            network: &self.network,
+            maps: &shared.maps,
+            events: &shared.events,
+        };
+        match block_in_place(|| self.interfaces.rearm(host)) {
+            Ok(true) => self.show_network(),
+            Ok(false) => {}
+            Err(error) => self.kernel_refused(&error),
+        }
     }
 
     fn follow_up_soon(&mut self) {

@@ -125,6 +125,36 @@ impl Interfaces {
         failed.and(self.place_xdp(host, &wanted))
     }
 
+    /// Puts tc programs back that somebody took off: `tc qdisc del dev w0
+    /// clsact`, or a link that was detached by force. No event of the kernel
+    /// tells of it. True when there were some.
+    ///
+    /// # Errors
+    /// The kernel does not tell what is attached.
+    pub fn rearm(&mut self, host: Host<'_>) -> Result<bool> {
+        let attached = terrace_tc::list().context("list tc programs")?;
+        let attached: BTreeSet<(u32, u32)> =
+            attached.iter().map(|a| (a.ifindex, a.program_id)).collect();
+        let mut found = false;
+        for (ifindex, armed) in &mut self.armed {
+            let is_there = |a: &Attachment| attached.contains(&(*ifindex, a.program_id));
+            if armed.tc.iter().all(is_there) {
+                continue;
+            }
+            found = true;
+            let name = &armed.link.name;
+            let what = match self.hooks.arm(name, *ifindex, armed.role) {
+                Ok(tc) => {
+                    armed.tc = tc;
+                    format!("{name}: somebody took tc programs off; they are back")
+                }
+                Err(error) => format!("{name}: somebody took tc programs off: {error:#}"),
+            };
+            host.events.tell(Kind::InterfaceFailed, what);
+        }
+        Ok(found)
+    }
+
     /// Whether some wanted interface is not as it should be: try again later.
     pub fn incomplete(&self, config: &Config, network: &Network) -> bool {
         let wanted = facts::wanted(config, network);

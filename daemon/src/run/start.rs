@@ -26,7 +26,7 @@ use super::placement::Served;
 use super::report::report;
 use super::shared::{Command, Mesh, Shared, View};
 use super::watch::{FolderWatch, Stamps};
-use super::{facts, l7, news, placement, pulse, ring, shortcut, sockets, withheld};
+use super::{facts, l7, news, only, placement, pulse, ring, shortcut, sockets, withheld};
 use crate::api::{self, Phase, Role};
 use crate::config::Config;
 use crate::health::{Checker, Known, Thresholds};
@@ -119,6 +119,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 async fn serve(config: Config) -> Result<()> {
     capabilities::check()?;
+    let claim = only::claim()?;
     let listener = control::Listener::bind(&config.control_socket)?;
     let scrapes = match config.metrics_listen {
         Some(address) => Some(metrics::bind(address).await?),
@@ -137,6 +138,9 @@ async fn serve(config: Config) -> Result<()> {
     };
     let shared = armed.shared.clone();
     let mut tasks = JoinSet::new();
+    if let Some(claim) = claim {
+        tasks.spawn(only::answer(claim));
+    }
     tasks.spawn(control::serve(listener, shared.clone()));
     if let Some(scrapes) = scrapes {
         tasks.spawn(metrics::serve(scrapes, shared.clone()));

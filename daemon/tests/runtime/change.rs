@@ -290,6 +290,40 @@ fn root_a_refused_address_of_the_host_holds_up_no_health_verdict() {
     assert_eq!(told.count(), 1, "{}", stage.log());
 }
 
+#[test]
+fn root_tc_programs_that_somebody_takes_off_come_back() {
+    let stage = Stage::start("taken", "");
+    let attached = stage.attached();
+    let of_w0 = |attached: &[(String, String, u32)]| {
+        attached.iter().filter(|(iface, ..)| iface == "w0").count()
+    };
+    assert_eq!(of_w0(&attached), 2);
+    // As `bpftool link detach` and `tc qdisc del dev w0 clsact` do.
+    let pins = std::fs::read_dir(stage.pins.path().join("links")).unwrap();
+    let pins = pins.map(|entry| entry.unwrap().path());
+    let links: Vec<_> = pins
+        .filter(|pin| pin.to_string_lossy().contains("w0-tc-"))
+        .collect();
+    for pin in &links {
+        let link = terrace_abi::sys::open_pin(pin).unwrap();
+        terrace_abi::sys::link_detach(std::os::fd::AsFd::as_fd(&link)).unwrap();
+    }
+    if links.is_empty() {
+        let mut delete = std::process::Command::new("tc");
+        delete.args(["qdisc", "del", "dev", "w0", "clsact"]);
+        assert!(stage.net.host.output(&mut delete).unwrap().status.success());
+    }
+    assert_eq!(of_w0(&stage.attached()), 0);
+    wait_for(&stage, "the programs", || {
+        (stage.attached() == attached).then_some(())
+    });
+    stage.until("the event", |status| {
+        status["events"]
+            .to_string()
+            .contains("w0: somebody took tc programs off; they are back")
+    });
+}
+
 const HEALTH: &str = r#"
 [health]
 check = "tcp"

@@ -18,6 +18,56 @@ fn capabilities() -> Vec<String> {
         .collect()
 }
 
+/// The program lines of the unit file, in their order, for this binary.
+fn programs(stage: &Stage, key: &str) -> Vec<Command> {
+    let unit = include_str!("../../systemd/terrace.service");
+    let lines = unit.lines().filter_map(|line| line.split_once('='));
+    lines
+        .filter(|(found, _)| *found == key)
+        .map(|(_, line)| {
+            let line = line.strip_prefix("/usr/bin/terrace ").expect("our program");
+            let mut command = Command::new(env!("CARGO_BIN_EXE_terrace"));
+            command.args(line.split_whitespace());
+            command.arg("--config").arg(stage.config());
+            command
+        })
+        .collect()
+}
+
+#[test]
+fn root_the_units_own_lines_start_on_refused_manifests_where_it_served() {
+    let mut stage = Stage::start("lines", "");
+    stage.kill();
+    stage.write("broken.yaml", "kind: Nothing\n");
+    for mut command in programs(&stage, "ExecStartPre") {
+        let output = stage.net.host.output(&mut command).unwrap();
+        assert!(output.status.success(), "{command:?}: {output:?}");
+    }
+    let [command] = <[Command; 1]>::try_from(programs(&stage, "ExecStart")).unwrap();
+    stage.run_command(command);
+    let status = stage.status();
+    assert_ne!(status["manifests"]["refused"], serde_json::json!([]));
+    assert_eq!(status["taken_over"], true);
+}
+
+#[test]
+fn the_unit_lets_the_daemon_do_what_it_does() {
+    let unit = include_str!("../../systemd/terrace.service");
+    let rows = [
+        ("pods' namespaces are entered", "RestrictNamespaces", "net"),
+        ("workers read frames", "RestrictAddressFamilies", "AF_XDP"),
+        ("links are asked", "RestrictAddressFamilies", "AF_NETLINK"),
+        ("programs are loaded", "SystemCallFilter", "bpf"),
+    ];
+    for (name, key, word) in rows {
+        let lines = unit.lines().filter_map(|line| line.split_once('='));
+        let mut words = lines
+            .filter(|(found, _)| *found == key)
+            .flat_map(|(_, value)| value.split_whitespace());
+        assert!(words.any(|found| found == word), "{name}: {key}={word}");
+    }
+}
+
 fn confined(stage: &Stage, capabilities: &[String]) -> Command {
     let set: String = capabilities
         .iter()

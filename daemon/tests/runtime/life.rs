@@ -138,6 +138,33 @@ fn root_a_second_daemon_is_refused_and_harms_nothing() {
 }
 
 #[test]
+fn root_a_second_daemon_with_its_own_pins_and_socket_is_refused_too() {
+    let stage = Stage::start("only", "");
+    let attached = stage.attached();
+    let other = terrace_testkit::PinRoot::new().unwrap();
+    let text = std::fs::read_to_string(stage.config()).unwrap();
+    let text = text
+        .replace(
+            &stage.pins.path().display().to_string(),
+            &other.path().display().to_string(),
+        )
+        .replace("terrace.sock", "other.sock")
+        .replace("metrics_listen", "# metrics_listen");
+    std::fs::write(stage.path("other.toml"), text).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_terrace"));
+    command
+        .args(["run", "--config"])
+        .arg(stage.path("other.toml"));
+    let output = stage.net.host.output(&mut command).unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let pid = stage.daemon.as_ref().unwrap().pid();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(&format!("(process {pid})")), "{text}");
+    assert_eq!(stage.attached(), attached);
+    assert!(!stage.path("other.sock").exists());
+}
+
+#[test]
 fn root_a_start_that_fails_leaves_nothing() {
     let rows = [
         ("broken manifest", "", "kind: Nothing\n", 3, "broken.yaml:1"),

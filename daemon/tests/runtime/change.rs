@@ -313,14 +313,13 @@ fn root_tc_programs_that_somebody_takes_off_come_back() {
         delete.args(["qdisc", "del", "dev", "w0", "clsact"]);
         assert!(stage.net.host.output(&mut delete).unwrap().status.success());
     }
-    assert_eq!(of_w0(&stage.attached()), 0);
-    wait_for(&stage, "the programs", || {
-        (stage.attached() == attached).then_some(())
-    });
     stage.until("the event", |status| {
         status["events"]
             .to_string()
             .contains("w0: somebody took tc programs off; they are back")
+    });
+    wait_for(&stage, "the programs", || {
+        (of_w0(&stage.attached()) == 2).then_some(())
     });
 }
 

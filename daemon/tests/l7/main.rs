@@ -1,6 +1,8 @@
 //! HTTP routes and rules on real connections: each test builds its own network,
 //! starts `terrace` in it, and real programs talk through it.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
 mod bodies;
 mod bulk;
 mod life;

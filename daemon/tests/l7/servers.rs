@@ -70,7 +70,7 @@ fn root_every_kind_of_server_answers_through_a_route() {
         std::fs::write(dir.path().join("config"), config.replace("{dir}", &at)).unwrap();
         std::fs::create_dir(dir.path().join("a")).unwrap();
         std::fs::write(dir.path().join("a/index.html"), "hello\n").unwrap();
-        let all = std::fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o755));
+        let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(dir.path(), all).unwrap();
         // In the place of pod a's nginx.
         stage.servers[0].process().kill();

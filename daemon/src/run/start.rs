@@ -340,11 +340,7 @@ impl Armed {
         mut tasks: JoinSet<Result<()>>,
     ) -> Result<()> {
         let shared = self.shared;
-        let health = &shared.config.health;
-        let (checker, verdicts) = Checker::new(Thresholds {
-            rise: health.healthy_after,
-            fall: health.unhealthy_after,
-        });
+        let (checker, verdicts) = Checker::new(thresholds(&shared.config));
         let (destinations, wanted) = watch::channel(Destinations::default());
         let (urgent, hops) = mpsc::channel(1024);
         tasks.spawn(l7::watch(shared.clone()));
@@ -393,6 +389,13 @@ impl Armed {
         helpers.iter().for_each(AbortHandle::abort);
         drop(self.pulse);
         ended
+    }
+}
+
+fn thresholds(config: &Config) -> Thresholds {
+    Thresholds {
+        rise: config.health.healthy_after,
+        fall: config.health.unhealthy_after,
     }
 }
 

@@ -195,7 +195,7 @@ fn root_a_plan_that_cannot_be_met_is_refused_with_its_reason() {
             "nothing",
             &UPLINK.replace("up0", "none0"),
             OK,
-            "nothing to place",
+            "host       connect   tc",
         ),
     ];
     for (name, config, code, part) in rows {

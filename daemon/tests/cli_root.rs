@@ -275,7 +275,7 @@ fn root_detach_proves_that_nothing_is_left() {
     let left = report["left"].to_string();
     assert_eq!(
         left,
-        r#"{"pins":[],"programs":[],"socket":null,"sysctls":[]}"#
+        r#"{"interfaces":[],"pins":[],"programs":[],"socket":null,"sysctls":[]}"#
     );
     assert!(!stage.pins.path().exists());
     let again = stage.json(&["detach", "--yes"]);

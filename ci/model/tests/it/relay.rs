@@ -48,13 +48,13 @@ impl Way {
     fn bytes(self) -> u64 {
         match self {
             Self::Tunnel | Self::Copies => BYTES,
-            Self::Flapping => BYTES / 8,
+            Self::Flapping => BYTES / 4,
         }
     }
 }
 
 /// How often a splice is taken away or put back.
-const FLAP: Duration = Duration::from_millis(10);
+const FLAP: Duration = Duration::from_millis(5);
 
 const WAYS: [Way; 3] = [Way::Tunnel, Way::Copies, Way::Flapping];
 
@@ -144,7 +144,7 @@ impl Seen {
         let right = match way {
             Way::Tunnel => self.up < 100,
             Way::Copies => self.up < 100 && self.copies > 1000,
-            Way::Flapping => self.up > 20,
+            Way::Flapping => self.up > 0,
         };
         let all = self.passed > way.bytes() || way == Way::Flapping;
         assert!(right && all, "{what}: {self:?}");

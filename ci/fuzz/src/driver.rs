@@ -2,11 +2,11 @@
 //! alone, no code of ours) says what reached the server.
 #![allow(clippy::unwrap_used, reason = "a test's driver")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use terrace_l7::flow::{
     Arrival, Backend, Config, Decision, Engine, Event, FlowId, Forward, Host, Offer, Parties,
-    Services, Token,
+    Services, Splices, Token,
 };
 use terrace_l7::http::{Chunks, Limits, Request, parse_request, storage};
 use terrace_l7::rules::{HeadWriter, NoRoom, Scratch};
@@ -59,7 +59,7 @@ impl Services for Rules {
 /// Splices, and the bytes that each connection to a server was sent.
 #[derive(Default)]
 struct World {
-    splices: HashMap<FlowId, (Splice, Progress)>,
+    splices: Splices,
     streams: Vec<BTreeMap<u32, u8>>,
     /// Where the last SYN to a server stood; behind what each side was sent.
     syn: Option<(Endpoint, u32)>,
@@ -153,17 +153,15 @@ impl Host for World {
     }
 
     fn splice(&mut self, flow: FlowId, splice: &Splice, progress: Option<&Progress>) {
-        let held = self.splices.get(&flow).map(|(_, progress)| *progress);
-        let progress = progress.copied().or(held).unwrap_or_default();
-        self.splices.insert(flow, (*splice, progress));
+        self.splices.put(flow, splice, progress);
     }
 
     fn unsplice(&mut self, flow: FlowId, _: &Splice) {
-        self.splices.remove(&flow);
+        self.splices.remove(flow);
     }
 
     fn progress(&mut self, flow: FlowId) -> Progress {
-        self.splices.get(&flow).map(|(_, p)| *p).unwrap_or_default()
+        self.splices.progress(flow)
     }
 
     fn event(&mut self, _: &Parties, _: Event) {}
@@ -299,11 +297,9 @@ fn one(engine: &mut Engine, world: &mut World, now: u64, segment: &Segment<'_>) 
     let mut packet = vec![0; wire::MAX_HEADERS + segment.payload.len()];
     let len = wire::write(segment, &mut packet);
     let packet = &packet[..len];
-    let mut found = world.splices.iter();
-    let found = found.find_map(|(id, (splice, _))| Some((*id, splice.direction(segment)?)));
     let mut arrival = Arrival::Up;
-    if let Some((id, direction)) = found {
-        let (splice, progress) = world.splices.get_mut(&id).unwrap();
+    if let Some((id, direction)) = world.splices.find(segment) {
+        let (splice, progress) = world.splices.get_mut(id).unwrap();
         let splice = *splice;
         let verdict = splice.judge(direction, segment, progress);
         if verdict != Verdict::Up {

@@ -1,10 +1,9 @@
 //! A daemon on the machine's own interfaces.
 
-use crate::{attempt, terrace};
+use crate::terrace;
 use serde_json::Value;
-use std::process::Command;
 use std::time::Duration;
-use tempfile::TempDir;
+use terrace_testkit::manifests::LIMITS;
 use terrace_testkit::{Background, wait};
 
 /// Verifying every program takes a translated machine long.
@@ -12,50 +11,35 @@ const START: Duration = Duration::from_secs(150);
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// `terrace run` with every interface `up*` as an uplink; detached when dropped.
-pub struct Daemon {
-    running: Background,
-    folder: TempDir,
-}
+pub struct Daemon(terrace_testkit::Daemon);
 
 impl Daemon {
     /// Starts it and waits until it is ready.
     pub fn start() -> Self {
-        let folder = TempDir::with_prefix("terrace-lab-").expect("a folder");
-        std::fs::create_dir(folder.path().join("manifests")).expect("a folder of manifests");
-        let path = folder.path().join("terrace.toml");
-        std::fs::write(&path, CONFIG).expect("write a configuration");
-        let mut command = Command::new(terrace());
-        command
-            .args(["run", "--log", "debug", "--config"])
-            .arg(&path);
-        let mut running = Background::spawn(command).expect("start terrace");
-        let ready = running.wait_for_log("ready: ", START);
-        assert!(ready.is_ok(), "not ready:\n{}", running.log());
-        Self { running, folder }
+        let mut daemon = terrace_testkit::Daemon::new(terrace(), "lab").expect("a folder");
+        let config = format!("{CONFIG}{LIMITS}");
+        daemon.configure(&config).expect("write a configuration");
+        let command = daemon.command(&["run", "--log", "debug"]);
+        let running = Background::spawn(command).expect("start terrace");
+        let ready = daemon.start(running, START);
+        assert!(ready.is_ok(), "not ready:\n{}", daemon.log());
+        Self(daemon)
     }
 
     pub fn json(&self, command: &str) -> Value {
-        let path = self.folder.path().join("terrace.toml");
-        let line = format!(
-            "{} {command} --json --config {}",
-            terrace().display(),
-            path.display()
-        );
-        let (success, said) = attempt(&line);
-        assert!(success, "{line}: {said}");
-        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{line}: {error}: {said}"))
+        let words: Vec<&str> = command.split_whitespace().chain(["--json"]).collect();
+        let output = self.0.command(&words).output().expect("start terrace");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command}: {complaint}");
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{command}: {error}: {complaint}"))
     }
 
     /// Waits until `there` finds what it looks for.
     pub fn until<T>(&self, what: &str, mut there: impl FnMut() -> Option<T>) -> T {
         let found = wait::until(what, PATIENCE, &mut there);
-        found.unwrap_or_else(|error| {
-            panic!(
-                "{error}:\n{:#}\n{}",
-                self.json("status"),
-                self.running.log()
-            )
-        })
+        found
+            .unwrap_or_else(|error| panic!("{error}:\n{:#}\n{}", self.json("status"), self.0.log()))
     }
 
     /// Whether both of its tc programs are on an interface. bpftool of Debian 12
@@ -82,13 +66,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        self.running.kill();
-        let path = self.folder.path().join("terrace.toml");
-        attempt(&format!(
-            "{} detach --yes --config {}",
-            terrace().display(),
-            path.display()
-        ));
+        // What a test left running or stopped: either way nothing stays.
+        let _ = self.0.kill();
+        let _ = self.0.command(&["detach", "--yes"]).output();
     }
 }
 
@@ -105,16 +85,4 @@ disruption = "link_flap"
 [[interfaces]]
 match = "up*"
 role = "uplink"
-
-[limits]
-flows = 4096
-services = 256
-service_cells = 256
-backends = 1024
-endpoints = 1024
-address_cells = 1024
-deny_cells = 1024
-policy_cells = 1024
-affinities = 1024
-fragments = 256
 "#;

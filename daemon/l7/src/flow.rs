@@ -15,6 +15,7 @@ mod intake;
 mod reply;
 mod request;
 mod server;
+mod splices;
 mod state;
 mod tick;
 mod turn;
@@ -31,6 +32,7 @@ use turn::Turn;
 use wheel::Wheel;
 
 pub use buffers::BUFFER_BYTES;
+pub use splices::Splices;
 pub use state::MAX_FLOW_BYTES;
 
 /// A flow's place in the engine; also the place of its splice.

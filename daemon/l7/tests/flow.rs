@@ -1,11 +1,9 @@
 //! Hard cases of the engine, segment by segment.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::collections::HashMap;
-
 use terrace_l7::flow::{
     Arrival, Backend, Config, Decision, Engine, Event, FlowId, Forward, Host, MAX_FLOW_BYTES,
-    Offer, Parties, Reset, Services, Token,
+    Offer, Parties, Reset, Services, Splices, Token,
 };
 use terrace_l7::http::Request;
 use terrace_l7::rules::{HeadWriter, NoRoom, Scratch};
@@ -83,7 +81,7 @@ struct Out {
 #[derive(Default)]
 struct World {
     out: Vec<Out>,
-    splices: HashMap<FlowId, (Splice, Progress)>,
+    splices: Splices,
     events: Vec<Event>,
 }
 
@@ -105,17 +103,15 @@ impl Host for World {
     }
 
     fn splice(&mut self, flow: FlowId, splice: &Splice, progress: Option<&Progress>) {
-        let held = self.splices.get(&flow).map(|(_, progress)| *progress);
-        let progress = progress.copied().or(held).unwrap_or_default();
-        self.splices.insert(flow, (*splice, progress));
+        self.splices.put(flow, splice, progress);
     }
 
     fn unsplice(&mut self, flow: FlowId, _: &Splice) {
-        self.splices.remove(&flow);
+        self.splices.remove(flow);
     }
 
     fn progress(&mut self, flow: FlowId) -> Progress {
-        self.splices.get(&flow).map(|(_, p)| *p).unwrap_or_default()
+        self.splices.progress(flow)
     }
 
     fn event(&mut self, _: &Parties, event: Event) {

@@ -2,13 +2,11 @@
 //! `terrace`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
-use terrace_testkit::{Background, HttpServer, Netns, Node, PinRoot, Topology, wait};
+use terrace_testkit::{Daemon, HttpServer, Netns, Node, PinRoot, Topology, manifests, wait};
 
 pub const NODE: &str = "test-host";
 pub const PORT: u16 = 8080;
@@ -36,11 +34,10 @@ impl Default for Shape {
 /// that says its name and a Service of that name; Service `front` with routes
 /// `/a`, `/b` and `/far` to them.
 pub struct Stage {
-    daemon: Option<Background>,
+    daemon: Daemon,
     pub servers: Vec<HttpServer>,
     pub net: Topology,
     pins: PinRoot,
-    folder: TempDir,
 }
 
 impl Stage {
@@ -61,15 +58,13 @@ impl Stage {
             .build()
             .expect("topology");
         let mut stage = Self {
-            daemon: None,
+            daemon: Daemon::new(env!("CARGO_BIN_EXE_terrace"), "l7").expect("folder"),
             servers: Vec::new(),
             net,
             pins: PinRoot::new().expect("pin root"),
-            folder: TempDir::with_prefix("terrace-l7-").expect("folder"),
         };
-        std::fs::create_dir(stage.manifests()).expect("manifest folder");
         let config = config(stage.pins.path().to_str().expect("a path"), shape);
-        std::fs::write(stage.config(), config).expect("configuration");
+        stage.daemon.configure(&config).expect("configuration");
         for (i, node) in stage.nodes().iter().enumerate() {
             stage.write(&format!("{i}.yaml"), &service(&node.name, i as u8, &[node]));
         }
@@ -78,7 +73,12 @@ impl Stage {
             .into_iter()
             .map(|node| HttpServer::start(&node.ns, &node.name, PORT).expect("nginx"));
         stage.servers = servers.collect();
-        let pods: String = stage.net.workloads.iter().map(pod).collect();
+        let pods: String = stage
+            .net
+            .workloads
+            .iter()
+            .map(|workload| manifests::pod(workload, NODE))
+            .collect();
         stage.write("pods.yaml", &pods);
         stage.write("front.yaml", &service("front", 9, &stage.nodes()));
         stage.write(
@@ -98,19 +98,9 @@ impl Stage {
         &self.net.client("client").ns
     }
 
-    fn config(&self) -> PathBuf {
-        self.folder.path().join("terrace.toml")
-    }
-
-    fn manifests(&self) -> PathBuf {
-        self.folder.path().join("manifests")
-    }
-
     /// Puts a manifest in place, whole.
     pub fn write(&self, file: &str, text: &str) {
-        let hidden = self.folder.path().join(file);
-        std::fs::write(&hidden, text).expect("write a manifest");
-        std::fs::rename(&hidden, self.manifests().join(file)).expect("place a manifest");
+        self.daemon.write(file, text).expect("a manifest");
     }
 
     /// Changes manifests and waits until the daemon has applied them.
@@ -121,39 +111,27 @@ impl Stage {
     }
 
     pub fn run(&mut self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_terrace"));
-        command.arg("run").arg("--config").arg(self.config());
-        let mut daemon = self.net.host.spawn(command).expect("start terrace");
-        let ready = wait::until("a ready daemon", START, || {
-            if daemon.exited().is_some() {
-                return Some(false);
-            }
-            let (done, text) = self.terrace(&["status", "--json"]);
-            let status: Value = serde_json::from_str(&text).ok()?;
-            (done && status["phase"] == "ready").then_some(true)
-        });
-        assert!(matches!(ready, Ok(true)), "not ready:\n{}", daemon.log());
-        self.daemon = Some(daemon);
+        let command = self.daemon.command(&["run"]);
+        let running = self.net.host.spawn(command).expect("start terrace");
+        let ready = self.daemon.start(running, START);
+        assert!(ready.is_ok(), "not ready:\n{}", self.daemon.log());
     }
 
     pub fn kill(&mut self) {
-        self.daemon.take().expect("a running daemon").kill();
+        self.daemon.kill().expect("a running daemon");
     }
 
     pub fn stop(&mut self) {
-        let mut daemon = self.daemon.take().expect("a running daemon");
-        let status = daemon.stop(START).expect("terrace ends on SIGTERM");
-        assert!(status.success(), "{status}:\n{}", daemon.log());
+        self.daemon.stop(START).expect("terrace ends on SIGTERM");
     }
 
     /// Whether the command succeeded, and what it printed.
     pub fn terrace(&self, args: &[&str]) -> (bool, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_terrace"));
-        command.args(args).arg("--config").arg(self.config());
-        let output = self.net.host.output(&mut command).expect("run terrace");
-        let text = match output.status.success() {
-            true => output.stdout,
-            false => [output.stdout, output.stderr].concat(),
+        let output = self.daemon.ask(&self.net.host, args).expect("run terrace");
+        let text = if output.status.success() {
+            output.stdout
+        } else {
+            [output.stdout, output.stderr].concat()
         };
         (
             output.status.success(),
@@ -195,12 +173,11 @@ impl Stage {
 
     /// Everything that a failed check wants to see.
     pub fn report(&self) -> String {
-        let log = self.daemon.as_ref().map(Background::log);
         format!(
             "{}\n{}\n{}",
             self.terrace(&["reasons"]).1,
             self.terrace(&["flows", "--limit", "20"]).1,
-            log.unwrap_or_default()
+            self.daemon.log()
         )
     }
 }
@@ -300,28 +277,5 @@ spec:
   parentRefs: [{{ group: "", kind: Service, name: front, port: 80 }}]
   rules:
 {rules}"#
-    )
-}
-
-fn pod(workload: &terrace_testkit::Workload) -> String {
-    let (name, v4, v6) = (&workload.name, workload.v4, workload.v6);
-    let iface = &workload.host_iface;
-    format!(
-        r#"
----
-apiVersion: v1
-kind: Pod
-metadata:
-  name: {name}
-  namespace: shop
-  labels: {{ app: {name} }}
-  annotations: {{ terrace.io/interface: {iface} }}
-spec:
-  nodeName: {NODE}
-  containers: [{{ name: main }}]
-status:
-  podIP: {v4}
-  podIPs: [{{ ip: {v4} }}, {{ ip: "{v6}" }}]
-"#
     )
 }

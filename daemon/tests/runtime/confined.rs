@@ -97,11 +97,8 @@ fn root_the_units_capabilities_are_enough_to_serve() {
     let web = stage.net.workload("web");
     let _server = tcp::Server::start(&web.node.ns, "web", PORT).unwrap();
     stage.run_command(command);
-    let held = std::fs::read_to_string(format!(
-        "/proc/{}/status",
-        stage.daemon.as_ref().unwrap().pid()
-    ))
-    .unwrap();
+    let held =
+        std::fs::read_to_string(format!("/proc/{}/status", stage.daemon.pid().unwrap())).unwrap();
     let bounding = held
         .lines()
         .find(|line| line.starts_with("CapBnd"))

@@ -119,7 +119,7 @@ fn root_stop_leaves_forwarding_and_detach_leaves_nothing() {
     assert_eq!(stage.attached(), []);
     assert!(!stage.pins.path().exists());
     assert_eq!(sysctls.map(|sysctl| stage.sysctl(sysctl)), before);
-    let left: Vec<_> = std::fs::read_dir(stage.folder.path())
+    let left: Vec<_> = std::fs::read_dir(stage.daemon.folder())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -157,7 +157,7 @@ fn root_a_second_daemon_with_its_own_pins_and_socket_is_refused_too() {
         .arg(stage.path("other.toml"));
     let output = stage.net.host.output(&mut command).unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let pid = stage.daemon.as_ref().unwrap().pid();
+    let pid = stage.daemon.pid().unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains(&format!("(process {pid})")), "{text}");
     assert_eq!(stage.attached(), attached);

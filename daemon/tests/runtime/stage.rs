@@ -8,8 +8,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
-use terrace_testkit::{Background, PinRoot, Topology, wait};
+use terrace_testkit::manifests::LIMITS;
+use terrace_testkit::{Daemon, PinRoot, Topology, wait};
 
 pub const PORT: u16 = 9000;
 pub const VIP: &str = "10.96.0.10";
@@ -17,10 +17,9 @@ pub const METRICS: u16 = 9477;
 const START: Duration = Duration::from_secs(40);
 
 pub struct Stage {
-    pub daemon: Option<Background>,
+    pub daemon: Daemon,
     pub net: Topology,
     pub pins: PinRoot,
-    pub folder: TempDir,
 }
 
 impl Stage {
@@ -37,14 +36,12 @@ impl Stage {
             .workload("web");
         let net = builder.backend("remote").build().expect("topology");
         let stage = Self {
-            daemon: None,
+            daemon: Daemon::new(env!("CARGO_BIN_EXE_terrace"), "runtime").expect("folder"),
             net,
             pins: PinRoot::new().expect("pin root"),
-            folder: TempDir::with_prefix("terrace-runtime-").expect("folder"),
         };
-        std::fs::create_dir(stage.path("manifests")).expect("manifest folder");
         let config = config(stage.pins.path(), more);
-        std::fs::write(stage.config(), config).expect("configuration");
+        stage.daemon.configure(&config).expect("configuration");
         stage.write("web.yaml", &stage.manifests(""));
         stage
     }
@@ -57,11 +54,11 @@ impl Stage {
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.daemon.path(name)
     }
 
     pub fn config(&self) -> PathBuf {
-        self.path("terrace.toml")
+        self.daemon.config()
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -111,17 +108,11 @@ status: {{ podIP: {local}, podIPs: [{{ ip: {local} }}] }}
 
     /// Puts a manifest in place, whole.
     pub fn write(&self, file: &str, text: &str) {
-        let hidden = self.path(file);
-        std::fs::write(&hidden, text).expect("write a manifest");
-        let place = self.path("manifests").join(file);
-        std::fs::rename(&hidden, place).expect("place a manifest");
+        self.daemon.write(file, text).expect("a manifest");
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_terrace"));
-        command.args(["run", "--log", "debug", "--config"]);
-        command.arg(self.config());
-        command
+        self.daemon.command(&["run", "--log", "debug"])
     }
 
     /// Starts the daemon and waits until it is ready.
@@ -131,29 +122,24 @@ status: {{ podIP: {local}, podIPs: [{{ ip: {local} }}] }}
     }
 
     pub fn run_command(&mut self, command: Command) {
-        let daemon = self.net.host.spawn(command).expect("start terrace");
-        let daemon = self.daemon.insert(daemon);
-        let ready = daemon.wait_for_log("ready: ", START);
-        assert!(ready.is_ok(), "not ready:\n{}", daemon.log());
+        let running = self.net.host.spawn(command).expect("start terrace");
+        let ready = self.daemon.start(running, START);
+        assert!(ready.is_ok(), "not ready:\n{}", self.log());
     }
 
     /// SIGKILL.
     pub fn kill(&mut self) {
-        self.daemon.take().expect("a running daemon").kill();
+        self.daemon.kill().expect("a running daemon");
     }
 
     /// SIGTERM; the daemon must end with 0.
     pub fn stop(&mut self) {
-        let mut daemon = self.daemon.take().expect("a running daemon");
-        let status = daemon.stop(START).expect("terrace ends on SIGTERM");
-        assert!(status.success(), "{status}:\n{}", daemon.log());
+        self.daemon.stop(START).expect("terrace ends on SIGTERM");
     }
 
     /// Exit code and output of another command of `terrace`.
     pub fn terrace(&self, args: &[&str]) -> (i32, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_terrace"));
-        command.args(args).arg("--config").arg(self.config());
-        let output = self.net.host.output(&mut command).expect("run terrace");
+        let output = self.daemon.ask(&self.net.host, args).expect("run terrace");
         let text = [output.stdout, output.stderr].concat();
         let code = output.status.code().unwrap_or(-1);
         (code, String::from_utf8_lossy(&text).into_owned())
@@ -176,9 +162,7 @@ status: {{ podIP: {local}, podIPs: [{{ ip: {local} }}] }}
     }
 
     pub fn log(&self) -> String {
-        self.daemon
-            .as_ref()
-            .map_or_else(String::new, Background::log)
+        self.daemon.log()
     }
 
     /// State of every backend, by its address.
@@ -249,18 +233,7 @@ role = "uplink"
 match = "w*"
 role = "workload"
 
-[limits]
-flows = 4096
-services = 256
-service_cells = 256
-backends = 1024
-endpoints = 1024
-address_cells = 1024
-deny_cells = 1024
-policy_cells = 1024
-affinities = 1024
-fragments = 256
-"#
+{LIMITS}"#
     )
 }
 

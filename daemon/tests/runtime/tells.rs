@@ -37,7 +37,7 @@ fn root_only_root_and_the_group_get_an_answer() {
     };
     // The test's folder and the program must be reachable for the file's own
     // mode to be what keeps nobody out.
-    std::fs::set_permissions(stage.folder.path(), Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(stage.daemon.folder(), Permissions::from_mode(0o755)).unwrap();
     let (code, text) = as_nobody();
     assert_eq!(code, Some(5), "{text}");
     // Even an open socket does not let a stranger in.

@@ -1,13 +1,12 @@
 //! A host, a workload, a remote backend, and a cgroup that `terrace` serves.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
 use terrace_testkit::scripts::DIAL;
-use terrace_testkit::{Agent, Background, Cgroup, Netns, PinRoot, Topology, wait};
+use terrace_testkit::{Agent, Cgroup, Daemon, Netns, PinRoot, Topology, wait};
 
 pub const START: Duration = Duration::from_secs(120);
 
@@ -51,13 +50,12 @@ def ask(s, text):
 "#;
 
 pub struct Stage {
-    pub daemon: Option<Background>,
+    daemon: Daemon,
     // Before the namespaces: what runs in them goes first.
     servers: Vec<Agent>,
     pub net: Topology,
     pub cgroup: Cgroup,
     pub pins: PinRoot,
-    pub folder: TempDir,
 }
 
 impl Stage {
@@ -70,14 +68,12 @@ impl Stage {
             .backend("remote");
         let net = net.build().expect("topology");
         let mut stage = Self {
-            daemon: None,
+            daemon: Daemon::new(env!("CARGO_BIN_EXE_terrace"), "sockets").expect("folder"),
             servers: Vec::new(),
             net,
             cgroup: Cgroup::new().expect("cgroup"),
             pins: PinRoot::new().expect("pin root"),
-            folder: TempDir::with_prefix("terrace-sockets-").expect("folder"),
         };
-        std::fs::create_dir(stage.path("manifests")).expect("manifest folder");
         stage.configure(socket);
         stage.serve();
         stage.write("web.yaml", &stage.service(""));
@@ -125,7 +121,7 @@ impl Stage {
              affinities = 1024\nfragments = 256\n{socket}\n",
             self.pins.path().display()
         );
-        std::fs::write(self.path("terrace.toml"), text).expect("configuration");
+        self.daemon.configure(&text).expect("configuration");
     }
 
     /// The Service `web`, TCP 80 and UDP 81, node ports 30080 and 30081.
@@ -208,16 +204,9 @@ status: {{ podIP: {v4}, podIPs: [{{ ip: {v4} }}, {{ ip: "{v6}" }}] }}
         )
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
     /// Puts a manifest in place, whole.
     pub fn write(&self, file: &str, text: &str) {
-        let hidden = self.path(file);
-        std::fs::write(&hidden, text).expect("write a manifest");
-        let place = self.path("manifests").join(file);
-        std::fs::rename(&hidden, place).expect("place a manifest");
+        self.daemon.write(file, text).expect("a manifest");
     }
 
     /// Changes a manifest and waits until it is applied.
@@ -239,34 +228,27 @@ status: {{ podIP: {v4}, podIPs: [{{ ip: {v4} }}, {{ ip: "{v6}" }}] }}
 
     /// Through another program that starts it.
     pub fn try_run_by(&mut self, by: &[&str]) -> bool {
-        let words = [by, &[env!("CARGO_BIN_EXE_terrace")]].concat();
+        let run = self.daemon.command(&["run", "--log", "debug"]);
+        let words = by.iter().map(OsStr::new);
+        let words = words.chain([run.get_program()]).chain(run.get_args());
+        let words: Vec<&OsStr> = words.collect();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]);
-        command.args(["run", "--log", "debug", "--config"]);
-        command.arg(self.path("terrace.toml"));
-        let daemon = self.net.host.spawn(command).expect("start terrace");
-        let daemon = self.daemon.insert(daemon);
-        daemon.wait_for_log("ready: ", START).is_ok()
+        let running = self.net.host.spawn(command).expect("start terrace");
+        self.daemon.start(running, START).is_ok()
     }
 
     pub fn kill(&mut self) {
-        self.daemon.take().expect("a running daemon").kill();
+        self.daemon.kill().expect("a running daemon");
     }
 
     pub fn stop(&mut self) {
-        let mut daemon = self.daemon.take().expect("a running daemon");
-        let status = daemon.stop(START).expect("terrace ends on SIGTERM");
-        assert!(status.success(), "{status}:\n{}", daemon.log());
+        self.daemon.stop(START).expect("terrace ends on SIGTERM");
     }
 
     /// Whether the command succeeded, and what it printed.
     pub fn terrace(&self, args: &[&str]) -> (bool, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_terrace"));
-        command
-            .args(args)
-            .arg("--config")
-            .arg(self.path("terrace.toml"));
-        let output = self.net.host.output(&mut command).expect("run terrace");
+        let output = self.daemon.ask(&self.net.host, args).expect("run terrace");
         let text = [output.stdout, output.stderr].concat();
         (
             output.status.success(),
@@ -281,14 +263,12 @@ status: {{ podIP: {v4}, podIPs: [{{ ip: {v4} }}, {{ ip: "{v6}" }}] }}
     }
 
     pub fn log(&self) -> String {
-        self.daemon
-            .as_ref()
-            .map_or_else(String::new, Background::log)
+        self.daemon.log()
     }
 
     /// Waits until the log says this.
     pub fn wait_for_log(&mut self, text: &str) {
-        let daemon = self.daemon.as_mut().expect("a running daemon");
+        let daemon = self.daemon.running().expect("a running daemon");
         daemon
             .wait_for_log(text, wait::PATIENCE)
             .unwrap_or_else(|error| panic!("{error}"));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use terrace_testkit::{Node, Workload};
+use terrace_testkit::Node;
 
 use crate::stage::{SERVICE, Shape, TCP, UDP};
 
@@ -111,32 +111,6 @@ endpoints:
         }
     }
     text
-}
-
-/// A Pod of this host, labelled `app: <name>`.
-pub fn pod(workload: &Workload) -> String {
-    let Workload {
-        node, host_iface, ..
-    } = workload;
-    let (name, v4, v6) = (&node.name, node.v4, node.v6);
-    format!(
-        r#"
----
-apiVersion: v1
-kind: Pod
-metadata:
-  name: {name}
-  namespace: shop
-  labels: {{ app: {name} }}
-  annotations: {{ terrace.io/interface: {host_iface} }}
-spec:
-  nodeName: {NODE}
-  containers: [{{ name: main }}]
-status:
-  podIP: {v4}
-  podIPs: [{{ ip: {v4} }}, {{ ip: "{v6}" }}]
-"#
-    )
 }
 
 /// Only `cidrs` reach the workload `app` at its TCP port.

@@ -1,13 +1,12 @@
 //! A topology with servers, manifests and a running `terrace`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
-use terrace_testkit::{Background, Builder, Node, PinRoot, Topology, tcp, udp, wait};
+use terrace_testkit::manifests::pod;
+use terrace_testkit::{Builder, Daemon, Node, PinRoot, Topology, tcp, udp};
 
 use crate::manifests;
 
@@ -40,11 +39,10 @@ impl Default for Shape {
 }
 
 pub struct Stage {
-    daemon: Option<Background>,
+    daemon: Daemon,
     servers: Vec<(tcp::Server, udp::Server)>,
     pub net: Topology,
     pub pins: PinRoot,
-    folder: TempDir,
 }
 
 impl Stage {
@@ -57,7 +55,12 @@ impl Stage {
         let slices = manifests::slices("echo", &all);
         stage.write("echo.yaml", &manifests::service("echo", VIP, "", ""));
         stage.write("echo-slices.yaml", &slices);
-        let pods: String = stage.net.workloads.iter().map(manifests::pod).collect();
+        let pods: String = stage
+            .net
+            .workloads
+            .iter()
+            .map(|workload| pod(workload, manifests::NODE))
+            .collect();
         stage.write("pods.yaml", &pods);
         stage.run();
         stage
@@ -77,16 +80,14 @@ impl Stage {
             })
             .collect();
         let stage = Self {
-            daemon: None,
+            daemon: Daemon::new(env!("CARGO_BIN_EXE_terrace"), "traffic").expect("folder"),
             servers,
             net,
             pins: PinRoot::new().expect("pin root"),
-            folder: TempDir::with_prefix("terrace-traffic-").expect("folder"),
         };
-        std::fs::create_dir(stage.manifests()).expect("manifest folder");
-        std::fs::write(stage.folder.path().join("deny.txt"), "").expect("deny list");
+        std::fs::write(stage.daemon.path("deny.txt"), "").expect("deny list");
         let text = manifests::config(stage.pins.path(), shape);
-        std::fs::write(stage.config(), text).expect("configuration");
+        stage.daemon.configure(&text).expect("configuration");
         stage
     }
 
@@ -100,27 +101,17 @@ impl Stage {
         self.servers.len()
     }
 
-    fn config(&self) -> PathBuf {
-        self.folder.path().join("terrace.toml")
-    }
-
-    fn manifests(&self) -> PathBuf {
-        self.folder.path().join("manifests")
-    }
-
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.daemon.folder()
     }
 
     /// Puts a manifest in place, whole.
     pub fn write(&self, file: &str, text: &str) {
-        let hidden = self.folder.path().join(file);
-        std::fs::write(&hidden, text).expect("write a manifest");
-        std::fs::rename(&hidden, self.manifests().join(file)).expect("place a manifest");
+        self.daemon.write(file, text).expect("a manifest");
     }
 
     pub fn remove(&self, file: &str) {
-        std::fs::remove_file(self.manifests().join(file)).expect("remove a manifest");
+        self.daemon.remove(file).expect("a manifest");
     }
 
     /// Changes manifests and waits until the daemon has applied them.
@@ -141,45 +132,28 @@ impl Stage {
             ..Shape::default()
         };
         let text = manifests::config(self.pins.path(), &shape);
-        std::fs::write(self.config(), text).expect("configuration");
+        self.daemon.configure(&text).expect("configuration");
         self.reload();
     }
 
     pub fn run(&mut self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_terrace"));
-        command.arg("run").arg("--config").arg(self.config());
-        let mut daemon = self.net.host.spawn(command).expect("start terrace");
-        let ready = wait::until("a ready daemon", START, || {
-            if daemon.exited().is_some() {
-                return Some(false);
-            }
-            let (done, text) = self.terrace(&["status", "--json"]);
-            let status: Value = serde_json::from_str(&text).ok()?;
-            (done && status["phase"] == "ready").then_some(true)
-        });
-        assert!(
-            matches!(ready, Ok(true)),
-            "terrace run is not ready:\n{}",
-            daemon.log()
-        );
-        self.daemon = Some(daemon);
+        let command = self.daemon.command(&["run"]);
+        let running = self.net.host.spawn(command).expect("start terrace");
+        let ready = self.daemon.start(running, START);
+        assert!(ready.is_ok(), "not ready:\n{}", self.daemon.log());
     }
 
     pub fn kill(&mut self) {
-        self.daemon.take().expect("a running daemon").kill();
+        self.daemon.kill().expect("a running daemon");
     }
 
     pub fn stop(&mut self) {
-        let mut daemon = self.daemon.take().expect("a running daemon");
-        let status = daemon.stop(START).expect("terrace ends on SIGTERM");
-        assert!(status.success(), "{status}:\n{}", daemon.log());
+        self.daemon.stop(START).expect("terrace ends on SIGTERM");
     }
 
     /// Whether the command succeeded, and what it printed.
     pub fn terrace(&self, args: &[&str]) -> (bool, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_terrace"));
-        command.args(args).arg("--config").arg(self.config());
-        let output = self.net.host.output(&mut command).expect("run terrace");
+        let output = self.daemon.ask(&self.net.host, args).expect("run terrace");
         let text = if output.status.success() {
             output.stdout
         } else {
@@ -209,12 +183,11 @@ impl Stage {
 
     /// Everything that a failed check wants to see.
     pub fn report(&self) -> String {
-        let log = self.daemon.as_ref().map(Background::log);
         format!(
             "{}\n{}\n{}",
             self.terrace(&["reasons"]).1,
             self.terrace(&["flows", "--limit", "20"]).1,
-            log.unwrap_or_default()
+            self.daemon.log()
         )
     }
 }

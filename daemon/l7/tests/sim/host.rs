@@ -1,10 +1,8 @@
 //! The host in the middle: the splice model in the place of BPF, and what the
 //! engine asks of the world.
 
-use std::collections::HashMap;
-
 use terrace_l7::flow::{
-    Backend, Decision, Event, FlowId, Forward, Host, Offer, Parties, Services, Token,
+    Backend, Decision, Event, FlowId, Forward, Host, Offer, Parties, Services, Splices, Token,
 };
 use terrace_l7::http::Request;
 use terrace_l7::rules::{HeadWriter, NoRoom, Scratch};
@@ -14,21 +12,14 @@ use terrace_l7::tcp::{Endpoint, Segment, wire};
 /// Splices, and packets that go out.
 #[derive(Debug, Default)]
 pub struct Kernel {
-    pub splices: HashMap<FlowId, (Splice, Progress)>,
+    pub splices: Splices,
     pub out: Vec<(Direction, Vec<u8>)>,
     pub events: Vec<(Parties, Event)>,
 }
 
 impl Kernel {
-    pub fn find(&self, segment: &Segment<'_>) -> Option<(FlowId, Direction)> {
-        let mut found = self.splices.iter().filter_map(|(id, (splice, _))| {
-            splice.direction(segment).map(|direction| (*id, direction))
-        });
-        found.next()
-    }
-
     pub fn pass(&mut self, id: FlowId, direction: Direction, packet: &[u8]) {
-        let (splice, progress) = self.splices.get_mut(&id).unwrap();
+        let (splice, progress) = self.splices.get_mut(id).unwrap();
         let segment = wire::parse(packet).unwrap();
         splice.note(direction, &segment, progress);
         let splice = *splice;
@@ -56,17 +47,15 @@ impl Host for Kernel {
     }
 
     fn splice(&mut self, flow: FlowId, splice: &Splice, progress: Option<&Progress>) {
-        let held = self.splices.get(&flow).map(|(_, progress)| *progress);
-        let progress = progress.copied().or(held).unwrap_or_default();
-        self.splices.insert(flow, (*splice, progress));
+        self.splices.put(flow, splice, progress);
     }
 
     fn unsplice(&mut self, flow: FlowId, _: &Splice) {
-        self.splices.remove(&flow);
+        self.splices.remove(flow);
     }
 
     fn progress(&mut self, flow: FlowId) -> Progress {
-        self.splices.get(&flow).map(|(_, p)| *p).unwrap_or_default()
+        self.splices.progress(flow)
     }
 
     fn event(&mut self, parties: &Parties, event: Event) {

@@ -283,11 +283,11 @@ impl World {
             return;
         };
         let (engine, rules, kernel) = (&mut self.engine, &mut self.rules, &mut self.kernel);
-        let Some((id, direction)) = kernel.find(&segment) else {
+        let Some((id, direction)) = kernel.splices.find(&segment) else {
             engine.packet(self.now, packet, Arrival::Up, rules, kernel);
             return;
         };
-        let (splice, progress) = &kernel.splices[&id];
+        let (splice, progress) = kernel.splices.get(id).unwrap();
         match splice.judge(direction, &segment, progress) {
             Verdict::Pass => kernel.pass(id, direction, packet),
             Verdict::PassAndCopy => {

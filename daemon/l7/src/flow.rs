@@ -21,7 +21,7 @@ mod tick;
 mod turn;
 mod wheel;
 
-use crate::http::{Limits, Request};
+use crate::http::{Fault, Limits, Request};
 use crate::rules::{HeadWriter, NoRoom, Scratch};
 use crate::splice::{Direction, Progress, Splice};
 use crate::tcp::{Endpoint, Segment, flags, wire};
@@ -210,6 +210,9 @@ pub trait Services {
         request: &Request<'_, '_>,
         out: &mut HeadWriter<'_>,
     ) -> Result<(), NoRoom>;
+    /// A head that is none; it is answered with the fault's status. Like
+    /// `decide`, it may be told again of the same one.
+    fn malformed(&mut self, _parties: &Parties, _fault: Fault) {}
 }
 
 /// How a packet came to the worker.

@@ -385,6 +385,33 @@ fn no_byte_behind_a_body_passes_without_a_look() {
 }
 
 #[test]
+fn a_clients_probe_of_a_shut_window_makes_the_server_tell_its_window() {
+    let post = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n";
+    let mut case = Case::open();
+    case.client(C + 1, ACK, post);
+    let body = C + 1 + post.len() as u32;
+    let packet = |flags, seq, ack, window| Segment {
+        src: server(),
+        dst: client(),
+        seq,
+        ack,
+        flags,
+        window,
+        ..Segment::default()
+    };
+    // There is room for the head only.
+    case.packet(&packet(flags::SYN | ACK, S, C + 1, post.len() as u16));
+    case.packet(&packet(ACK, S + 1, body, 0));
+    let out = case.client_ack(body, S + 1, ACK, b"x");
+    assert_eq!(out.len(), 1, "{out:?}");
+    let asked = (out[0].direction, out[0].seq, out[0].payload.len());
+    assert_eq!(asked, (Direction::ToServer, body - 1, 0), "a probe");
+    case.packet(&packet(ACK, S + 1, body, 100));
+    let out = case.client_ack(body, S + 1, ACK, b"x");
+    assert_eq!((out[0].seq, &out[0].payload[..]), (body, &b"x"[..]));
+}
+
+#[test]
 fn a_tunnel_opens_only_where_the_rule_and_the_backend_say_so() {
     let upgrade = b"GET /tunnel HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
     let end = C + 1 + upgrade.len() as u32;

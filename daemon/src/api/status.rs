@@ -60,6 +60,9 @@ pub struct Worker {
     pub sent: u64,
     /// For which there was no frame.
     pub dropped: u64,
+    /// That the kernel had no frame for: the worker was too slow.
+    #[serde(default)]
+    pub overruns: u64,
     /// Packets that came to it and were another worker's.
     pub handed_over: u64,
     /// System calls: to tell the kernel of packets, to wait for packets.

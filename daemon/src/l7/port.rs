@@ -160,13 +160,7 @@ async fn make(handle: &Handle, n_queues: u32, mtu: u32) -> Result<()> {
 }
 
 async fn bring_up(handle: &Handle, name: &'static str, mtu: u32) -> Result<u32> {
-    for (sysctl, value) in SYSCTLS {
-        let path = format!("/proc/sys/net/{}", sysctl.replace("{}", name));
-        // A kernel without IPv6 has none of its sysctls.
-        if fs::exists(&path).unwrap_or(false) {
-            fs::write(&path, value).with_context(|| format!("write {value} to {path}"))?;
-        }
-    }
+    set_sysctls(name)?;
     for feature in sys::OFFLOADS {
         sys::ethtool_offload_off(name, feature)
             .with_context(|| format!("switch offloads of {name} off"))?;
@@ -180,6 +174,24 @@ async fn bring_up(handle: &Handle, name: &'static str, mtu: u32) -> Result<u32> 
     let done = handle.link().set(up).execute().await;
     done.with_context(|| format!("bring {name} up with MTU {mtu}"))?;
     Ok(index)
+}
+
+/// Makes the sysctls of an end what they must be.
+///
+/// # Errors
+/// The kernel refused.
+pub fn set_sysctls(name: &str) -> Result<()> {
+    for (sysctl, value) in SYSCTLS {
+        let path = format!("/proc/sys/net/{}", sysctl.replace("{}", name));
+        // A kernel without IPv6 has none of its sysctls.
+        let Ok(held) = fs::read_to_string(&path) else {
+            continue;
+        };
+        if held.trim() != value {
+            fs::write(&path, value).with_context(|| format!("write {value} to {path}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// What comes out of the port has addresses of everybody, and it has none

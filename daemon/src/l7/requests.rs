@@ -74,6 +74,24 @@ pub struct Record {
     pub host: Text<64>,
 }
 
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            asked_us: 0,
+            duration_us: 0,
+            client: Endpoint::default(),
+            service: Endpoint::default(),
+            server: Endpoint::default(),
+            note: Note::default(),
+            status: 0,
+            worker: 0,
+            method: Text::EMPTY,
+            path: Text::EMPTY,
+            host: Text::EMPTY,
+        }
+    }
+}
+
 /// What one worker tells.
 #[derive(Debug)]
 pub struct Told {

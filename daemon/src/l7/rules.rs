@@ -4,6 +4,7 @@
 
 mod actions;
 mod build;
+mod owners;
 mod policy;
 mod pools;
 mod published;
@@ -19,6 +20,7 @@ use terrace_l7::rules::{HeadWriter, NoRoom, Router, Scratch};
 use terrace_l7::tcp::Endpoint;
 
 pub use actions::RouteAction;
+use owners::Owners;
 pub use policy::{Denied, Party, PolicyView};
 pub use pools::{Pool, Server};
 pub use published::{Published, Reader};
@@ -35,6 +37,7 @@ pub struct Rules {
     ports: Vec<Arc<PortRules>>,
     policy: Arc<PolicyView>,
     sets: FxHashMap<u32, Arc<RequestSet>>,
+    owners: Owners,
 }
 
 /// An address and port of a Service.
@@ -42,6 +45,8 @@ pub struct Rules {
 pub struct Frontend {
     /// Index in `services`.
     pub index: u32,
+    /// Whose the index is now.
+    pub owner: u32,
     pub pool: u32,
     /// Place in `ports`; `None` = no routes.
     routes: Option<u16>,
@@ -103,6 +108,9 @@ pub struct Note {
     pub server: u32,
     /// Index in `backends`, 0 = none.
     pub backend: u32,
+    /// Whose the indexes of service and backend are: an index is given to
+    /// another one when its owner is gone.
+    pub owners: [u32; 2],
     pub verdict: Verdict,
 }
 
@@ -115,6 +123,8 @@ pub enum Verdict {
     Denied,
     NoRoute,
     NoBackend,
+    /// Its head is none, or two readers could read it in two ways.
+    Malformed,
 }
 
 /// What a route, or none, makes of a request.
@@ -144,6 +154,14 @@ impl Rules {
     /// No route and no HTTP rule: nothing for a worker to do.
     pub fn is_empty(&self) -> bool {
         self.ports.is_empty() && self.sets.is_empty()
+    }
+
+    /// Whether a service's and a backend's index still are who they were.
+    pub fn still_own(&self, indexes: [u32; 2], owners: [u32; 2]) -> bool {
+        [
+            self.owners.service(indexes[0]),
+            self.owners.backend(indexes[1]),
+        ] == owners
     }
 
     pub fn policy(&self) -> &PolicyView {
@@ -205,7 +223,7 @@ impl Rules {
             way.names_tunnels = true;
             return Ok(way);
         };
-        note.service = frontend.index;
+        (note.service, note.owners[0]) = (frontend.index, frontend.owner);
         let Some(port) = frontend.routes else {
             way.pool = Some(frontend.pool);
             way.names_tunnels = true;
@@ -246,6 +264,7 @@ impl Rules {
         };
         let party = self.policy.party(&server.endpoint.ip);
         (note.server, note.backend) = (party.identity, server.backend);
+        note.owners[1] = server.owner;
         let wants_tunnel = request.upgrade.is_some() || request.body == Body::Tunnel;
         let mut tunnel = way.names_tunnels;
         for judgement in self.policy.judge(client, party, server.endpoint.port) {

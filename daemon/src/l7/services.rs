@@ -9,14 +9,14 @@ use std::sync::Arc;
 use rustc_hash::FxBuildHasher;
 use terrace_abi::consts::{ENDPOINT_HOST, ENDPOINT_WORKLOAD};
 use terrace_l7::flow::{Backend, Decision, Event, Offer, Parties, Reset, Services, Token};
-use terrace_l7::http::Request;
+use terrace_l7::http::{Fault, Request};
 use terrace_l7::rules::{HeadWriter, NoRoom, Scratch};
 use terrace_l7::tcp::Endpoint;
 
 use super::clock::now_us;
 use super::host::{Choices, Chosen, Listener};
 use super::requests::{RequestLog, Told};
-use super::rules::{Asked, Outcome, Published, Reader, Ruling, Server};
+use super::rules::{Asked, Note, Outcome, Published, Reader, Ruling, Server, Verdict};
 use super::sources::{Ports, Sources};
 use super::worker::{Judge, Maker};
 
@@ -193,6 +193,19 @@ impl Services for LiveServices {
             });
         }
         outcome.decision(|server| self.source(parties, server, bound))
+    }
+
+    fn malformed(&mut self, parties: &Parties, _: Fault) {
+        let rules = self.reader.rules();
+        let frontend = rules.frontend(parties.service);
+        let note = Note {
+            service: frontend.map_or(0, |frontend| frontend.index),
+            owners: [frontend.map_or(0, |frontend| frontend.owner), 0],
+            client: rules.policy().party(&parties.client.ip).identity,
+            verdict: Verdict::Malformed,
+            ..Note::default()
+        };
+        self.log.borrow_mut().malformed(now_us(), parties, &note);
     }
 
     fn write(

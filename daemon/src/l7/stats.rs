@@ -10,6 +10,8 @@ pub struct Stats {
     pub sent: Count,
     /// Packets for which there was no frame.
     pub dropped: Count,
+    /// Packets that the kernel had no frame for: the worker was too slow.
+    pub overruns: Count,
     /// System calls that told the kernel of packets.
     pub kicks: Count,
     /// System calls that waited for packets.

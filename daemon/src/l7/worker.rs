@@ -22,6 +22,9 @@ use super::{Stats, Wait};
 /// A worker that has nothing to do says so often that it lives.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 
+/// How often the kernel is asked what it could not deliver.
+const MEASURE_NS: u64 = 1_000_000_000;
+
 /// The rules that a worker goes by, looked up anew before each batch.
 pub trait Judge: Services {
     fn refresh(&mut self);
@@ -79,6 +82,7 @@ struct Worker<J, L> {
     stop: Arc<AtomicBool>,
     wait: Wait,
     beaten: u64,
+    measured: u64,
 }
 
 impl<J: Judge, L: Listener> Worker<J, L> {
@@ -112,6 +116,7 @@ impl<J: Judge, L: Listener> Worker<J, L> {
             stop: seat.stop,
             wait: seat.wait,
             beaten: 0,
+            measured: 0,
         };
         worker.begin_anew();
         worker
@@ -218,6 +223,12 @@ impl<J: Judge, L: Listener> Worker<J, L> {
         stats.orphans.set(self.orphans.len() as u64);
         stats.kicks.set(self.host.sender.kicks);
         stats.dropped.set(self.host.sender.dropped);
+        if now - self.measured >= MEASURE_NS {
+            self.measured = now;
+            if let Ok(kernels) = self.receiver.stats() {
+                stats.overruns.set(kernels.overruns);
+            }
+        }
     }
 
     fn rest(&mut self, now: u64) {

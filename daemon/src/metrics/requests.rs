@@ -22,8 +22,13 @@ pub(super) fn families(shared: &Shared) -> [Family; 4] {
     let mut sums: BTreeMap<Labels, Sum> = BTreeMap::new();
     let mesh = shared.mesh();
     let directory = mesh.directory();
+    let rules = shared.l7.get();
     for (key, reading) in workers.iter().flat_map(|told| told.meters.read()) {
         let [service, route, backend] = key;
+        // Of somebody who is gone; the index may be another one's now.
+        if !rules.still_own([service, backend], reading.owners) {
+            continue;
+        }
         let labels = vec![
             ("service", names::service(directory, service)),
             ("route", names::route(directory, route)),

@@ -39,9 +39,9 @@ fn table(requests: &[Request]) -> Table {
             cell(time(request.unix_ms)),
             cell(request.client.to_string()),
             cell(or_dash(&request.service)),
-            cell(&request.method),
+            cell(or_dash(&request.method)),
             cell(or_dash(&request.host)),
-            cell(&request.path),
+            cell(or_dash(&request.path)),
             toned(tone(request), status(request)),
             cell(taken(request.duration_us)),
             cell(verdict(request.verdict)),
@@ -116,6 +116,7 @@ pub fn verdict(verdict: RequestVerdict) -> &'static str {
         RequestVerdict::Denied => "denied",
         RequestVerdict::NoRoute => "no-route",
         RequestVerdict::NoBackend => "no-backend",
+        RequestVerdict::Malformed => "malformed",
     }
 }
 

@@ -397,6 +397,10 @@ impl Daemon {
             Ok(false) => {}
             Err(error) => self.kernel_refused(&error),
         }
+        let hooks = self.interfaces.hooks();
+        if let Err(error) = block_in_place(|| l7::rearm(&shared, hooks)) {
+            self.kernel_refused(&error);
+        }
     }
 
     fn follow_up_soon(&mut self) {

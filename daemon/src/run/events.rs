@@ -62,10 +62,12 @@ pub enum Kind {
     L7Started,
     L7Failed,
     L7Stalled,
+    /// Packets for workers were lost.
+    L7Overrun,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 28] = [
+    pub const ALL: [Kind; 29] = [
         Kind::TierFallback,
         Kind::TierMoved,
         Kind::TierFlapping,
@@ -94,6 +96,7 @@ impl Kind {
         Kind::L7Started,
         Kind::L7Failed,
         Kind::L7Stalled,
+        Kind::L7Overrun,
     ];
 
     pub fn name(self) -> &'static str {
@@ -126,6 +129,7 @@ impl Kind {
             Kind::L7Started => "l7-started",
             Kind::L7Failed => "l7-failed",
             Kind::L7Stalled => "l7-stalled",
+            Kind::L7Overrun => "l7-overrun",
         }
     }
 

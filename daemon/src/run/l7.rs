@@ -61,6 +61,7 @@ pub fn workers(shared: &Shared) -> Vec<api::Worker> {
         copies: stats.copies.get(),
         sent: stats.sent.get(),
         dropped: stats.dropped.get(),
+        overruns: stats.overruns.get(),
         handed_over: stats.handed_over.get(),
         kicks: stats.kicks.get(),
         waits: stats.waits.get(),
@@ -142,6 +143,28 @@ fn largest_mtu(shared: &Shared, network: &Network) -> u32 {
     mtu.clamp(1_280, LARGEST)
 }
 
+/// Puts the program on tc's end of the port back when somebody took it off, and
+/// its sysctls when somebody wrote those of all interfaces.
+///
+/// # Errors
+/// The kernel does not tell what is attached, or refuses the program.
+pub fn rearm(shared: &Shared, hooks: &Hooks) -> Result<()> {
+    let Some(tier) = running(shared) else {
+        return Ok(());
+    };
+    port::set_sysctls(port::TC_END)?;
+    let ifindex = tier.port.tc_ifindex;
+    let attached = terrace_tc::list().context("list tc programs")?;
+    if attached.iter().any(|a| a.ifindex == ifindex) {
+        return Ok(());
+    }
+    hooks.arm_l7_port(port::TC_END, ifindex)?;
+    let what = "somebody took the tc program off; it is back";
+    let what = format!("{}: {what}", port::TC_END);
+    shared.events.tell(Kind::InterfaceFailed, what);
+    Ok(())
+}
+
 /// Looks after the workers' heartbeats for as long as the daemon runs.
 ///
 /// # Errors
@@ -151,14 +174,21 @@ pub async fn watch(shared: Arc<Shared>) -> Result<()> {
     let timeout = shared.config.l7.heartbeat_timeout;
     let mut ticks = interval(timeout.max(Duration::from_millis(100)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut silent = Vec::new();
+    let (mut silent, mut lost) = (Vec::new(), Vec::new());
     loop {
         ticks.tick().await;
         let Some(tier) = running(&shared) else {
             continue;
         };
         silent.resize(tier.workers.len(), 0u64);
+        lost.resize(tier.workers.len(), 0u64);
         for (queue, silence_ms) in tier.silence_ms().into_iter().enumerate() {
+            tell_overruns(
+                &shared,
+                queue,
+                tier.workers[queue].overruns.get(),
+                &mut lost[queue],
+            );
             if u128::from(silence_ms) <= timeout.as_millis() {
                 silent[queue] = 0;
                 continue;
@@ -171,5 +201,15 @@ pub async fn watch(shared: Arc<Shared>) -> Result<()> {
                 bail!("worker {queue} is stuck; the daemon must be started anew");
             }
         }
+    }
+}
+
+fn tell_overruns(shared: &Shared, queue: usize, overruns: u64, told: &mut u64) {
+    let new = overruns.saturating_sub(std::mem::replace(told, overruns));
+    if new > 0 {
+        let why = "it was too slow; TCP sends them again";
+        let fix = "raise [l7] frames or workers";
+        let what = format!("worker {queue} lost {new} packets: {why}; {fix}");
+        shared.events.tell(Kind::L7Overrun, what);
     }
 }

@@ -98,6 +98,46 @@ fn records_and_meters_are_bounded_and_totals_are_whole() {
 }
 
 #[test]
+fn an_index_that_was_given_to_another_owner_counts_from_nothing() {
+    let told = Arc::new(Told::default());
+    let mut log = RequestLog::new(0, 8, 8, Arc::clone(&told));
+    let mut count = |owners| {
+        let mut ruling = denied(1, 1);
+        ruling.note.owners = owners;
+        ask(&mut log, 0, 1, "/", &ruling);
+        log.answered(10, 1, 200);
+        let (_, reading) = told.meters.read().nth(1).expect("a meter");
+        assert_eq!(reading.owners, owners);
+        (reading.outcomes[2], reading.sum_us)
+    };
+    let rows = [([1, 2], 1), ([1, 2], 2), ([1, 3], 1), ([4, 3], 1)];
+    for (owners, n) in rows {
+        assert_eq!(count(owners), (n, 10 * n), "{owners:?}");
+    }
+    assert_eq!(told.meters.read().count(), 2, "they share a place");
+}
+
+#[test]
+fn a_head_that_is_none_leaves_a_line() {
+    let history = History::default();
+    let mut log = RequestLog::new(0, 16, 16, history.join());
+    let note = Note {
+        service: 1,
+        verdict: Verdict::Malformed,
+        ..Note::default()
+    };
+    log.malformed(1_000, &parties(1), &note);
+    log.malformed(1_100, &parties(1), &note);
+    log.answered(1_200, 1, 400);
+    let (records, _) = history.since(0);
+    let record = records[0].record;
+    assert_eq!((records.len(), log.under_way()), (1, 0));
+    assert_eq!((record.status, record.duration_us), (400, 100));
+    assert_eq!(record.note.verdict, Verdict::Malformed);
+    assert_eq!((record.method.as_str(), record.path.as_str()), ("", ""));
+}
+
+#[test]
 fn the_histogram_puts_a_duration_under_its_edge() {
     let told = Arc::new(Told::default());
     let mut log = RequestLog::new(0, 8, 8, Arc::clone(&told));

@@ -33,7 +33,7 @@ spec:
     - matches: [{ path: { type: PathPrefix, value: /old } }]
       filters:
         - type: RequestRedirect
-          requestRedirect: { statusCode: 302, hostname: new.example, path: { type: ReplacePrefixMatch, replacePrefixMatch: /new } }
+          requestRedirect: { statusCode: 301, hostname: new.example, path: { type: ReplacePrefixMatch, replacePrefixMatch: /new } }
     - matches: [{ path: { type: PathPrefix, value: /changed } }]
       filters:
         - { type: URLRewrite, urlRewrite: { hostname: inner, path: { type: ReplacePrefixMatch, replacePrefixMatch: /a/host } } }
@@ -103,7 +103,7 @@ fn root_routes_filters_and_rules_decide_each_request() {
         "%{http_code} %{redirect_url}",
         &url,
     ]);
-    assert_eq!(text, "302 http://new.example/new/x?y=1");
+    assert_eq!(text, "301 http://new.example/new/x?y=1");
     weights(&stage);
     told(&stage);
 }
@@ -154,7 +154,11 @@ fn told(stage: &Stage) {
         Some(true)
     );
     assert!(token["duration_us"].as_u64() > Some(0), "{token}");
-    assert_eq!(ask(&["--verdict", "redirected"]).len(), 1);
+    let redirected = ask(&["--verdict", "redirected"]);
+    assert_eq!(
+        (redirected.len(), &redirected[0]["status"]),
+        (1, &301.into())
+    );
     let (done, text) = stage.terrace(&["flows", "--json", "--limit", "0"]);
     let flows: Value = serde_json::from_str(&text).expect("JSON");
     let flows = flows["flows"].as_array().expect("a list");

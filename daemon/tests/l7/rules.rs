@@ -377,3 +377,39 @@ fn without_routes_and_http_rules_the_workers_know_nothing() {
     let rules = rules(only_services);
     assert!(rules.frontend(asked(CLIENT, SHOP).service).is_none());
 }
+
+#[test]
+fn an_index_names_its_owner_and_no_owner_comes_twice() {
+    let owners = |rules: &Rules, tables: &Tables| -> Vec<(SocketAddr, u32)> {
+        let backends = tables.directory.backends.iter();
+        let known = backends.map(|(index, backend)| {
+            let owner = (0..100).find(|owner| rules.still_own([0, *index], [0, *owner]));
+            let address = SocketAddr::new(backend.address, backend.port);
+            (address, owner.expect("an owner"))
+        });
+        known.collect()
+    };
+    let (first, other) = (tables(MESH), tables(&MESH.replace("10.0.1.1", "10.0.1.9")));
+    let rules = Rules::build(&first, true, &Rules::default()).expect("rules");
+    let same = Rules::build(&first, true, &rules).expect("rules");
+    assert_eq!(owners(&same, &first), owners(&rules, &first));
+    let changed = Rules::build(&other, true, &same).expect("rules");
+    let (before, after) = (owners(&same, &first), owners(&changed, &other));
+    for (address, owner) in &after {
+        let held = before.iter().find(|(_, of)| of == owner);
+        assert!(
+            held.is_none_or(|(of, _)| of == address),
+            "{address}: {owner}"
+        );
+    }
+    assert_ne!(before, after);
+    let (plain, _) = MESH.split_once("---").expect("several documents");
+    let nothing = Rules::build(&tables(plain), true, &changed).expect("rules");
+    let again = Rules::build(&first, true, &nothing).expect("rules");
+    let last = after.iter().map(|(_, owner)| *owner).max();
+    let fresh = owners(&again, &first).into_iter();
+    assert!(
+        fresh.map(|(_, owner)| owner).min() > last,
+        "numbers come again"
+    );
+}

@@ -111,7 +111,8 @@ impl Receiver {
         set(fd, libc::SOL_SOCKET, libc::SO_BUSY_POLL_BUDGET, budget)
     }
 
-    pub(super) fn stats(&self) -> io::Result<XskStats> {
+    /// What the kernel has counted; a system call.
+    pub fn stats(&self) -> io::Result<XskStats> {
         let stats = self.rx.fd().xdp_statistics()?;
         Ok(XskStats {
             overruns: stats.rx_dropped() + stats.rx_ring_full() + stats.rx_fill_ring_empty_descs(),

@@ -208,7 +208,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         let splice = &flow.splice;
         let tunnel = splice.has(mode::TUNNEL);
         let sent_until = flow.base.wrapping_add(u32::from(flow.sent));
-        let edge = flow.progress.server_edge.wrapping_sub(splice.up_delta);
+        let edge = flow.edge();
         let mut from = later(segment.seq, flow.server_ack());
         let mut until = match flow.buffer {
             Some(_) if before(splice.open_until, sent_until) => sent_until,
@@ -258,15 +258,16 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         }
     }
 
-    /// The acknowledgement of a segment whose payload is not sent on. An old
-    /// payload is a probe: the server is asked for its acknowledgement.
+    /// The acknowledgement of a segment whose payload is not sent on. Where
+    /// that is old, or behind the server's window, it is a probe: the server is
+    /// asked for its acknowledgement and window, of which the last was lost.
     fn send_ack_only(&mut self, segment: &Segment<'_>) {
         let server_ack = self.flow.server_ack();
-        let old = up_to(segment.end(), server_ack) && !segment.payload.is_empty();
+        let odd = up_to(segment.end(), server_ack) || up_to(self.flow.edge(), segment.seq);
         let mut out = *segment;
         out.payload = &[];
         out.flags = flags::ACK | segment.flags & (flags::ECE | flags::CWR);
-        out.seq = match old {
+        out.seq = match odd && !segment.payload.is_empty() {
             true => server_ack.wrapping_sub(1),
             false => earlier(later(segment.seq, server_ack), self.sent_until()),
         };

@@ -68,7 +68,11 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
                 self.own_partial();
                 return false;
             }
-            Err(fault) => return self.finish_with(Text::Status(fault.status())),
+            Err(fault) => {
+                let parties = self.flow.parties(self.id);
+                self.services.malformed(&parties, fault);
+                return self.finish_with(Text::Status(fault.status()));
+            }
         };
         match asked.decision {
             Decision::Answer(status) => self.finish_with(Text::Status(status)),
@@ -156,15 +160,15 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         if !self.may_speak() {
             return false;
         }
-        let text = match self.rewritten(token, asked) {
+        let (status, text) = match self.rewritten(token, asked) {
             Some((id, len)) => {
                 self.drop_buffer();
                 self.flow.buffer = Some(id);
-                Text::Buffer(len)
+                (status_of(self.buffers.get(id)), Text::Buffer(len))
             }
-            None => Text::Status(431),
+            None => (431, Text::Status(431)),
         };
-        self.decided(302);
+        self.decided(status);
         self.answer(text);
         false
     }
@@ -322,6 +326,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         match self.flow.reply {
             Reply::Head { at } if self.flow.progress.server_nxt == at => {
                 self.flow.down_next = at.wrapping_add(self.flow.splice.down_delta);
+                self.decided(400);
                 self.answer(Text::Status(400));
             }
             _ => self.reset(Reset::Framing),
@@ -341,8 +346,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
 
     /// Sends a range of the buffer in segments.
     pub fn send_range(&mut self, id: u32, from: u32, until: u32) {
-        let edge = self.flow.progress.server_edge;
-        let edge = edge.wrapping_sub(self.flow.splice.up_delta);
+        let edge = self.flow.edge();
         let mss = usize::from(self.flow.agreed.mss).saturating_sub(12).max(64);
         let mut at = from;
         while before(at, until) && before(at, edge) {
@@ -384,7 +388,26 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         if up_to(until, from) {
             return false;
         }
-        self.send_range(id, from, until);
+        match self.flow.is_shut() {
+            true => self.ask_window(),
+            false => self.send_range(id, from, until),
+        }
         true
     }
+
+    /// A byte before its window makes a server tell its window again.
+    fn ask_window(&mut self) {
+        let flow = &*self.flow;
+        let at = flow.server_ack().wrapping_sub(1);
+        let segment = flow.as_client(at, flow.client_ack, &[]);
+        self.send_up(&segment);
+    }
+}
+
+/// The status in the first line of an answer that was written for us.
+fn status_of(answer: &[u8]) -> u16 {
+    let digits = answer.get(9..12).unwrap_or_default();
+    digits
+        .iter()
+        .fold(0, |sum, digit| sum * 10 + u16::from(digit & 15))
 }

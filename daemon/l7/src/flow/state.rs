@@ -4,7 +4,7 @@ use super::buffers::HOLD_BYTES;
 use super::{Backend, Offer, Parties};
 use crate::http::{Chunks, Method};
 use crate::splice::{Progress, Splice};
-use crate::tcp::{Endpoint, Options, Segment, Timestamps, flags};
+use crate::tcp::{Endpoint, Options, Segment, Timestamps, flags, up_to};
 
 /// Bytes of a flow that holds nothing.
 pub const MAX_FLOW_BYTES: usize = 512;
@@ -259,5 +259,16 @@ impl Flow {
     /// The server's acknowledgement in the client's numbers.
     pub fn server_ack(&self) -> u32 {
         self.progress.server_ack.wrapping_sub(self.splice.up_delta)
+    }
+
+    /// Behind the last byte that the server's window takes, in the client's
+    /// numbers.
+    pub fn edge(&self) -> u32 {
+        self.progress.server_edge.wrapping_sub(self.splice.up_delta)
+    }
+
+    /// The server takes nothing at all now.
+    pub fn is_shut(&self) -> bool {
+        up_to(self.edge(), self.server_ack())
     }
 }

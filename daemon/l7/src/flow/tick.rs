@@ -7,6 +7,8 @@ use crate::splice::Direction;
 use crate::tcp::{before, later};
 
 const MAX_RESEND_MS: u32 = 8_000;
+/// A server whose window is shut is asked so often more: two minutes.
+const SHUT_TRIES: u32 = 15;
 
 impl<S: Services, H: Host> Turn<'_, S, H> {
     pub fn tick(&mut self) {
@@ -95,12 +97,19 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.flow.resend_ms = 50;
         }
         if self.resend_owned() {
-            if self.flow.resend_ms > MAX_RESEND_MS {
+            let more = match self.flow.is_shut() {
+                true => SHUT_TRIES,
+                false => 0,
+            };
+            if self.flow.resend_ms > MAX_RESEND_MS + more {
                 self.reset(Reset::Undelivered);
                 return;
             }
             self.flow.resend_at = self.now + u64::from(self.flow.resend_ms);
-            self.flow.resend_ms *= 2;
+            self.flow.resend_ms = match self.flow.resend_ms {
+                ms @ ..MAX_RESEND_MS => (2 * ms).min(MAX_RESEND_MS),
+                ms => ms + 1,
+            };
             return;
         }
         if self.flow.waiting && self.answer_was_missed() {

@@ -80,7 +80,13 @@ struct Worker {
     received: Vec<u8>,
     answer: Vec<u8>,
     closes: bool,
+    /// Since when its FIN waits to be acknowledged.
+    ending: Option<u64>,
 }
+
+/// smoltcp does not send a FIN again whose segment was lost behind others that
+/// were sent again. Real stacks give up a socket that can't end.
+const ENDING_MS: u64 = 120_000;
 
 pub struct Server {
     pub stack: Stack,
@@ -96,6 +102,7 @@ impl Server {
             received: Vec::new(),
             answer: Vec::new(),
             closes: false,
+            ending: None,
         });
         let workers = workers.collect();
         Self {
@@ -106,9 +113,18 @@ impl Server {
         }
     }
 
-    pub fn run(&mut self) {
+    pub fn run(&mut self, now: u64) {
         for worker in &mut self.workers {
             let socket = self.stack.tcp(worker.handle);
+            let ending = matches!(
+                socket.state(),
+                State::FinWait1 | State::Closing | State::LastAck
+            );
+            worker.ending = ending.then(|| worker.ending.unwrap_or(now));
+            if worker.ending.is_some_and(|since| now > since + ENDING_MS) {
+                socket.abort();
+                continue;
+            }
             if matches!(socket.state(), State::Closed) || !socket.is_open() {
                 socket.abort();
                 socket.listen(self.port).unwrap();

@@ -194,6 +194,7 @@ fn check(setting: &Setting) -> [usize; 3] {
     assert_eq!(world.engine.n_flows(), 0, "{short}: flows leak");
     assert!(world.kernel.splices.is_empty(), "{short}: splices leak");
     let gave_up = world.clients.iter().filter(|client| client.gave_up);
+    let gave_up = gave_up.inspect(|_| eprintln!("{short}: a client gave up"));
     [answered, resets.len(), gave_up.count()]
 }
 

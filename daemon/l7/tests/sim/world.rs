@@ -222,11 +222,11 @@ impl World {
             client.run(&mut self.client, self.now);
         }
         for server in &mut self.servers {
-            server.run();
+            server.run(self.now);
             for packet in server.stack.poll(self.now) {
                 self.from_servers.send(self.now, packet);
             }
-            server.run();
+            server.run(self.now);
         }
     }
 

@@ -35,6 +35,7 @@ pub enum WantedVerdict {
     Denied,
     NoRoute,
     NoBackend,
+    Malformed,
 }
 
 impl From<WantedVerdict> for RequestVerdict {
@@ -45,6 +46,7 @@ impl From<WantedVerdict> for RequestVerdict {
             WantedVerdict::Denied => Self::Denied,
             WantedVerdict::NoRoute => Self::NoRoute,
             WantedVerdict::NoBackend => Self::NoBackend,
+            WantedVerdict::Malformed => Self::Malformed,
         }
     }
 }

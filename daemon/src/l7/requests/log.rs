@@ -28,25 +28,12 @@ impl RequestLog {
     /// Of `max_flows` flows at most `under_way` wait for an answer; the
     /// requests of more are counted as unrecorded.
     pub fn new(worker: u16, max_flows: u32, under_way: u32, told: Arc<Told>) -> Self {
-        let empty = Record {
-            asked_us: 0,
-            duration_us: 0,
-            client: Endpoint::default(),
-            service: Endpoint::default(),
-            server: Endpoint::default(),
-            note: Note::default(),
-            status: 0,
-            worker,
-            method: Text::EMPTY,
-            path: Text::EMPTY,
-            host: Text::EMPTY,
-        };
         Self {
             told,
             index: MeterIndex::default(),
             worker,
             places: vec![NONE; max_flows as usize],
-            records: vec![empty; under_way as usize],
+            records: vec![Record::default(); under_way as usize],
             free: (0..under_way).rev().collect(),
         }
     }
@@ -60,29 +47,44 @@ impl RequestLog {
         request: &Request<'_, '_>,
         ruling: &Ruling,
     ) {
+        let server = match ruling.outcome {
+            Outcome::Forward { server, .. } => server.endpoint,
+            _ => Endpoint::default(),
+        };
+        let Some(record) = self.begin(now_us, parties, &ruling.note) else {
+            return;
+        };
+        record.server = server;
+        record.method = Text::of(request.method);
+        record.path = Text::of(request.target.path_and_query);
+        record.host = Text::of(request.host);
+    }
+
+    /// A head that is none: nothing in it can be named.
+    pub fn malformed(&mut self, now_us: u64, parties: &Parties, note: &Note) {
+        self.begin(now_us, parties, note);
+    }
+
+    /// The flow's record, begun anew.
+    fn begin(&mut self, now_us: u64, parties: &Parties, note: &Note) -> Option<&mut Record> {
         let place = &mut self.places[parties.flow as usize];
         if *place == NONE {
-            match self.free.pop() {
-                Some(free) => *place = free,
-                None => return self.told.meters.count_unrecorded(),
-            }
+            let Some(free) = self.free.pop() else {
+                self.told.meters.count_unrecorded();
+                return None;
+            };
+            *place = free;
         }
-        self.records[*place as usize] = Record {
+        let record = &mut self.records[*place as usize];
+        *record = Record {
             asked_us: now_us,
-            duration_us: 0,
             client: parties.client,
             service: parties.service,
-            server: match ruling.outcome {
-                Outcome::Forward { server, .. } => server.endpoint,
-                _ => Endpoint::default(),
-            },
-            note: ruling.note,
-            status: 0,
+            note: *note,
             worker: self.worker,
-            method: Text::of(request.method),
-            path: Text::of(request.target.path_and_query),
-            host: Text::of(request.host),
+            ..Record::default()
         };
+        Some(record)
     }
 
     /// The head of the answer, of a backend or of ours.

@@ -27,6 +27,8 @@ pub type MeterKey = [u32; 3];
 #[derive(Debug, Default)]
 pub struct Meter {
     key: [AtomicU32; 3],
+    /// Whose service and backend it counts.
+    owners: [AtomicU32; 2],
     outcomes: [AtomicU64; N_OUTCOMES],
     buckets: [AtomicU64; N_BUCKETS],
     sum_us: AtomicU64,
@@ -35,6 +37,8 @@ pub struct Meter {
 /// What a meter shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reading {
+    /// As in [`Note::owners`].
+    pub owners: [u32; 2],
     pub outcomes: [u64; N_OUTCOMES],
     /// Not cumulative.
     pub buckets: [u64; N_BUCKETS],
@@ -84,7 +88,11 @@ impl MeterIndex {
             Some(place) => *place,
             None => self.new_place(key, meters),
         };
-        &meters.meters[place as usize]
+        let meter = &meters.meters[place as usize];
+        if place != 0 {
+            meter.belong_to(note.owners);
+        }
+        meter
     }
 
     fn new_place(&mut self, key: MeterKey, meters: &Meters) -> u32 {
@@ -102,6 +110,21 @@ impl MeterIndex {
 }
 
 impl Meter {
+    /// Another owner of the same indexes begins at 0.
+    fn belong_to(&self, owners: [u32; 2]) {
+        let held = self.owners.each_ref().map(|of| of.load(Ordering::Relaxed));
+        if held == owners {
+            return;
+        }
+        let counts = self.outcomes.iter().chain(&self.buckets);
+        counts
+            .chain([&self.sum_us])
+            .for_each(|count| count.store(0, Ordering::Relaxed));
+        for (cell, owner) in self.owners.iter().zip(owners) {
+            cell.store(owner, Ordering::Release);
+        }
+    }
+
     /// `status` 0 = there was no answer.
     pub fn note(&self, status: u16, duration_us: u64) {
         let outcome = usize::from(status / 100).min(N_OUTCOMES - 1);
@@ -129,7 +152,9 @@ impl Meters {
                 .key
                 .each_ref()
                 .map(|cell| cell.load(Ordering::Relaxed));
+            let owner = |of: &AtomicU32| of.load(Ordering::Acquire);
             let reading = Reading {
+                owners: meter.owners.each_ref().map(owner),
                 outcomes: meter.outcomes.each_ref().map(load),
                 buckets: meter.buckets.each_ref().map(load),
                 sum_us: load(&meter.sum_us),

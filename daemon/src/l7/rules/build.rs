@@ -15,10 +15,14 @@ impl Rules {
     /// Which rule can't be compiled, and why.
     pub fn build(tables: &Tables, host_may: bool, previous: &Self) -> Result<Self, Errors> {
         if tables.l7.is_empty() {
-            return Ok(Self::default());
+            return Ok(Self {
+                owners: previous.owners.of_nobody(),
+                ..Self::default()
+            });
         }
         let mut rules = Self {
             policy: policy(tables, host_may, previous),
+            owners: previous.owners.next(&tables.directory),
             ..Self::default()
         };
         for (number, set) in &tables.l7.sets {
@@ -38,13 +42,16 @@ impl Rules {
             .filter(|(_, pool)| pool.protocol == Protocol::Tcp);
         for (index, pool) in pools {
             let ring = tables.rings.get(index).cloned();
-            rules.pools.insert(*index, Pool::of(directory, pool, ring));
+            rules
+                .pools
+                .insert(*index, Pool::of(directory, pool, ring, &rules.owners));
         }
         let frontends = directory.frontends.iter();
         for (index, front) in frontends.filter(|(_, f)| f.protocol == Protocol::Tcp) {
             let endpoint = std::net::SocketAddr::new(front.address, front.port).into();
             let frontend = Frontend {
                 index: *index,
+                owner: rules.owners.service(*index),
                 pool: front.pool,
                 routes: places.get(&front.pool).copied(),
             };

@@ -8,13 +8,15 @@ use terrace_l7::tcp::Endpoint;
 use terrace_mesh::directory::{BackendState, Directory};
 use terrace_mesh::maglev::Ring;
 
-use super::Asked;
+use super::{Asked, Owners};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Server {
     pub endpoint: Endpoint,
     /// Index in `backends`; 0 = the client went to the server itself.
     pub backend: u32,
+    /// Whose the index is now.
+    pub owner: u32,
     /// A workload of this host, or the host itself.
     pub local: bool,
     /// It takes new connections.
@@ -38,6 +40,7 @@ impl Server {
         Self {
             endpoint,
             backend: 0,
+            owner: 0,
             local: true,
             ready: true,
             serves: true,
@@ -50,6 +53,7 @@ impl Pool {
         directory: &Directory,
         pool: &terrace_mesh::directory::Pool,
         ring: Option<Arc<Ring>>,
+        owners: &Owners,
     ) -> Self {
         let server = |index: &u32| {
             let backend = directory.backends.get(index)?;
@@ -57,6 +61,7 @@ impl Pool {
             let server = Server {
                 endpoint,
                 backend: *index,
+                owner: owners.backend(*index),
                 local: backend.local,
                 ready: backend.state == BackendState::Ready,
                 serves: matches!(backend.state, BackendState::Ready | BackendState::Draining),

@@ -41,7 +41,11 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         }
         self.follow_answer(segment);
         if segment.has(flags::RST) {
-            self.close_soon();
+            // The client's stack judges it; one far off is nobody's.
+            let off = segment.seq.wrapping_sub(self.flow.progress.server_nxt);
+            if off.wrapping_add(1 << 20) < 1 << 21 {
+                self.close_soon();
+            }
             return;
         }
         if self.flow.phase == Phase::Bound {

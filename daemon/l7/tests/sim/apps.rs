@@ -113,7 +113,22 @@ impl Server {
         }
     }
 
+    /// smoltcp gives a SYN that comes again to another socket that listens; real
+    /// stacks have one socket for one pair of ends.
+    fn end_doubles(&mut self) {
+        let mut ends = Vec::new();
+        for worker in &self.workers {
+            let socket = self.stack.tcp(worker.handle);
+            match socket.remote_endpoint() {
+                Some(end) if ends.contains(&end) => socket.abort(),
+                Some(end) => ends.push(end),
+                None => {}
+            }
+        }
+    }
+
     pub fn run(&mut self, now: u64) {
+        self.end_doubles();
         for worker in &mut self.workers {
             let socket = self.stack.tcp(worker.handle);
             let ending = matches!(

@@ -245,5 +245,5 @@ fn on_bad_paths_every_byte_arrives_once_and_in_order_or_the_flow_is_reset() {
         gave_up += result[2];
     }
     eprintln!("{answered} requests answered, {resets} flows reset, {gave_up} clients gave up");
-    assert!(gave_up * 100 <= answered, "{gave_up} of {answered}");
+    assert_eq!(gave_up, 0, "of {answered}");
 }

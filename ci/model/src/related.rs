@@ -31,10 +31,14 @@ impl Pass<'_> {
         if self.facts.key.dst != quoted.key.src {
             return None;
         }
-        let flow = *self.model.flows.get(&quoted.key.reversed())?;
+        let key = quoted.key.reversed();
+        let flow = *self.model.flows.get(&key)?;
         let local = flow.flags & consts::FLOW_LOCAL != 0;
         if local && self.hook == Hook::Xdp {
             return Some(Reason::ToTc);
+        }
+        if let Some(refused) = self.recheck_related(key, &flow) {
+            return Some(refused);
         }
         if flow.flags & consts::FLOW_DSR != 0 && flow.is_orig {
             // The backend has sent what is quoted under the service's address.

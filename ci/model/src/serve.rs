@@ -3,7 +3,7 @@
 use terrace_abi::{Reason, consts};
 
 use crate::answer;
-use crate::facts::{ACK, FIN, ICMP, Icmp, Part, RST, SYN};
+use crate::facts::{ACK, FIN, ICMP, ICMPV6, Icmp, Part, RST, SYN, UDP};
 use crate::flows::{Flow, Key, Tuple};
 use crate::model::Pass;
 use crate::policy::judge;
@@ -37,6 +37,10 @@ impl Pass<'_> {
         if let Some(reason) = self.fail_mode(flow.flags) {
             return Some(reason);
         }
+        if self.is_orphan(&flow) {
+            self.forget(key);
+            return None;
+        }
         if let Some(reason) = self.recheck(key, &flow) {
             return Some(reason);
         }
@@ -65,6 +69,17 @@ impl Pass<'_> {
             && world.endpoint(self.facts.key.src).1.is_local()
     }
 
+    /// A datagram's flow whose backend is gone, after a change of the tables.
+    fn is_orphan(&self, flow: &Flow) -> bool {
+        let world = self.world();
+        let looked_at = flow.policy_rev == world.policy_rev;
+        if looked_at || !flow.is_orig || flow.backend == 0 || self.facts.key.proto != UDP {
+            return false;
+        }
+        let backend = world.backends[flow.backend as usize];
+        backend.is_none_or(|held| (held.address, held.port) != (flow.to.dst, flow.to.dport))
+    }
+
     pub fn forget(&mut self, key: Key) {
         if let Some(flow) = self.model.flows.remove(&key) {
             self.model.flows.remove(&flow.peer);
@@ -91,19 +106,8 @@ impl Pass<'_> {
         if self.is_stale(flow) {
             return self.refuse_stale();
         }
-        if flow.flags & consts::FLOW_POLICY == 0 {
-            self.stamp(key, rev);
-            return None;
-        }
-        let (from, to, port) = if flow.is_orig {
-            (key.src, flow.to.dst, flow.to.dport)
-        } else {
-            (flow.to.dst, key.src, key.sport)
-        };
-        let port = self.policy_port(port);
-        let world = self.world();
-        let (src, dst) = (world.endpoint(from).1, world.endpoint(to).1);
-        match judge(world, &src, &dst, key.proto, port) {
+        let port = self.policy_port(port_of_answerer(key, flow));
+        match self.judge_flow(key, flow, port) {
             Some(Reason::ToWorker) if flow.flags & consts::FLOW_L7 == 0 => self.refuse_stale(),
             None | Some(Reason::ToWorker) => {
                 self.stamp(key, rev);
@@ -111,6 +115,37 @@ impl Pass<'_> {
             }
             refused => refused,
         }
+    }
+
+    /// In the direction of its opener; `port` is the answerer's, or an ICMP type.
+    fn judge_flow(&self, key: Key, flow: &Flow, port: u16) -> Option<Reason> {
+        if flow.flags & consts::FLOW_POLICY == 0 {
+            return None;
+        }
+        let (from, to) = if flow.is_orig {
+            (key.src, flow.to.dst)
+        } else {
+            (flow.to.dst, key.src)
+        };
+        let world = self.world();
+        let (src, dst) = (world.endpoint(from).1, world.endpoint(to).1);
+        judge(world, &src, &dst, key.proto, port)
+    }
+
+    /// An ICMP error of a flow after a policy change; the next packet of the
+    /// flow itself stamps it.
+    pub fn recheck_related(&self, key: Key, flow: &Flow) -> Option<Reason> {
+        if flow.policy_rev == self.world().policy_rev {
+            return None;
+        }
+        // Only echoes are followed.
+        let port = match key.proto {
+            ICMP => 8,
+            ICMPV6 => 128,
+            _ => port_of_answerer(key, flow),
+        };
+        let judged = self.judge_flow(key, flow, port);
+        judged.filter(|reason| *reason != Reason::ToWorker)
     }
 
     /// The flow was looked at with this revision in force.
@@ -177,6 +212,14 @@ impl Pass<'_> {
                 flow.flags |= add;
             }
         }
+    }
+}
+
+fn port_of_answerer(key: Key, flow: &Flow) -> u16 {
+    if flow.is_orig {
+        flow.to.dport
+    } else {
+        key.sport
     }
 }
 

@@ -143,6 +143,8 @@ impl Compiler {
         self.prepare(&touched, true)?;
         self.sync(&touched, true)?;
         self.services.drop_unclaimed(&mut self.tables);
+        let flows_changed = self.services.flows_changed;
+        self.policies.finish(flows_changed, &mut self.tables);
         self.addresses.drop_unclaimed(&mut self.tables);
         self.deny_list()?;
         Ok(())
@@ -209,8 +211,7 @@ impl Compiler {
         let judged = self
             .addresses
             .update(model, &host, (touched, all), named, tables)?;
-        // Live flows to a Service that has got routes are looked at again.
-        let judged = judged || self.services.newly_routed;
+        let judged = judged || self.services.flows_changed;
         self.policies.finish(judged, tables);
         if self.identities.finish(tables) {
             self.policies.mark(tables);

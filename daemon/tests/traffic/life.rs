@@ -1,6 +1,8 @@
 //! What happens to connections while Terrace and its tables change.
 
 use terrace_testkit::tcp::{self, Pulse};
+use terrace_testkit::udp;
+use terrace_testkit::wait::PATIENCE;
 
 use crate::manifests;
 use crate::stage::{SERVICE, Shape, Stage, vips};
@@ -65,6 +67,27 @@ fn root_backend_churn_breaks_no_connection() {
         assert_eq!(server, all[1].name, "only the ready one gets new ones");
     }
     finish(pulses);
+}
+
+/// As a resolver or a log shipper: one port, datagrams without end.
+#[test]
+fn root_datagrams_leave_a_backend_that_is_gone() {
+    let stage = Stage::start("datagrams", &Shape::default());
+    let all = stage.behind_echo();
+    for to in vips(SERVICE + 1) {
+        stage.change("echo-slices.yaml", &manifests::slices("echo", &all));
+        let mut client = udp::Client::open(&stage.net.client("client").ns, to).expect("a socket");
+        let first = client.ask(100, PATIENCE).expect("an answer");
+        let left: Vec<_> = all
+            .iter()
+            .copied()
+            .filter(|node| node.name != first)
+            .collect();
+        stage.change("echo-slices.yaml", &manifests::slices("echo", &left));
+        let next = client.ask(100, PATIENCE).expect("an answer");
+        assert_ne!(next, first, "{to}: still the removed backend");
+        println!("{to}: {first} was removed, {next} answers the same socket");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use terrace_abi::types;
 
 use super::model::{Front, FrontKey, Model, fronts};
 use super::pools::{BackendSpecs, PoolKey, PoolReader, pool_key};
@@ -17,7 +18,7 @@ use super::{Host, full, routes};
 use crate::directory::BackendState;
 use crate::error::Error;
 use crate::maglev::{self, Member, Ring};
-use crate::objects::{ObjectName, Service};
+use crate::objects::{ObjectName, Protocol, Service};
 use crate::tables::{Slots, Tables};
 use adopt::Adopted;
 
@@ -30,8 +31,9 @@ pub struct Services {
     adopted: Adopted,
     /// Rings that this transaction must build.
     jobs: Vec<Job>,
-    /// A frontend has routes that had none.
-    pub newly_routed: bool,
+    /// A frontend has routes that had none, or a backend of datagrams is gone:
+    /// live flows are looked at again.
+    pub flows_changed: bool,
     /// Rings before this transaction.
     pub old_rings: BTreeMap<u32, Option<Arc<Ring>>>,
 }
@@ -112,7 +114,7 @@ impl Services {
             pool_slots: Slots::without(tables.services.entries(), &adopted.pools),
             adopted,
             jobs: Vec::new(),
-            newly_routed: false,
+            flows_changed: false,
             old_rings: BTreeMap::new(),
         }
     }
@@ -177,7 +179,7 @@ impl Services {
             };
             unit.fronts.insert(front.key, index);
             let newly = record::write_front(index, front, pool, wanted, host, tables);
-            self.newly_routed |= newly;
+            self.flows_changed |= newly;
         }
         Ok(())
     }
@@ -227,6 +229,8 @@ impl Services {
     }
 
     fn drop_backend(&mut self, index: u32, tables: &mut Tables) {
+        let gone: types::backend = tables.backends.read(index);
+        self.flows_changed |= gone.proto == Protocol::Udp.number();
         tables.backends.clear(index);
         tables.directory.backends.remove(&index);
         self.backend_slots.give_back(index);
@@ -374,7 +378,7 @@ impl Services {
         self.service_slots.settle();
         self.backend_slots.settle();
         self.pool_slots.settle();
-        self.newly_routed = false;
+        self.flows_changed = false;
         self.old_rings.clear();
     }
 }

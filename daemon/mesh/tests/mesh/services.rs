@@ -211,6 +211,33 @@ fn removing_a_backend_patches_its_slots_before_its_record_goes() {
 }
 
 #[test]
+fn flows_of_datagrams_look_again_once_their_backend_is_gone() {
+    for (protocol, raised) in [("UDP", true), ("TCP", false)] {
+        let text = |endpoints: &[(&str, &str)]| {
+            let both = service("web", "10.96.0.1", "") + &slice("web", endpoints);
+            both.replace(
+                "port: 80\n",
+                &format!("protocol: {protocol}\n    port: 80\n"),
+            )
+            .replace(
+                "- port: 8080",
+                &format!("- protocol: {protocol}\n  port: 8080"),
+            )
+        };
+        let mut compiler = compiler(&text(&[("10.0.2.1", ""), ("10.0.2.2", "")]));
+        let change = put("test.yaml", &text(&[("10.0.2.2", "")]));
+        let ops = compiler.update(&[change]).unwrap();
+        let last = ops
+            .iter()
+            .rev()
+            .find(|op| !matches!(op, Op::Grace))
+            .unwrap();
+        let looks_again = matches!(last, Op::SetPolicyRev(_));
+        assert_eq!(looks_again, raised, "{protocol}: {ops:?}");
+    }
+}
+
+#[test]
 fn a_refused_change_leaves_everything_as_it_was() {
     let text = service("web", "10.96.0.1", "") + &slice("web", &[("10.0.2.1", "")]);
     let mut compiler = compiler(&text);

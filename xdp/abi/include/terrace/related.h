@@ -224,6 +224,32 @@ static __always_inline int copy_tuple(const struct flow_ref *ref,
 	return *(volatile __u32 *)&flow->seq != ref->seq;
 }
 
+/* After a policy change; the next packet of the flow itself stamps it. */
+static __noinline int recheck_related(const struct view *view,
+				      const struct flow *flow,
+				      const struct tuple *to)
+{
+	bool orig = flow->kind == FLOW_ORIG;
+	__u32 proto = flow->key.proto, port;
+	const struct endpoint *src, *dst;
+	int reason;
+
+	if (flow->policy_rev == view->policy_rev ||
+	    !(flow->flags & FLOW_POLICY))
+		return 0;
+	/* Only echoes are followed. */
+	if (proto == IPPROTO_ICMP)
+		port = ICMP_ECHO;
+	else if (proto == IPPROTO_ICMPV6)
+		port = ICMPV6_ECHO_REQUEST;
+	else
+		port = bpf_ntohs(orig ? to->dport : flow->key.sport);
+	src = endpoint_of(orig ? flow->key.saddr : to->daddr);
+	dst = endpoint_of(orig ? to->daddr : flow->key.saddr);
+	reason = judge(view, src, dst, proto, port);
+	return reason == REASON_TO_WORKER ? 0 : reason;
+}
+
 static __always_inline int send_related(context_t *ctx, struct packet *pkt,
 					const struct view *view,
 					const struct quoted *quoted,
@@ -259,6 +285,7 @@ static __noinline int serve_related(context_t *ctx, struct packet *pkt,
 	struct quoted quoted = {};
 	struct flow_ref ref = {};
 	struct tuple *to = &pkt->back;
+	int reason;
 
 	if (!find_quoted(ctx, pkt, view->cfg->hash_seed, &quoted, &ref) ||
 	    !ref.flow)
@@ -267,6 +294,9 @@ static __noinline int serve_related(context_t *ctx, struct packet *pkt,
 		return REASON_TO_TC;
 	if (copy_tuple(&ref, to))
 		return 0;
+	reason = recheck_related(view, ref.flow, to);
+	if (reason)
+		return reason;
 	/* What is quoted is the backend's own packet: it gets it as it is. */
 	if ((ref.flow->flags & FLOW_DSR) && ref.flow->kind == FLOW_ORIG)
 		return encapsulate(ctx, pkt, view, to);

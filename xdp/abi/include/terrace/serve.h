@@ -163,6 +163,28 @@ static __noinline bool is_forged(const struct packet *pkt,
 	return src && is_local(src);
 }
 
+/*
+ * A datagram's backend that is gone: its flow would last as long as the client
+ * sends. A connection notices by itself. The table's change moves policy_rev.
+ */
+static __always_inline bool is_orphan(const struct packet *pkt,
+				      const struct flow *flow,
+				      const struct tuple *to)
+{
+	__u32 index = flow->backend;
+	struct backend *backend;
+
+	if (!index || pkt->key.proto != IPPROTO_UDP || flow->kind != FLOW_ORIG)
+		return false;
+	backend = bpf_map_lookup_elem(&backends, &index);
+	if (!backend || backend->port != to->dport)
+		return true;
+	for (int w = 0; w < 4; w++)
+		if (backend->addr[w] != to->daddr[w])
+			return true;
+	return false;
+}
+
 /* 0 = not a flow of ours (any more): goes on as a new one. */
 static __noinline int serve_flow(context_t *ctx, struct packet *pkt,
 				 const struct view *view,
@@ -196,6 +218,11 @@ static __noinline int serve_flow(context_t *ctx, struct packet *pkt,
 			return reason;
 	}
 	if (flow->policy_rev != view->policy_rev) {
+		if (is_orphan(pkt, flow, &to)) {
+			if (!dry_run)
+				flow_drop(ref->slot);
+			return 0;
+		}
 		reason = recheck(pkt, view, ref, &to);
 		if (reason == REASON_L7_RESET) {
 			if (!(pkt->tcp_flags & TCP_RST))

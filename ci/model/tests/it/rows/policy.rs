@@ -254,6 +254,13 @@ fn changes(f: Family) -> Vec<Row> {
         .after(ToTc)
         .before([allowed(), Step::Change(deny_8080)]),
         row(
+            "a change denies a live flow's ICMP errors",
+            made(UP0, |out| error_about("10.77.0.1", &out[1], 8, Some(1280))),
+            IngressDenied,
+        )
+        .after(ToTc)
+        .before([allowed(), answer(), Step::Change(deny_8080)]),
+        row(
             "a change denies a live flow's answers",
             answer(),
             IngressDenied,

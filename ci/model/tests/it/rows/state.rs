@@ -14,6 +14,7 @@ const UP0: At = At::Uplink("up0");
 pub fn rows(f: Family) -> Vec<Row> {
     let mut rows = fail_modes(f);
     rows.extend(churn(f));
+    rows.extend(datagrams(f));
     rows.extend(affinity(f));
     rows.extend(ports(f));
     rows.extend(closed(f));
@@ -111,6 +112,48 @@ fn churn(f: Family) -> Vec<Row> {
         )
         .before([open(), Step::Change(other_backend)])
         .becomes("10.10.0.1 * > 10.30.0.5 8080 ttl 63"),
+    ]
+}
+
+/// The DNS service has another backend; the one it had is there or is gone.
+fn other_dns(world: &mut World, old: Option<u32>) {
+    for family in Family::ALL {
+        let service = service_at(world, family.ip("10.96.0.1"), 53);
+        let held = world.services[service].ring[0] as usize;
+        let other = service_at(world, family.ip("10.96.0.2"), 80);
+        world.services[service].ring = world.services[other].ring.clone();
+        world.backends[held] = world.backends[held]
+            .zip(old)
+            .map(|(backend, flags)| terrace_model::Backend { flags, ..backend });
+    }
+    world.policy_rev += 2;
+}
+
+/// A client that goes on sending from one port.
+fn datagrams(f: Family) -> Vec<Row> {
+    let next = move || udp(f, CLIENT, "10.96.0.1:53");
+    let row = |name: &str, change: fn(&mut World), reason| {
+        Row::new(name, f, next(), reason).before([at(UP0, next()), Step::Change(change)])
+    };
+    vec![
+        row(
+            "datagrams leave a backend that is gone",
+            |world| other_dns(world, None),
+            Redirect,
+        )
+        .becomes("10.11.0.1 * > 10.30.1.5 8080 ttl 63"),
+        row(
+            "datagrams stay with a backend that drains",
+            |world| other_dns(world, Some(consts::BACKEND_DRAINING)),
+            Tx,
+        )
+        .becomes("10.10.0.1 * > 10.30.0.5 5353 ttl 63"),
+        row(
+            "datagrams stay with a backend that is not ready",
+            |world| other_dns(world, Some(0)),
+            Tx,
+        )
+        .becomes("10.10.0.1 * > 10.30.0.5 5353 ttl 63"),
     ]
 }
 

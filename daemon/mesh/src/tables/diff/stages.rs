@@ -4,11 +4,12 @@
 //! several times then, each time with the cells whose turn it is.
 
 use terrace_abi::consts::POLICY_ROW;
-use terrace_abi::types::{cell, cell_bucket};
+use terrace_abi::types::{backend, cell, cell_bucket};
 use terrace_abi::{Plain, Table};
 
 use super::{Changes, Op, REV_STEP, SWAP_RING_SHARE};
 use crate::maglev::Ring;
+use crate::objects::Protocol;
 use crate::tables::Tables;
 
 /// When a cell takes its new value.
@@ -180,8 +181,17 @@ impl<'c, 'o> Stages<'c, 'o> {
         }
     }
 
-    /// Whether a verdict waits for the grace period.
+    /// Whether a verdict waits for the grace period, or a backend that flows
+    /// of datagrams have to leave.
     fn writes_late(&self) -> bool {
+        let mut backends = self.changed(Table::Backends).iter();
+        let leaves = backends.any(|(index, old)| {
+            let old: backend = Plain::from_bytes(old).expect("a backend");
+            old.proto == Protocol::Udp.number() && self.new.backends.is_zero(*index)
+        });
+        if leaves {
+            return true;
+        }
         let tables = [Table::AddressCells, Table::DenyCells, Table::PolicyCells];
         tables.iter().any(|table| {
             self.changed(*table).iter().any(|(index, old)| {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 
 fn main() -> Result<()> {
     for name in [
-        "connect", "proxy", "sockets", "explain", "shortcut", "foreign",
+        "connect", "proxy", "sockets", "records", "explain", "shortcut", "foreign",
     ] {
         terrace_bpf_build::compile(format!("src/bpf/{name}.bpf.c").as_ref(), name)?;
     }

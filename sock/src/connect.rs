@@ -10,8 +10,10 @@ use crate::{Attachment, Cgroup, Error, links};
 
 const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/connect.bpf.o"));
 
-/// The hooks of every mode.
-const CALLS: [SocketHook; 8] = [
+/// The hooks of every mode. The first one takes records back: it is there
+/// before the others make any.
+const CALLS: [SocketHook; 9] = [
+    SocketHook::SockRelease,
     SocketHook::Connect4,
     SocketHook::Connect6,
     SocketHook::GetPeerName4,
@@ -40,7 +42,7 @@ pub struct Options {
     pub proxy: bool,
     /// Some workload is known by its cgroup.
     pub cgroups: bool,
-    /// Entries of each table of workloads.
+    /// Entries of each table: of workloads, and of connected sockets.
     pub max_entries: u32,
 }
 
@@ -74,8 +76,7 @@ impl ConnectPrograms {
             ("with_proxy", options.proxy.into()),
             ("with_cgroups", options.cgroups.into()),
         ];
-        let own = objects::own_maps(options.max_entries);
-        let loaded = terrace_abi::load_with("connect", OBJECT, maps, &constants, &own)?;
+        let loaded = objects::load("connect", OBJECT, maps, &constants, options.max_entries)?;
         Ok(Self {
             root: maps.root().into(),
             options: *options,

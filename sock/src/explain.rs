@@ -25,8 +25,7 @@ impl DryRun {
             ("with_services", options.services.into()),
             ("with_proxy", options.proxy.into()),
         ];
-        let own = objects::own_maps(options.max_entries);
-        let loaded = terrace_abi::load_with("explain", OBJECT, maps, &constants, &own)?;
+        let loaded = objects::load("explain", OBJECT, maps, &constants, options.max_entries)?;
         let program = loaded.programs.into_iter().next();
         Ok(Self {
             program: program.expect("explain.bpf.c has one program"),

@@ -13,6 +13,7 @@ pub mod links;
 pub mod netns;
 mod objects;
 pub mod proxy;
+pub mod records;
 pub mod shortcut;
 pub mod sockets;
 pub mod workloads;

@@ -6,18 +6,50 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd as _;
 
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
-use terrace_abi::{OwnMap, sys, types};
+use terrace_abi::consts::SOCKET_WAYS;
+use terrace_abi::{Constant, Loaded, Maps, OwnMap, sys, types};
 
 use crate::Error;
 
+/// The table of connected sockets.
+const RECORDS: &str = "socket_records";
+
+/// Loads an object on the tables of `maps` and the maps of this tier.
+pub(crate) fn load(
+    object: &'static str,
+    bytes: &[u8],
+    maps: &Maps,
+    constants: &[Constant],
+    max_entries: u32,
+) -> Result<Loaded, Error> {
+    let buckets = socket_buckets(maps, max_entries)?;
+    let mask = ("socket_mask", u64::from(buckets - 1));
+    let constants: Vec<Constant> = constants.iter().copied().chain([mask]).collect();
+    let own = own_maps(max_entries, buckets);
+    Ok(terrace_abi::load_with(
+        object, bytes, maps, &constants, &own,
+    )?)
+}
+
+/// Of the table that is pinned, else of a new one for so many sockets.
+fn socket_buckets(maps: &Maps, max_entries: u32) -> Result<u32, Error> {
+    let pin = maps.root().join("maps").join(RECORDS);
+    if !pin.exists() {
+        return Ok(max_entries.div_ceil(SOCKET_WAYS).next_power_of_two());
+    }
+    let found = MapHandle::from_pinned_path(&pin).map_err(io::Error::other);
+    Ok(found.map_err(error("open", RECORDS))?.max_entries())
+}
+
 /// Every map of the socket tier, and how large it is.
-pub(crate) fn own_maps(max_entries: u32) -> [OwnMap; 8] {
+fn own_maps(max_entries: u32, socket_buckets: u32) -> [OwnMap; 9] {
     let own = |name, value_size, entries| OwnMap {
         name,
         entries,
         value_size,
     };
     [
+        own(RECORDS, size_of::<types::socket_bucket>(), socket_buckets),
         own("socket_peers", size_of::<types::peer>(), 0),
         own("datagram_peers", size_of::<types::datagram_peers>(), 0),
         own("workloads", size_of::<types::workload>(), max_entries),

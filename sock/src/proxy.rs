@@ -27,8 +27,7 @@ pub struct ProxyPrograms {
 impl ProxyPrograms {
     /// Loads the programs on the maps of the socket tier; attaches nothing.
     pub fn load(maps: &Maps, max_entries: u32) -> Result<Self, Error> {
-        let own = objects::own_maps(max_entries);
-        let loaded = terrace_abi::load_with("proxy", OBJECT, maps, &[], &own)?;
+        let loaded = objects::load("proxy", OBJECT, maps, &[], max_entries)?;
         Ok(Self {
             root: maps.root().into(),
             programs: loaded.programs,

@@ -2,13 +2,12 @@
 //! of those whose backend is gone.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd as _;
 
-use libbpf_rs::MapHandle;
 use terrace_abi::consts::{PEER_CONNECTED, PEER_TERMINATE};
-use terrace_abi::{Maps, Plain as _, Program, sys, types};
+use terrace_abi::{Maps, Program, types};
 
 use crate::objects::{self, Own};
+use crate::records::{Records, iterate, rows};
 use crate::{Error, netns};
 
 const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sockets.bpf.o"));
@@ -21,6 +20,7 @@ const UDP: u8 = 17;
 pub struct Sockets {
     programs: Vec<Program>,
     own: Own,
+    records: Records,
 }
 
 /// What closing stale sockets did.
@@ -35,11 +35,11 @@ pub struct Closed {
 impl Sockets {
     /// Loads the iterators on the maps of the socket tier.
     pub fn load(maps: &Maps, max_entries: u32) -> Result<Self, Error> {
-        let own = objects::own_maps(max_entries);
-        let loaded = terrace_abi::load_with("sockets", OBJECT, maps, &[], &own)?;
+        let loaded = objects::load("sockets", OBJECT, maps, &[], max_entries)?;
         Ok(Self {
             programs: loaded.programs,
             own: Own::new(loaded.maps),
+            records: Records::load(maps, max_entries)?,
         })
     }
 
@@ -50,13 +50,18 @@ impl Sockets {
 
     /// Every socket with a service or proxy, in all network namespaces.
     pub fn list(&self) -> Result<Vec<types::socket_row>, Error> {
-        let mut rows = self.connected()?;
+        let mut rows = self.records.list()?;
+        rows.extend(self.rows("list_connected", "socket_peers")?);
         rows.extend(self.rows("list_datagrams", "datagram_peers")?);
         Ok(rows)
     }
 
-    fn connected(&self) -> Result<Vec<types::socket_row>, Error> {
-        self.rows("list_connected", "socket_peers")
+    /// Those that may have to end with their backend.
+    fn ending(&self) -> Result<Vec<types::socket_row>, Error> {
+        let mut rows = self.rows("list_connected", "socket_peers")?;
+        rows.retain(|row| ends(&row.peer));
+        rows.extend(self.records.ending()?);
+        Ok(rows)
     }
 
     /// Closes the sockets that `keeps` says have lost their backend: datagram
@@ -65,9 +70,9 @@ impl Sockets {
     /// themselves.
     pub fn close_stale(&self, keeps: impl Fn(&types::peer) -> bool) -> Result<Closed, Error> {
         let stale: Vec<types::socket_row> = self
-            .connected()?
+            .ending()?
             .into_iter()
-            .filter(|row| ends(&row.peer) && !keeps(&row.peer))
+            .filter(|row| !keeps(&row.peer))
             .collect();
         let wanted: BTreeSet<u64> = stale.iter().map(|row| row.netns).collect();
         let mut closed = Closed {
@@ -98,24 +103,13 @@ impl Sockets {
 
     fn run_here(&self, names: &[&str]) -> Result<(), Error> {
         for name in names {
-            self.iterate(name, None)?;
+            iterate(&self.programs, name, None)?;
         }
         Ok(())
     }
 
     fn rows(&self, program: &str, map: &'static str) -> Result<Vec<types::socket_row>, Error> {
-        let bytes = self.iterate(program, Some(self.own.map(map)?))?;
-        let rows = bytes.chunks_exact(size_of::<types::socket_row>());
-        Ok(rows.filter_map(types::socket_row::from_bytes).collect())
-    }
-
-    fn iterate(&self, name: &str, map: Option<&MapHandle>) -> Result<Vec<u8>, Error> {
-        let program = self.programs.iter().find(|program| program.name() == name);
-        let program = program.expect("sockets.bpf.c has this program");
-        sys::iterate(program.as_fd(), map.map(|map| map.as_fd())).map_err(|source| Error::Ask {
-            what: format!("its sockets ({name})"),
-            source,
-        })
+        rows(&self.programs, program, self.own.map(map)?)
     }
 }
 

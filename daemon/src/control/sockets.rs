@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use terrace_abi::consts::{
-    PEER_ACCEPTED, PEER_CONNECTED, PEER_DNS, PEER_OUTBOUND, PEER_SERVICE, REASON_PROXY_DNS,
-    REASON_PROXY_OUTBOUND,
+    PEER_ACCEPTED, PEER_CONNECTED, PEER_DNS, PEER_OUTBOUND, PEER_SERVICE, REASON_CONNECT_DIRECT,
+    REASON_PROXY_DNS, REASON_PROXY_OUTBOUND,
 };
 use terrace_abi::hash::{address_bytes, address_words};
 use terrace_abi::{Reason, types};
@@ -154,15 +154,19 @@ fn state(number: u8, proto: u8) -> &'static str {
 }
 
 pub fn explain(shared: &Shared, request: &api::ConnectRequest) -> Result<api::ConnectAnswer> {
-    let Some(armed) = shared.sockets.get() else {
-        bail!(
-            "the socket tier is off: every connect() is left as it is, and tc serves its packets; \
-             [socket] services = true arms it"
-        );
-    };
     let asker = Asker::of(request)?;
-    let question = asker.question(armed, request)?;
-    let answer = armed.ask(shared, &question)?;
+    let question = asker.question(request)?;
+    let armed = shared.sockets.get();
+    let answer = match armed {
+        Some(armed) => {
+            let cgroup = asker.cgroup_id(armed)?;
+            armed.ask(shared, &types::connect_question { cgroup, ..question })?
+        }
+        None => types::connect_answer {
+            reason: REASON_CONNECT_DIRECT,
+            ..Default::default()
+        },
+    };
     let reason = Reason::from_number(answer.reason).context("a reason that nobody knows")?;
     let redirect = Reason::from_number(answer.redirect);
     let goes_to = match answer.peer.flags {
@@ -171,12 +175,11 @@ pub fn explain(shared: &Shared, request: &api::ConnectRequest) -> Result<api::Co
     };
     let mesh = shared.mesh();
     let directory = mesh.directory();
-    let workloads = armed.workload_names();
-    let workload = workloads.get(&answer.workload).cloned();
+    let workload = armed.and_then(|armed| armed.workload_names().remove(&answer.workload));
     let wanted = shortcut::Wanted {
         tcp: request.protocol == "tcp",
         to: goes_to,
-        cgroup: asker.cgroup_path(armed),
+        cgroup: asker.cgroup_path(),
     };
     let joins = shortcut::joins(shared, &wanted)?;
     Ok(api::ConnectAnswer {
@@ -185,7 +188,7 @@ pub fn explain(shared: &Shared, request: &api::ConnectRequest) -> Result<api::Co
         number: reason.number(),
         reason: reason.name().to_owned(),
         class: reason.class().name().to_owned(),
-        text: reason.text().to_owned(),
+        text: armed.map_or(OFF, |_| reason.text()).to_owned(),
         goes_to,
         workload: workload.unwrap_or_default(),
         redirect: redirect.map_or("", Reason::name).to_owned(),
@@ -199,6 +202,9 @@ pub fn explain(shared: &Shared, request: &api::ConnectRequest) -> Result<api::Co
         notes: notes(&answer),
     })
 }
+
+const OFF: &str = "socket: the socket tier is off: left as it is, and tc serves its packets; \
+                   [socket] services = true arms it";
 
 fn notes(answer: &types::connect_answer) -> Vec<String> {
     let mut notes = Vec::new();
@@ -263,11 +269,8 @@ impl Asker {
         })
     }
 
-    fn question(
-        &self,
-        armed: &Sockets,
-        request: &api::ConnectRequest,
-    ) -> Result<types::connect_question> {
+    /// All but the cgroup.
+    fn question(&self, request: &api::ConnectRequest) -> Result<types::connect_question> {
         let namespace = Namespace {
             inode: 0,
             path: self.netns.clone(),
@@ -279,7 +282,6 @@ impl Asker {
             addr: address_words(&address_bytes(to.ip().to_canonical())),
             client: bound.map_or([0; 4], |source| address_words(&address_bytes(source))),
             netns: inside.cookie,
-            cgroup: self.cgroup_id(armed)?,
             uid: self.uid,
             gid: self.gid,
             mark: request.mark,
@@ -295,21 +297,19 @@ impl Asker {
     }
 
     /// A path of /proc counts from the cgroups' root.
-    fn cgroup_path(&self, armed: &Sockets) -> Option<PathBuf> {
+    fn cgroup_path(&self) -> Option<PathBuf> {
         let path = self.cgroup.as_ref()?;
-        Some(match path.is_absolute() {
-            true => path.clone(),
-            false => match terrace_sock::Cgroup::find() {
-                Ok(root) => root.path().join(path),
-                Err(_) => armed.cgroup.path().join(path),
-            },
-        })
+        if path.is_absolute() {
+            return Some(path.clone());
+        }
+        let root = terrace_sock::Cgroup::find().ok()?;
+        Some(root.path().join(path))
     }
 
     /// The number of the cgroup, or of the nearest one above it that is a
     /// workload; 0 for none.
     fn cgroup_id(&self, armed: &Sockets) -> Result<u64> {
-        let Some(path) = self.cgroup_path(armed) else {
+        let Some(path) = self.cgroup_path() else {
             return Ok(0);
         };
         let known = armed.cgroups();

@@ -3,7 +3,7 @@
 use super::family::{Family, Labels, gauge, gauges};
 use crate::run::shared::Shared;
 
-pub(super) fn families(shared: &Shared) -> [Family; 2] {
+pub(super) fn families(shared: &Shared) -> [Family; 4] {
     let config = &shared.config.socket;
     let armed = shared.sockets.get();
     let parts = [
@@ -26,6 +26,7 @@ pub(super) fn families(shared: &Shared) -> [Family; 2] {
             (labels, f64::from(u8::from(has(part))))
         })
         .collect();
+    let (used, capacity) = armed.map_or((0, 0), |armed| armed.records());
     let workloads = armed.map_or(0, |armed| armed.workload_names().len());
     [
         gauges(
@@ -37,6 +38,16 @@ pub(super) fn families(shared: &Shared) -> [Family; 2] {
             "socket_workloads",
             "Workloads that are redirected to a proxy",
             workloads as f64,
+        ),
+        gauge(
+            "socket_records",
+            "Connected sockets in the table of what they asked for",
+            used as f64,
+        ),
+        gauge(
+            "socket_records_capacity",
+            "Connected sockets that the table has room for",
+            capacity as f64,
         ),
     ]
 }

@@ -364,6 +364,7 @@ impl Daemon {
 
     fn retry(&mut self) {
         block_in_place(|| shortcut::tend(&self.shared));
+        block_in_place(|| sockets::tend(&self.shared));
         self.tend_l7();
         self.rearm();
         let incomplete = self

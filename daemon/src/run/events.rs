@@ -58,6 +58,8 @@ pub enum Kind {
     SocketWorkload,
     /// Sockets were closed, for their backend is gone.
     SocketsClosed,
+    /// The table of connected sockets had no room.
+    SocketsFull,
     /// The workers of the L7 tier run, can't, or are silent.
     L7Started,
     L7Failed,
@@ -93,6 +95,7 @@ impl Kind {
         Kind::SocketFallback,
         Kind::SocketWorkload,
         Kind::SocketsClosed,
+        Kind::SocketsFull,
         Kind::L7Started,
         Kind::L7Failed,
         Kind::L7Stalled,
@@ -126,6 +129,7 @@ impl Kind {
             Kind::SocketFallback => "socket-fallback",
             Kind::SocketWorkload => "socket-workload",
             Kind::SocketsClosed => "sockets-closed",
+            Kind::SocketsFull => "sockets-full",
             Kind::L7Started => "l7-started",
             Kind::L7Failed => "l7-failed",
             Kind::L7Stalled => "l7-stalled",

@@ -10,11 +10,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use terrace_abi::consts::{BACKEND_DRAINING, BACKEND_READY};
-use terrace_abi::types;
+use terrace_abi::{Reason, types};
 use terrace_offload::plan::SocketState;
 use terrace_sock::connect::{ConnectPrograms, Options};
 use terrace_sock::explain::DryRun;
 use terrace_sock::proxy::ProxyPrograms;
+use terrace_sock::records::Records;
 use terrace_sock::sockets::Sockets as Iterators;
 use terrace_sock::{Cgroup, links, proxy};
 
@@ -32,12 +33,28 @@ pub struct Sockets {
     programs: ConnectPrograms,
     /// None = this kernel can't list and close sockets.
     pub iterators: Option<Iterators>,
+    records: Records,
+    seen: Mutex<Seen>,
     proxy: Option<ProxyPrograms>,
     dry_run: Mutex<Option<DryRun>>,
     state: Mutex<State>,
 }
 
+/// What was found when the table of connected sockets was last looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen {
+    pub used: usize,
+    /// Sockets without room there, since the programs were first loaded.
+    full: u64,
+}
+
 impl Sockets {
+    /// Records of connected sockets that are in use, and room for them.
+    pub fn records(&self) -> (usize, usize) {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        (seen.used, self.records.capacity().unwrap_or_default())
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,6 +169,8 @@ fn load(shared: &Shared) -> Result<(Sockets, String)> {
         options,
         programs,
         iterators,
+        records: Records::load(maps, config.max_entries)?,
+        seen: Mutex::default(),
         proxy,
         dry_run: Mutex::default(),
         state: Mutex::default(),
@@ -186,6 +205,40 @@ fn iterators(shared: &Shared) -> Option<Iterators> {
         shared.events.tell(Kind::SocketFallback, message);
     };
     loaded.map_err(refused).ok()
+}
+
+/// By the clock: gives back what sockets left that are gone, and tells when
+/// there was no room for one.
+pub fn tend(shared: &Shared) {
+    let Some(sockets) = shared.sockets.get() else {
+        return;
+    };
+    if let Err(error) = look(shared, sockets) {
+        shared
+            .events
+            .tell(Kind::KernelRefused, format!("{error:#}"));
+    }
+}
+
+fn look(shared: &Shared, sockets: &Sockets) -> Result<()> {
+    let used = sockets.records.sweep()?.used;
+    let counts = shared.maps.socket_reasons()?;
+    let full = counts
+        .iter()
+        .find(|count| count.reason == Reason::SocketsFull)
+        .map_or(0, |count| count.packets);
+    let mut seen = sockets.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    if full > seen.full {
+        let message = format!(
+            "{} sockets found no room among {} and keep what they asked for in their own storage, \
+             which takes longer: raise [socket] max_entries, then `terrace detach` and start",
+            full - seen.full,
+            sockets.records.capacity()?
+        );
+        shared.events.tell(Kind::SocketsFull, message);
+    }
+    *seen = Seen { used, full };
+    Ok(())
 }
 
 /// After a change of the tables: sockets whose backend is gone end.

@@ -134,6 +134,15 @@ fn root_connections_of_the_chosen_cgroups_are_joined_shown_and_switched() {
         rows.len() == 2 && rows.iter().all(|row| row["shortcut"] == true),
         "{sockets}"
     );
+    // The socket tier is off; the shortcut does not need it.
+    let cgroup = folder.0.display().to_string();
+    let rows = [("/", false), (cgroup.as_str(), true)];
+    for (cgroup, joined) in rows {
+        let to = ["explain", "--connect", "127.0.0.1:7000", "--cgroup", cgroup];
+        let answer = stage.json(&to);
+        assert_eq!(answer["reason"], "connect_direct", "{answer}");
+        assert_eq!(answer["shortcut"], joined, "{answer}");
+    }
     let (code, text) = stage.terrace(&["status"]);
     assert!(
         code == 0 && text.contains("from socket to socket"),

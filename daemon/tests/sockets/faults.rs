@@ -63,7 +63,7 @@ fn root_a_required_socket_tier_fails_the_start() {
 fn root_an_armed_tier_says_so() {
     let stage = Stage::start("skarmed", ON);
     let told = event(&stage, "socket-armed");
-    assert!(told.contains("12 programs"), "{told}");
+    assert!(told.contains("13 programs"), "{told}");
     let metric = metric(&stage, "terrace_socket_armed{part=\"services\"}");
     assert!(metric.ends_with(" 1.0"), "{metric}");
 }

@@ -35,7 +35,7 @@ fn root_a_killed_and_restarted_daemon_is_not_missed() {
     assert!(
         stage
             .log()
-            .contains("12 of them in place of an earlier daemon's"),
+            .contains("13 of them in place of an earlier daemon's"),
         "{}",
         stage.log()
     );
@@ -51,7 +51,7 @@ fn root_detach_leaves_nothing_and_breaks_nothing_established() {
     let mut client = stage.on_host();
     client.run("t = dial('10.96.0.10', 80)\ngreet(t)");
     stage.stop();
-    assert_eq!(links::list(stage.pins.path()).expect("links").len(), 12);
+    assert_eq!(links::list(stage.pins.path()).expect("links").len(), 13);
     assert_eq!(
         client.run("result = greet(dial('10.96.0.10', 80))"),
         r#""remote""#
@@ -73,13 +73,21 @@ fn root_detach_leaves_nothing_and_breaks_nothing_established() {
 #[test]
 fn root_turning_it_off_takes_the_programs_off() {
     let mut stage = Stage::start("skoff", ON);
-    assert_eq!(links::list(stage.pins.path()).expect("links").len(), 12);
+    assert_eq!(links::list(stage.pins.path()).expect("links").len(), 13);
     stage.stop();
     stage.configure("");
     stage.run();
     assert_eq!(links::list(stage.pins.path()).expect("links"), []);
     let (done, text) = stage.terrace(&["sockets"]);
     assert!(done && text.contains("the socket tier is off"), "{text}");
+    let answer = stage.json(&["explain", "--connect", "10.96.0.10:80"]);
+    assert_eq!(answer["reason"], "connect_direct", "{answer}");
+    assert_eq!(answer["goes_to"], "10.96.0.10:80");
+    let text = answer["text"].to_string();
+    assert!(text.contains("the socket tier is off"), "{text}");
+    assert_eq!(answer["shortcut"], false, "{answer}");
+    let why = answer["shortcut_reason"].to_string();
+    assert!(why.contains("no cgroup is chosen"), "{why}");
 }
 
 #[test]

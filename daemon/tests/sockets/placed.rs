@@ -40,7 +40,7 @@ fn root_the_plan_shows_the_tasks_of_the_socket_layer() {
         assert!(metric(&stage, &line).ends_with(" 1.0"), "{line}");
     }
     let (done, text) = stage.terrace(&["plan"]);
-    assert!(done && text.contains("12 programs"), "{text}");
+    assert!(done && text.contains("13 programs"), "{text}");
     stage.stop();
     stage.configure("");
     stage.run();

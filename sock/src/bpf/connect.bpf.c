@@ -3,7 +3,7 @@
  * Connect-time programs, on a cgroup: what a process asks for is translated
  * before a packet exists, so that packets go to the backend directly and
  * nothing has to be translated in them. What the process asked for is kept
- * with its socket and shown to it again.
+ * for its socket and shown to it again.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -86,6 +86,13 @@ SEC("cgroup/post_bind6")
 int terrace_post_bind6(struct bpf_sock *sk)
 {
 	return bind_done(sk, true);
+}
+
+SEC("cgroup/sock_release")
+int terrace_sock_release(struct bpf_sock *sk)
+{
+	forget_record(bpf_get_socket_cookie(sk));
+	return 1;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,22 +1,38 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * connect() of TCP and datagram sockets, and getpeername() afterwards.
+ * connect() of TCP and datagram sockets, getpeername() afterwards, and close().
  */
 #ifndef TERRACE_CONNECTED_H
 #define TERRACE_CONNECTED_H
 
 #include "question.h"
 #include "redirect.h"
+#include "records.h"
+
+/* Where the socket keeps its peer; NULL = no memory. */
+static __always_inline struct peer *place_peer(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct socket_record *record;
+
+	record = claim_record(bpf_get_socket_cookie(ctx));
+	if (record) {
+		record->sk = (__u64)sk;
+		bpf_sk_storage_delete(&socket_peers, sk);
+		return &record->peer;
+	}
+	count_socket(REASON_SOCKETS_FULL);
+	return bpf_sk_storage_get(&socket_peers, sk, 0,
+				  BPF_SK_STORAGE_GET_F_CREATE);
+}
 
 /* False: no memory. */
 static __always_inline bool keep_peer(struct bpf_sock_addr *ctx,
 				      const struct connect_question *question,
 				      const struct connect_answer *answer)
 {
-	struct peer *peer;
+	struct peer *peer = place_peer(ctx);
 
-	peer = bpf_sk_storage_get(&socket_peers, ctx->sk, 0,
-				  BPF_SK_STORAGE_GET_F_CREATE);
 	if (!peer)
 		return false;
 	*peer = answer->peer;
@@ -25,6 +41,13 @@ static __always_inline bool keep_peer(struct bpf_sock_addr *ctx,
 	peer->proto = question->proto;
 	peer->flags |= PEER_CONNECTED;
 	return true;
+}
+
+/* Of an earlier connect() of the same socket. */
+static __always_inline void forget_peer(struct bpf_sock_addr *ctx)
+{
+	forget_record(bpf_get_socket_cookie(ctx));
+	bpf_sk_storage_delete(&socket_peers, ctx->sk);
 }
 
 static __always_inline __u32 decide(struct bpf_sock_addr *ctx,
@@ -58,8 +81,7 @@ static __always_inline int connect_socket(struct bpf_sock_addr *ctx, bool v6)
 		else
 			reason = REASON_SOCKET_NO_MEMORY;
 	} else {
-		/* Of an earlier connect() of the same socket. */
-		bpf_sk_storage_delete(&socket_peers, ctx->sk);
+		forget_peer(ctx);
 	}
 	count_socket(reason);
 	switch (reason) {
@@ -81,7 +103,7 @@ connected_peer(struct bpf_sock_addr *ctx, const __be32 addr[4], __be16 port)
 
 	if (!ctx->sk)
 		return NULL;
-	peer = bpf_sk_storage_get(&socket_peers, ctx->sk, 0, 0);
+	peer = peer_of(bpf_get_socket_cookie(ctx), ctx->sk);
 	if (!peer || !(peer->flags & PEER_CONNECTED) ||
 	    peer->got_port != port || !same_address(peer->got, addr))
 		return NULL;

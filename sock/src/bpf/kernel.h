@@ -8,12 +8,14 @@
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 
 #define __kernel_struct __attribute__((preserve_access_index))
 #define __ksym __attribute__((section(".ksyms")))
 
 struct seq_file;
 struct bpf_map;
+struct socket;
 
 struct bpf_iter_meta {
 	struct seq_file *seq;
@@ -32,6 +34,18 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+typedef struct {
+	atomic_t refs;
+} refcount_t;
+
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
@@ -40,6 +54,8 @@ struct sock_common {
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
 	possible_net_t skc_net;
+	atomic64_t skc_cookie;
+	refcount_t skc_refcnt;
 } __kernel_struct;
 
 struct kernfs_node {
@@ -63,6 +79,7 @@ struct sock {
 	__u16 sk_protocol;
 	kuid_t sk_uid;
 	struct sock_cgroup_data sk_cgrp_data;
+	struct socket *sk_socket; /* NULL = closed by its process */
 } __kernel_struct;
 
 struct udp_sock;
@@ -76,6 +93,13 @@ struct bpf_iter__bpf_sk_storage_map {
 	struct bpf_iter_meta *meta;
 	struct bpf_map *map;
 	struct sock *sk;
+	void *value;
+} __kernel_struct;
+
+struct bpf_iter__bpf_map_elem {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	void *key;
 	void *value;
 } __kernel_struct;
 

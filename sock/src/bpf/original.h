@@ -10,6 +10,7 @@
 #define TERRACE_ORIGINAL_H
 
 #include "redirect.h"
+#include "records.h"
 
 #define TCP_CLOSE 7
 #define SOL_IP 0
@@ -79,7 +80,7 @@ static __always_inline struct peer *redirected_peer(struct bpf_sock_ops *ops)
 
 	if (!sk)
 		return NULL;
-	peer = bpf_sk_storage_get(&socket_peers, sk, 0, 0);
+	peer = peer_of(bpf_get_socket_cookie(ops), sk);
 	if (!peer || !(peer->flags & (PEER_OUTBOUND | PEER_DNS)))
 		return NULL;
 	return peer;
@@ -104,12 +105,15 @@ static __always_inline void handshake_begins(struct bpf_sock_ops *ops)
 					       BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
-/* One that failed leaves nothing behind. */
+/*
+ * One that failed leaves nothing behind. A socket that was closed in the middle
+ * has no record any more, so only its addresses tell.
+ */
 static __always_inline void handshake_ends(struct bpf_sock_ops *ops)
 {
 	struct handshake_key key = {};
 
-	if (ops->args[1] != TCP_CLOSE || !redirected_peer(ops))
+	if (ops->args[1] != TCP_CLOSE)
 		return;
 	client_key(ops, &key);
 	bpf_map_delete_elem(&handshakes, &key);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * The maps of the socket tier, joined by its objects through pins. What belongs
- * to one socket is in socket storage, which ends with the socket: nothing has
- * to be swept, and nothing leaks.
+ * to one socket is in `socket_records` (records.h), or in socket storage, which
+ * ends with the socket.
  */
 #ifndef TERRACE_SOCKET_MAPS_H
 #define TERRACE_SOCKET_MAPS_H
@@ -16,6 +16,8 @@ const volatile bool with_services = true;
 const volatile bool with_proxy = false;
 /* Whether some workload is known by its cgroup. */
 const volatile bool with_cgroups = false;
+/* Buckets of `socket_records` - 1, from the map itself. */
+const volatile __u32 socket_mask = 8191;
 
 #define STORAGE_MAP(name, value_type)                  \
 	struct {                                       \
@@ -38,7 +40,17 @@ struct address_key {
 	__be32 words[4];
 };
 
-/* Of TCP sockets, and of connected datagram sockets. */
+/* Of sockets that connected; a line of their cookies leads to the records. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	/* Begins a page, so a bucket begins a cache line. */
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, struct socket_bucket);
+} socket_records SEC(".maps");
+
+/* Of those without room there, and of sockets that a proxy accepted. */
 STORAGE_MAP(socket_peers, struct peer);
 /* Of datagram sockets that send without being connected. */
 STORAGE_MAP(datagram_peers, struct datagram_peers);

@@ -1,52 +1,17 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * Iterators that userspace runs: which sockets were given another address than
- * they asked for (all network namespaces at once), and the end of those whose
- * backend is gone (one namespace at a time, that of the caller).
+ * Iterators that userspace runs: which sockets have in their storage that they
+ * were given another address than they asked for (all network namespaces at
+ * once; records.bpf.c has the others), and the end of those whose backend is
+ * gone (one namespace at a time, that of the caller).
  */
-#include "kernel.h"
+#include "row.h"
 #include "redirect.h"
+#include "records.h"
 
 #define TCP_LISTEN 10
 
 extern int bpf_sock_destroy(struct sock_common *sk) __ksym;
-
-static __always_inline void local_of(struct sock *sk, struct socket_row *row)
-{
-	struct sock_common *common = &sk->__sk_common;
-
-	row->local_port = bpf_htons(common->skc_num);
-	row->state = common->skc_state;
-	row->netns = common->skc_net.net->ns.inum;
-	row->uid = sk->sk_uid.val;
-	if (sk->sk_cgrp_data.cgroup)
-		row->cgroup = sk->sk_cgrp_data.cgroup->kn->id;
-	row->local[2] = bpf_htonl(0xffff);
-	row->local[3] = common->skc_rcv_saddr;
-}
-
-static __always_inline void bytes_of(struct sock *sk, struct socket_row *row)
-{
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
-
-	if (!tcp)
-		return;
-	row->sent = tcp->bytes_sent;
-	row->received = tcp->bytes_received;
-}
-
-static __always_inline void tell(struct bpf_iter__bpf_sk_storage_map *ctx,
-				 struct sock *sk, const struct peer *peer)
-{
-	struct socket_row row = {};
-
-	row.peer = *peer;
-	row.cookie = bpf_get_socket_cookie(sk);
-	local_of(sk, &row);
-	if (peer->proto == IPPROTO_TCP)
-		bytes_of(sk, &row);
-	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
-}
 
 SEC("iter/bpf_sk_storage_map")
 int list_connected(struct bpf_iter__bpf_sk_storage_map *ctx)
@@ -55,7 +20,7 @@ int list_connected(struct bpf_iter__bpf_sk_storage_map *ctx)
 	struct sock *sk = ctx->sk;
 
 	if (sk && peer && peer->flags)
-		tell(ctx, sk, peer);
+		tell(ctx->meta->seq, sk, bpf_get_socket_cookie(sk), peer);
 	return 0;
 }
 
@@ -69,7 +34,8 @@ int list_datagrams(struct bpf_iter__bpf_sk_storage_map *ctx)
 		return 0;
 	for (int i = 0; i < DATAGRAM_PEERS; i++) {
 		if (held->peers[i].flags)
-			tell(ctx, sk, &held->peers[i]);
+			tell(ctx->meta->seq, sk, bpf_get_socket_cookie(sk),
+			     &held->peers[i]);
 	}
 	return 0;
 }
@@ -77,7 +43,7 @@ int list_datagrams(struct bpf_iter__bpf_sk_storage_map *ctx)
 /* Whether the socket is to end: it can't move, and its backend is gone. */
 static __always_inline bool is_stale(struct sock_common *sk)
 {
-	struct peer *peer = bpf_sk_storage_get(&socket_peers, sk, 0, 0);
+	struct peer *peer = peer_of(bpf_get_socket_cookie(sk), sk);
 
 	if (!peer || !(peer->flags & PEER_CONNECTED) || keeps_peer(peer))
 		return false;

@@ -7,6 +7,7 @@ mod dns;
 mod edges;
 mod many;
 mod proxied;
+mod records;
 mod redirect;
 mod services;
 mod stage;

@@ -94,7 +94,8 @@
 	X(80, PROXY_DOWN_DIRECT,   PASS,    "socket: the proxy does not listen: not redirected") \
 	X(81, PROXY_DOWN_REFUSED,  DROP,    "socket: the proxy does not listen: ECONNREFUSED") \
 	X(82, HANDSHAKES_FULL,     PASS,    "socket: table of handshakes is full: the proxy can't learn the original destination") \
-	X(83, ORIGINAL_DST,        ANSWER,  "socket: original destination told to the proxy")
+	X(83, ORIGINAL_DST,        ANSWER,  "socket: original destination told to the proxy") \
+	X(84, SOCKETS_FULL,        PASS,    "socket: no room in the table of sockets: kept in the socket's own storage, which takes longer")
 /* clang-format on */
 
 #define REASON_ENUM(number, name, class, text) REASON_##name = number,
@@ -414,6 +415,34 @@ struct peer {
 	__u8 pad;
 	__u32 service; /* index, 0 = none */
 	__u32 backend; /* index, 0 = none */
+};
+
+/*
+ * What connected sockets asked for: a set-associative table by socket cookie,
+ * which the kernel never gives twice. Cookies come in sequence, so sockets that
+ * are opened one after the other share a bucket and its first cache line. A way
+ * is claimed by its cookie and given back when the socket is closed.
+ */
+#define SOCKET_WAYS 8
+
+struct socket_record {
+	struct peer peer;
+	/*
+	 * Address of the kernel's struct sock, for iterators: whether the
+	 * socket still lives, and where it is. 0 = not written yet.
+	 */
+	__u64 sk;
+};
+
+struct socket_bucket {
+	__u64 cookies[SOCKET_WAYS]; /* 0 = free */
+	struct socket_record records[SOCKET_WAYS];
+};
+
+/* What a sweep found in one bucket. */
+struct socket_sweep {
+	__u32 used;
+	__u32 swept; /* their sockets were gone */
 };
 
 /* A datagram socket that is not connected talks to several at once. */
@@ -923,7 +952,9 @@ enum shortcut_event {
  * per-CPU array: reasons[IFACES_MAX * HOOK_MAX * REASON_MAX]
  *               backend_stats[] nexthops[1024] socket_reasons[SOCKET_REASONS]
  * LRU hash:     affinities fragments
- * sockets:      socket_peers datagram_peers (socket storage), workloads
+ * sockets:      socket_records (array, a power of two: bucket = cookie /
+ *               SOCKET_WAYS & (n - 1)), socket_peers datagram_peers (socket
+ *               storage), workloads
  *               inbound proxy_ports handshakes (hash), proxy_nets (LPM trie),
  *               listeners (sockhash): made by the socket tier when it is used
  * other:        events (ring buffer), xdp_programs (program array, 1)

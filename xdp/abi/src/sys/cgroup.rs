@@ -24,13 +24,15 @@ pub enum SocketHook {
     SendMsg6,
     SetSockOpt,
     SockOps,
+    /// A process closes a socket.
+    SockRelease,
     /// Of a network namespace.
     SkLookup,
 }
 
 impl SocketHook {
     /// Those of cgroups.
-    pub const OF_CGROUPS: [Self; 14] = [
+    pub const OF_CGROUPS: [Self; 15] = [
         Self::Bind4,
         Self::Bind6,
         Self::Connect4,
@@ -45,6 +47,7 @@ impl SocketHook {
         Self::SendMsg4,
         Self::SendMsg6,
         Self::SockOps,
+        Self::SockRelease,
     ];
 
     /// As in section names of libbpf, and in pins.
@@ -65,6 +68,7 @@ impl SocketHook {
             Self::SendMsg6 => "sendmsg6",
             Self::SetSockOpt => "setsockopt",
             Self::SockOps => "sockops",
+            Self::SockRelease => "sock_release",
             Self::SkLookup => "sk_lookup",
         }
     }
@@ -86,6 +90,7 @@ impl SocketHook {
             Self::SendMsg6 => libbpf_sys::BPF_CGROUP_UDP6_SENDMSG,
             Self::SetSockOpt => libbpf_sys::BPF_CGROUP_SETSOCKOPT,
             Self::SockOps => libbpf_sys::BPF_CGROUP_SOCK_OPS,
+            Self::SockRelease => libbpf_sys::BPF_CGROUP_INET_SOCK_RELEASE,
             Self::SkLookup => libbpf_sys::BPF_SK_LOOKUP,
         }
     }

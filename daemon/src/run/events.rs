@@ -69,7 +69,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 29] = [
+    pub const ALL: [Kind; 30] = [
         Kind::TierFallback,
         Kind::TierMoved,
         Kind::TierFlapping,

@@ -7,7 +7,7 @@
 //! and heartbeats are memory that it shares with the BPF programs.
 
 mod clock;
-mod host;
+pub mod host;
 mod mailbox;
 mod orphans;
 pub mod port;

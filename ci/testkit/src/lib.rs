@@ -47,5 +47,6 @@ pub use netns::{Netns, clear, sweep};
 pub use nginx::HttpServer;
 pub use pins::{BPFFS, PinRoot, mount_bpffs};
 pub use topology::{Builder, Node, Topology, Uplink, Workload};
+pub use wire::Faults;
 
 pub type Result<T> = std::result::Result<T, Error>;

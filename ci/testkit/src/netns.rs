@@ -1,6 +1,6 @@
 //! Network namespaces that go away with their guard.
 
-use crate::{Background, Error, Result, wire};
+use crate::{Background, Error, Faults, Result, wire};
 use rustix::net::netdevice::name_to_index;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -137,15 +137,36 @@ impl Netns {
     /// XDP sends, at once.
     pub fn act_as_wire(&self, iface: &str) -> Result<()> {
         self.run("ethtool", &["-K", iface, "tx", "off", "gro", "on"])?;
-        let wire = self.enter(|| {
-            let what = format!("index of {iface}");
-            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io(&what))?;
-            let index = name_to_index(&socket, iface).map_err(Error::errno(what))?;
-            wire::pass_everything(index)
-        })??;
-        let mut wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
-        wires.push(wire);
+        self.keep(self.enter(|| wire::pass_everything(index(iface)?))??);
         Ok(())
+    }
+
+    /// Makes what comes in at `iface` come over a bad wire: packets are lost, or
+    /// overtaken by those behind them. The sender must be one that sends no
+    /// partial checksums ([`Netns::run`] of `ethtool -K ... tx off`).
+    pub fn act_as_bad_wire(&self, iface: &str, faults: Faults) -> Result<()> {
+        let (there, back) = (format!("{iface}-d"), format!("{iface}-e"));
+        let shown = self.run("ip", &["-o", "link", "show", iface])?;
+        let mac = shown.split("link/ether ").nth(1);
+        let mac = mac.and_then(|rest| rest.split(' ').next());
+        let mac = mac.ok_or_else(|| Error::wrong(format!("no address in {shown}")))?;
+        self.ip([
+            format!("link add {there} type veth peer name {back} address {mac}"),
+            format!("link set {there} addrgenmode none up"),
+            format!("link set {back} addrgenmode none up"),
+        ])?;
+        self.act_as_wire(&back)?;
+        let lossy = self.enter(|| {
+            let [at, detour] = [iface, &there].map(index);
+            wire::lose(at?, faults, detour?)
+        })??;
+        self.keep(lossy);
+        Ok(())
+    }
+
+    fn keep(&self, link: OwnedFd) {
+        let mut wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
+        wires.push(link);
     }
 
     fn shown(&self, program: &str, args: &[&str]) -> String {
@@ -198,6 +219,13 @@ fn is_left_over(name: &str) -> bool {
         (Some(_), Some(pid)) if ours => !Path::new("/proc").join(pid.to_string()).exists(),
         _ => false,
     }
+}
+
+/// Of an interface of the calling thread's namespace.
+fn index(iface: &str) -> Result<u32> {
+    let what = format!("index of {iface}");
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io(&what))?;
+    name_to_index(&socket, iface).map_err(Error::errno(what))
 }
 
 fn enter_thread(file: &File) -> rustix::io::Result<()> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -21,6 +21,8 @@ use super::worker::{self, Maker, Seat};
 use super::{Stats, Wait};
 use crate::config;
 
+/// Workers get so long to end.
+const LEAVE: Duration = Duration::from_secs(2);
 const BUSY_POLL: Duration = Duration::from_micros(20);
 const BUSY_BUDGET: u32 = 64;
 
@@ -34,6 +36,8 @@ pub struct Tier {
     pub has_huge_pages: bool,
     /// Flows that each worker can have.
     pub n_flows: u32,
+    /// When the workers were started, as heartbeats are told.
+    since: u64,
     tables: Arc<L7Tables>,
     mailboxes: Arc<[Mailbox]>,
     stop: Arc<AtomicBool>,
@@ -71,6 +75,7 @@ impl Tier {
             stalls: Count::default(),
             has_huge_pages: memory.has_huge_pages(),
             n_flows,
+            since: beat_ns(),
             tables,
             mailboxes: mailboxes.context("make the workers' mailboxes")?.into(),
             stop: Arc::default(),
@@ -132,12 +137,13 @@ impl Tier {
         Ok(())
     }
 
-    /// Milliseconds since each worker's last heartbeat.
+    /// Milliseconds since each worker's last heartbeat, or its start.
     pub fn silence_ms(&self) -> Vec<u64> {
         let now = beat_ns();
         let workers = 0..self.workers.len() as u32;
         workers
-            .map(|queue| now.saturating_sub(self.tables.worker(queue).beat_ns) / 1_000_000)
+            .map(|queue| self.tables.worker(queue).beat_ns.max(self.since))
+            .map(|beat| now.saturating_sub(beat) / 1_000_000)
             .collect()
     }
 }
@@ -159,9 +165,16 @@ impl Drop for Tier {
         self.mailboxes
             .iter()
             .for_each(|mailbox| mailbox.bell.ring());
+        let until = Instant::now() + LEAVE;
         for thread in self.threads.drain(..) {
-            // A worker that has panicked outside of its own net is gone already.
-            let _ = thread.join();
+            while !thread.is_finished() && Instant::now() < until {
+                thread::sleep(Duration::from_millis(1));
+            }
+            // One that is stuck ends with the process; one that has panicked
+            // outside of its own net is gone already.
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::stage::{PORT, Shape, Stage, VIP};
 
 /// GET /a/<n> answers n bytes, POST the SHA-256 of what came; chunked when asked.
 const SERVER: &str = r#"
-import hashlib, socket
+import hashlib, socket, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 def body(n): return (b'0123456789abcdef' * (n // 16 + 1))[:n]
 class Handler(BaseHTTPRequestHandler):
@@ -36,6 +36,7 @@ class Handler(BaseHTTPRequestHandler):
             left = int(self.headers['Content-Length'])
             while left:
                 part = self.rfile.read(min(left, 65536)); h.update(part); left -= len(part)
+                if '/slow' in self.path: time.sleep(0.02)
         out = h.hexdigest().encode()
         self.send_response(200); self.send_header('Content-Length', str(len(out))); self.end_headers()
         self.wfile.write(out)
@@ -50,7 +51,7 @@ const CLIENT: &str = r#"
 import hashlib, http.client, socket, sys, time
 host, kind, sizes = sys.argv[1], sys.argv[2], [int(s) for s in sys.argv[3].split(',')]
 def body(n): return (b'0123456789abcdef' * (n // 16 + 1))[:n]
-c = http.client.HTTPConnection(host, 80, timeout=60)
+c = http.client.HTTPConnection(host, 80, timeout=120)
 c.connect(); c.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 for n in sizes:
     want = hashlib.sha256(body(n)).hexdigest()
@@ -72,6 +73,13 @@ for n in sizes:
         while part := r.read(100_000):
             h.update(part); time.sleep(0.01)
         got = h.hexdigest()
+    elif kind == 'slow-post':
+        c.request('POST', '/a/slow', body(n)); got = c.getresponse().read().decode()
+    elif kind == 'drip-post':
+        b = body(n); c.putrequest('POST', '/a'); c.putheader('Content-Length', str(n)); c.endheaders()
+        for i in range(0, n, 50_000):
+            c.send(b[i:i + 50_000]); time.sleep(0.01)
+        got = c.getresponse().read().decode()
     assert got == want, (kind, n, got)
 print('ok')
 "#;
@@ -88,7 +96,7 @@ pub fn echo(stage: &mut Stage) -> Background {
     server
 }
 
-fn check(stage: &Stage, vip: &str, kind: &str, sizes: &str) {
+pub fn check(stage: &Stage, vip: &str, kind: &str, sizes: &str) {
     let mut program = Command::new("python3");
     program.args(["-c", CLIENT, vip, kind, sizes]);
     let output = stage.client().output(&mut program).unwrap();
@@ -124,12 +132,14 @@ fn root_bodies_of_every_size_arrive_whole_both_ways() {
 }
 
 #[test]
-fn root_one_byte_a_segment_and_slow_readers_lose_nothing() {
+fn root_one_byte_a_segment_and_slow_readers_and_writers_lose_nothing() {
     let mut stage = Stage::start("l7-slow", &Shape::default());
     let _server = echo(&mut stage);
     for vip in VIP {
         check(&stage, vip, "bytes", "0,1,300");
-        check(&stage, vip, "slow", "5000000");
+        for kind in ["slow", "slow-post", "drip-post"] {
+            check(&stage, vip, kind, "5000000");
+        }
     }
     stage.wait_empty();
 }

@@ -60,6 +60,22 @@ impl Talk {
         }
     }
 
+    /// Everything that comes until the connection ends, in whatever way.
+    pub fn rest(&mut self) -> String {
+        let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
+        while let Ok(n @ 1..) = self.0.read(&mut part) {
+            bytes.extend_from_slice(&part[..n]);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The next bytes that come.
+    pub fn some(&mut self) -> String {
+        let mut part = [0; 4096];
+        let n = self.0.read(&mut part).expect("more bytes");
+        String::from_utf8_lossy(&part[..n]).into_owned()
+    }
+
     pub fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).expect("sent");
     }

@@ -5,10 +5,18 @@
 
 mod bodies;
 mod bulk;
+mod dying;
+mod heads;
 mod life;
 mod load;
+mod losses;
+mod panics;
 mod paths;
+mod port;
+mod rewrites;
 mod routes;
 mod servers;
 mod stage;
 mod statuses;
+mod waits;
+mod workers;

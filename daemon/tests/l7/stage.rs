@@ -6,7 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use terrace_testkit::{Daemon, HttpServer, Netns, Node, PinRoot, Topology, manifests, wait};
+use terrace_testkit::{
+    Background, Daemon, HttpServer, Netns, Node, PinRoot, Topology, manifests, wait,
+};
 
 pub const NODE: &str = "test-host";
 pub const PORT: u16 = 8080;
@@ -115,6 +117,18 @@ impl Stage {
         let running = self.net.host.spawn(command).expect("start terrace");
         let ready = self.daemon.start(running, START);
         assert!(ready.is_ok(), "not ready:\n{}", self.daemon.log());
+    }
+
+    pub fn pins(&self) -> &std::path::Path {
+        self.pins.path()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid().expect("a running daemon")
+    }
+
+    pub fn running(&mut self) -> &mut Background {
+        self.daemon.running().expect("a running daemon")
     }
 
     pub fn kill(&mut self) {

@@ -46,8 +46,8 @@ pub use requests::{Request, RequestQuery, RequestVerdict, Requests};
 pub use shortcut::{Check, Shortcut, ShortcutReason, ShortcutSwitch, Verdict};
 pub use sockets::{ConnectAnswer, ConnectRequest, Socket, Sockets};
 pub use status::{
-    Attachment, Error, Event, FlowTable, Interface, Manifests, Phase, ReasonCount, Reload, Status,
-    TableUse, Version, Worker,
+    Attachment, Error, Event, FlowTable, Interface, Manifests, NicFront, Phase, ReasonCount,
+    Reload, Status, TableUse, Version, Worker,
 };
 pub use terrace_offload::plan::{Change, Step};
 pub use terrace_offload::{Blocker, Placement, Plan, Refusal, Role, Task, Tier, Wish};

@@ -7,6 +7,7 @@ pub mod deny;
 mod faults;
 mod l7;
 pub mod manifests;
+mod offload;
 mod resolve;
 mod section;
 mod shortcut;
@@ -29,6 +30,7 @@ use terrace_offload::verdict::Disruption;
 
 pub use faults::{Fault, Faults};
 pub use l7::L7;
+pub use offload::{Into as OffloadInto, Offload};
 pub use shortcut::{Shortcut, ShortcutMode};
 pub use socket::{Redirect, Socket, WhenDown};
 pub use terrace_offload::{Role, Task, Tier, Wish};
@@ -56,6 +58,7 @@ pub struct Config {
     /// The first rule that matches a name decides.
     pub interfaces: Vec<InterfaceRule>,
     pub moves: Moves,
+    pub offload: Offload,
     pub services: Services,
     pub shortcut: Shortcut,
     pub socket: Socket,
@@ -196,6 +199,7 @@ impl Default for Config {
             manage_sysctls: true,
             interfaces: Vec::new(),
             moves: Moves::default(),
+            offload: Offload::default(),
             services: Services::default(),
             shortcut: Shortcut::default(),
             socket: Socket::default(),

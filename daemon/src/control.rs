@@ -24,7 +24,7 @@ use tokio::task::spawn_blocking;
 use crate::api;
 use crate::explain;
 use crate::run::shared::Shared;
-pub use answers::{STATES, hook_name, iface_names, tables};
+pub use answers::{STATES, reasons as reason_counts, tables};
 pub use socket::Listener;
 
 type Answer<T> = Result<Json<T>, Refusal>;

@@ -6,7 +6,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use terrace_offload::flower;
 
 /// Takes every program off every interface of this network namespace, then
 /// removes pins, changed sysctls and the control socket: from the hooks to what
@@ -16,6 +17,7 @@ use anyhow::{Context, Result};
 /// # Errors
 /// What could not be removed; what comes after it is still there.
 pub fn remove(pin_root: &Path, socket: &Path) -> Result<Vec<String>> {
+    clear_nics()?;
     terrace_xdp::detach_all(pin_root).context("detach XDP")?;
     terrace_tc::detach_all(pin_root).context("detach tc")?;
     crate::l7::port::remove()?;
@@ -31,6 +33,16 @@ pub fn remove(pin_root: &Path, socket: &Path) -> Result<Vec<String>> {
         }
         _ => Ok(restored),
     }
+}
+
+/// Rules in NICs that a killed daemon has left. Programs there end with it.
+fn clear_nics() -> Result<()> {
+    // Kernels without tc have no rules of it.
+    for (ifindex, _) in flower::holders().unwrap_or_default() {
+        let cleared = flower::clear(ifindex).map_err(|no| anyhow!(no.evidence()));
+        cleared.with_context(|| format!("remove the rules from the NIC of link {ifindex}"))?;
+    }
+    Ok(())
 }
 
 /// Where the daemon keeps the few things that are no pins: next to its socket.

@@ -4,6 +4,7 @@ pub mod change;
 mod daemon;
 pub mod events;
 pub mod facts;
+pub mod hardware;
 pub mod hooks;
 mod host;
 pub mod interfaces;

@@ -5,11 +5,13 @@
 //! The kernel's word is not taken for it: each rule is read back and must be `in_hw`.
 //! A cookie says that a rule is Terrace's, so that what a killed daemon left is found.
 
+mod everywhere;
 mod message;
 mod table;
 
 use ipnet::IpNet;
 
+pub use everywhere::{clear, holders, is_bare};
 pub use message::{add, clsact, cookie, delete, read};
 pub use table::{Counts, Outcome, Port, Refused, Table, sync};
 

@@ -7,6 +7,7 @@
 mod block;
 mod changes;
 mod front;
+mod nic;
 mod reason;
 mod require;
 mod socket;
@@ -24,6 +25,7 @@ use crate::{Role, Task, Tier, Wish, Wishes};
 
 pub use changes::{Change, Step, changes};
 pub use front::{Front, Unfit};
+pub use nic::{NicState, Way, Ways, way};
 pub use socket::{HOST, SocketState, SocketTask, place_sockets};
 
 /// What the configuration wants of one interface.
@@ -46,6 +48,8 @@ pub struct Demand {
     pub refused: BTreeMap<Tier, String>,
     /// Why no better tier than the running one is to be taken now.
     pub held: Option<Held>,
+    /// What became of the deny list in its NIC; `None` = nobody was asked.
+    pub nic: Option<NicState>,
 }
 
 /// A move that has to wait.
@@ -69,6 +73,7 @@ impl Demand {
             served: false,
             refused: BTreeMap::new(),
             held: None,
+            nic: None,
         }
     }
 
@@ -271,7 +276,8 @@ impl Site<'_> {
     }
 
     fn confidence(&self, tier: Tier) -> Confidence {
-        if self.demand.running == Some(tier) {
+        let held = self.demand.nic.as_ref().is_some_and(NicState::is_held);
+        if self.demand.running == Some(tier) || (tier == Tier::Nic && held) {
             return Confidence::Verified;
         }
         let tier = match tier {

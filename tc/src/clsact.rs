@@ -43,11 +43,7 @@ pub(crate) fn attach(
         reason,
         source,
     };
-    if sys::create_clsact(ifindex).map_err(|source| attach_error(String::new(), source))? {
-        let mark = mark(root, iface);
-        pins::remove(&mark)?;
-        sys::pin(program.as_fd(), &mark).map_err(|source| attach_error(String::new(), source))?;
-    }
+    make_qdisc(root, iface, ifindex, program)?;
     let mut hook = hook(program.as_fd(), ifindex, direction);
     let (result, log) = messages::capture(|| hook.replace(before.is_some()).attach());
     let reason = messages::extack(&log).unwrap_or_default();
@@ -60,6 +56,28 @@ pub(crate) fn attach(
         program_id: program.info().id,
         taken_over: before.is_some(),
     })
+}
+
+/// Makes the qdisc unless it is there, and leaves a mark that it is Terrace's.
+pub(crate) fn make_qdisc(
+    root: &Path,
+    iface: &str,
+    ifindex: u32,
+    program: &Program,
+) -> Result<(), Error> {
+    let failed = |source| Error::Attach {
+        iface: iface.to_owned(),
+        direction: Direction::Ingress,
+        kind: Kind::Clsact,
+        reason: "make the qdisc".to_owned(),
+        source,
+    };
+    if sys::create_clsact(ifindex).map_err(failed)? {
+        let mark = mark(root, iface);
+        pins::remove(&mark)?;
+        sys::pin(program.as_fd(), &mark).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Number of the program in the place of Terrace's filter.

@@ -133,6 +133,12 @@ pub fn detach(root: &Path, iface: &str, ifindex: u32) -> Result<(), Error> {
     clsact::remove_qdisc(root, iface, ifindex)
 }
 
+/// Removes the clsact qdisc of an interface if Terrace made it and has no program
+/// there; who else has filters in it loses them.
+pub fn remove_qdisc(root: &Path, iface: &str, ifindex: u32) -> Result<(), Error> {
+    clsact::remove_qdisc(root, iface, ifindex)
+}
+
 /// Takes all of Terrace's tc programs off, wherever they are in this network
 /// namespace, and removes their pins. What [`list`] still finds afterwards is
 /// held by another pin root or process.

@@ -117,6 +117,13 @@ impl TcPrograms {
         ])
     }
 
+    /// Makes the clsact qdisc of an interface unless it is there: filters that a NIC
+    /// holds need one, whatever holds the programs.
+    pub fn make_qdisc(&self, iface: &str, ifindex: u32) -> Result<(), Error> {
+        let program = self.set.of(Role::Uplink, Direction::Ingress);
+        clsact::make_qdisc(&self.root, iface, ifindex, program)
+    }
+
     /// A loaded program, for its size or to run it on packets.
     pub fn program(&self, role: Role, direction: Direction) -> &Program {
         self.set.of(role, direction)

@@ -25,7 +25,9 @@ pub(crate) fn attach(
         program_id: root_id,
         taken_over,
     };
-    for (id, mode_name) in query(iface, ifindex)?.programs() {
+    let state = query(iface, ifindex)?;
+    // The NIC's own program runs before this one and leaves it its place.
+    for (id, mode_name) in state.programs().filter(|(_, mode)| *mode != "offloaded") {
         let other_mode = Mode::of_name(mode_name) != Some(mode);
         let name = name(id);
         if id == root_id && !other_mode {

@@ -8,6 +8,7 @@
 
 mod attach;
 mod error;
+pub mod nic;
 pub mod port;
 mod programs;
 #[cfg(test)]

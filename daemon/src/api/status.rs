@@ -36,6 +36,9 @@ pub struct Status {
     /// The same-host shortcut, with its self-test.
     #[serde(default)]
     pub shortcut: Shortcut,
+    /// NICs that drop a part of the deny list by themselves.
+    #[serde(default)]
+    pub nics: Vec<NicFront>,
     /// Workers of the L7 tier; none while nothing needs them.
     #[serde(default)]
     pub l7_workers: Vec<Worker>,
@@ -108,11 +111,30 @@ pub struct Interface {
 /// One program on one hook.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attachment {
-    /// `xdp`, `tc-ingress` or `tc-egress`.
+    /// `nic`, `xdp`, `tc-ingress` or `tc-egress`.
     pub hook: String,
-    /// `native`, `generic`, `tcx` or `clsact`.
+    /// `program`, `flower`, `native`, `generic`, `tcx` or `clsact`.
     pub kind: String,
+    /// 0 = there is none: rules of tc flower.
     pub program_id: u32,
+}
+
+/// What a NIC holds of the deny list, and what it has dropped since the daemon's
+/// start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NicFront {
+    pub iface: String,
+    pub ifindex: u32,
+    /// `hw-ebpf` = a program in the NIC, `hw-switch` = rules of tc flower; empty =
+    /// nothing now.
+    pub way: String,
+    /// Entries that it holds, from the start of the list, and entries of the list.
+    pub held: usize,
+    pub of: usize,
+    #[serde(default)]
+    pub program_id: Option<u32>,
+    pub packets: u64,
+    pub bytes: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

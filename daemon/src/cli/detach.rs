@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use serde::Serialize;
 use terrace_abi::pins;
+use terrace_offload::flower;
 
 use super::args::{DetachArgs, Global};
 use super::daemon;
@@ -138,8 +139,12 @@ fn look(places: &Places) -> Result<Traces, Failure> {
             a.target, a.pin, a.program_id
         )
     });
+    // Kernels without tc have no rules of it.
+    let rules = flower::holders().unwrap_or_default().into_iter();
+    let rules =
+        rules.map(|(ifindex, n)| format!("link {ifindex}: {n} rules of tc flower in the NIC"));
     Ok(Traces {
-        programs: xdp.chain(tc).chain(sock).collect(),
+        programs: xdp.chain(tc).chain(sock).chain(rules).collect(),
         pins: pins::list(&places.pin_root).context("look for pins")?,
         sysctls: sysctls::left(&places.state)?,
         interfaces: port::exists()?

@@ -124,6 +124,7 @@ fn view(config: &Config, network: Network) -> Result<View, Failure> {
         manifests: Manifests::default(),
         unhealthy: Arc::default(),
         checked: 0,
+        nics: Arc::default(),
     })
 }
 

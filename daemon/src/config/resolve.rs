@@ -10,6 +10,7 @@ use terrace_offload::verdict::Disruption;
 use toml::de::DeTable;
 
 use super::l7;
+use super::offload;
 use super::section::{Section, Source, Wrong};
 use super::shortcut;
 use super::socket;
@@ -28,7 +29,8 @@ const TASKS: [(&str, Task); 4] = [
     ("policy", Task::Policy),
     ("deliver", Task::Deliver),
 ];
-const TIERS: [(&str, Tier); 3] = [
+const TIERS: [(&str, Tier); 4] = [
+    ("nic", Tier::Nic),
     ("xdp-native", Tier::XdpNative),
     ("xdp-generic", Tier::XdpGeneric),
     ("tc", Tier::Tc),
@@ -91,6 +93,7 @@ fn host(top: &Section<'_>, file: &Path) -> Config {
         manage_sysctls: top.read("manage_sysctls", default.manage_sysctls, boolean),
         interfaces: interfaces(top),
         moves: moves(top.section("moves")),
+        offload: offload::read(top.section("offload")),
         services: services(top.section("services")),
         shortcut: shortcut::read(top.section("shortcut"), folder),
         socket: socket::read(top.section("socket"), folder),

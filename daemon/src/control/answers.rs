@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use terrace_abi::consts::{HOOK_SOCKET, HOOK_TC_INGRESS, HOOK_XDP};
-use terrace_abi::{Limits, Table};
+use terrace_abi::{Limits, Reason, Table};
 use terrace_mesh::Tables;
 
 use super::names;
@@ -42,6 +42,7 @@ pub(super) fn status(shared: &Shared) -> api::Status {
         interfaces: view.interfaces.clone(),
         flows: flow_table(shared.maps.limits(), &shared.census()),
         shortcut: super::shortcut::shortcut(shared).unwrap_or_default(),
+        nics: (*view.nics).clone(),
         l7_workers: l7::workers(shared),
         tables: tables(shared.mesh().tables(), &shared.census()),
         events: shared.events.latest(),
@@ -138,19 +139,38 @@ pub fn iface_names(shared: &Shared) -> Result<BTreeMap<u32, String>> {
     Ok(names)
 }
 
-pub(super) fn reasons(shared: &Shared) -> Result<Vec<api::ReasonCount>> {
+/// Of the programs and of the NICs: every packet that came is under one of them.
+pub fn reasons(shared: &Shared) -> Result<Vec<api::ReasonCount>> {
     let names = iface_names(shared)?;
     let counts = shared.maps.reasons()?.into_iter();
-    Ok(counts
-        .map(|count| api::ReasonCount {
-            iface: names.get(&count.slot).cloned().unwrap_or_default(),
-            hook: hook_name(count.hook).to_owned(),
-            number: count.reason.number(),
-            reason: count.reason.name().to_owned(),
-            class: count.reason.class().name().to_owned(),
-            text: count.reason.text().to_owned(),
-            packets: count.packets,
-            bytes: count.bytes,
-        })
-        .collect())
+    let of_programs = counts.map(|count| {
+        let iface = names.get(&count.slot).cloned().unwrap_or_default();
+        let what = (count.packets, count.bytes);
+        counted(iface, hook_name(count.hook), count.reason, what)
+    });
+    let view = shared.view();
+    let nics = view.nics.iter().filter(|nic| nic.packets > 0);
+    let of_nics = nics.map(|nic| {
+        let what = (nic.packets, nic.bytes);
+        counted(nic.iface.clone(), "nic", Reason::DenyList, what)
+    });
+    Ok(of_nics.chain(of_programs).collect())
+}
+
+fn counted(
+    iface: String,
+    hook: &str,
+    reason: Reason,
+    (packets, bytes): (u64, u64),
+) -> api::ReasonCount {
+    api::ReasonCount {
+        iface,
+        hook: hook.to_owned(),
+        number: reason.number(),
+        reason: reason.name().to_owned(),
+        class: reason.class().name().to_owned(),
+        text: reason.text().to_owned(),
+        packets,
+        bytes,
+    }
 }

@@ -8,7 +8,7 @@ use terrace_abi::consts::FLOW_BY_XDP;
 
 use super::family::{Family, Labels, counter, counters, gauge, gauges};
 use crate::api;
-use crate::control::{STATES, hook_name, iface_names, names, tables};
+use crate::control::{STATES, names, reason_counts, tables};
 use crate::run::shared::{Shared, View};
 
 pub(super) fn families(shared: &Shared) -> Result<Vec<Family>> {
@@ -19,6 +19,7 @@ pub(super) fn families(shared: &Shared) -> Result<Vec<Family>> {
     families.extend(flows(shared, &view)?);
     families.extend(capacity(shared));
     families.extend(placements(shared, &view));
+    families.push(nics(&view));
     families.extend(changes(shared, &view));
     families.extend(life(shared)?);
     families.extend(health(&view));
@@ -38,14 +39,13 @@ fn build_info() -> Family {
 }
 
 fn reasons(shared: &Shared) -> Result<[Family; 2]> {
-    let names = iface_names(shared)?;
-    let counts = shared.maps.reasons()?;
-    let labels = |count: &terrace_abi::ReasonCount| -> Labels {
+    let counts = reason_counts(shared)?;
+    let labels = |count: &api::ReasonCount| -> Labels {
         vec![
-            ("iface", names.get(&count.slot).cloned().unwrap_or_default()),
-            ("hook", hook_name(count.hook).to_owned()),
-            ("class", count.reason.class().name().to_owned()),
-            ("reason", count.reason.name().to_owned()),
+            ("iface", count.iface.clone()),
+            ("hook", count.hook.clone()),
+            ("class", count.class.clone()),
+            ("reason", count.reason.clone()),
         ]
     };
     Ok([
@@ -206,6 +206,18 @@ fn placements(shared: &Shared, view: &View) -> [Family; 3] {
         gauges("interface_up", "1 = the link is up", up.collect::<Vec<_>>()),
         counters("events", "Events by kind", events.collect::<Vec<_>>()),
     ]
+}
+
+fn nics(view: &View) -> Family {
+    let held = view.nics.iter().filter(|nic| nic.held > 0).map(|nic| {
+        let labels: Labels = vec![("iface", nic.iface.clone()), ("way", nic.way.clone())];
+        (labels, nic.held as f64)
+    });
+    gauges(
+        "nic_entries",
+        "Entries of the deny list that a NIC drops by itself",
+        held.collect::<Vec<_>>(),
+    )
 }
 
 fn changes(shared: &Shared, view: &View) -> Vec<Family> {

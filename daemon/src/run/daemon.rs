@@ -193,6 +193,7 @@ impl Daemon {
             network: &self.network,
             maps: &shared.maps,
             events: &shared.events,
+            deny: self.changer.deny(),
         };
         // The event is told where it happened.
         let _ = self.interfaces.sync(host);
@@ -259,6 +260,9 @@ impl Daemon {
         };
         let result = block_in_place(|| self.changer.files_changed(&shared, facts));
         if result.is_ok() {
+            // What is denied no more must leave the NICs, too.
+            block_in_place(|| self.sync_interfaces());
+            self.show_network();
             block_in_place(|| self.facts_changed());
             if let Err(error) = set_kernel_config(&shared, &self.network) {
                 self.kernel_refused(&error);
@@ -301,6 +305,7 @@ impl Daemon {
             network: &self.network,
             maps: &shared.maps,
             events: &shared.events,
+            deny: self.changer.deny(),
         };
         let done = match request.task {
             api::Task::Connect | api::Task::Shortcut => shortcut::move_to(&shared, request),
@@ -367,6 +372,7 @@ impl Daemon {
         block_in_place(|| sockets::tend(&self.shared));
         self.tend_l7();
         self.rearm();
+        self.tend_nics();
         let incomplete = self
             .interfaces
             .incomplete(&self.shared.config, &self.network);
@@ -378,6 +384,36 @@ impl Daemon {
             self.show_network();
         }
         block_in_place(|| sockets::sync_workloads(&self.shared));
+    }
+
+    /// Counters of NICs, and whether they hold what they held.
+    fn tend_nics(&mut self) {
+        let shared = self.shared.clone();
+        let host = Host {
+            config: &shared.config,
+            network: &self.network,
+            maps: &shared.maps,
+            events: &shared.events,
+            deny: self.changer.deny(),
+        };
+        if block_in_place(|| self.interfaces.tend_nics(host)) {
+            block_in_place(|| self.sync_interfaces());
+        }
+        self.show_network();
+    }
+
+    /// The end of the daemon is the end of what it has in NICs: rules there would drop
+    /// what a list of tomorrow does not deny.
+    pub fn leave_nics(&mut self) {
+        let shared = self.shared.clone();
+        let host = Host {
+            config: &shared.config,
+            network: &self.network,
+            maps: &shared.maps,
+            events: &shared.events,
+            deny: self.changer.deny(),
+        };
+        self.interfaces.clear_nics(host);
     }
 
     fn tend_l7(&self) {
@@ -392,6 +428,7 @@ impl Daemon {
             network: &self.network,
             maps: &shared.maps,
             events: &shared.events,
+            deny: self.changer.deny(),
         };
         match block_in_place(|| self.interfaces.rearm(host)) {
             Ok(true) => self.show_network(),
@@ -448,7 +485,9 @@ impl Daemon {
         let mut plan = self.interfaces.plan().clone();
         sockets::placed::add_armed(&mut plan, &self.shared);
         let plan = Arc::new(plan);
+        let nics = Arc::new(self.interfaces.nics());
         self.shared.change_view(|view| {
+            view.nics = nics;
             view.network = network;
             view.interfaces = interfaces;
             view.plan = plan;

@@ -66,10 +66,13 @@ pub enum Kind {
     L7Stalled,
     /// Packets for workers were lost.
     L7Overrun,
+    /// A NIC drops a part of the deny list by itself, or does so no more.
+    NicHolds,
+    NicLost,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 30] = [
+    pub const ALL: [Kind; 32] = [
         Kind::TierFallback,
         Kind::TierMoved,
         Kind::TierFlapping,
@@ -100,6 +103,8 @@ impl Kind {
         Kind::L7Failed,
         Kind::L7Stalled,
         Kind::L7Overrun,
+        Kind::NicHolds,
+        Kind::NicLost,
     ];
 
     pub fn name(self) -> &'static str {
@@ -134,6 +139,8 @@ impl Kind {
             Kind::L7Failed => "l7-failed",
             Kind::L7Stalled => "l7-stalled",
             Kind::L7Overrun => "l7-overrun",
+            Kind::NicHolds => "nic-holds",
+            Kind::NicLost => "nic-lost",
         }
     }
 
@@ -149,6 +156,7 @@ impl Kind {
             | Kind::SocketArmed
             | Kind::SocketsClosed
             | Kind::L7Started
+            | Kind::NicHolds
             | Kind::BackendHealthy => Severity::Info,
             Kind::ManifestsRefused | Kind::InterfaceFailed | Kind::L7Failed | Kind::L7Stalled => {
                 Severity::Error

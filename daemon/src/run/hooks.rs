@@ -43,6 +43,16 @@ impl Hooks {
         armed.map(drop).with_context(|| format!("arm tc on {name}"))
     }
 
+    /// The qdisc that filters of a NIC need.
+    pub fn make_qdisc(&self, name: &str, ifindex: u32) -> Result<()> {
+        Ok(self.tc.make_qdisc(name, ifindex)?)
+    }
+
+    /// Removes that qdisc, if Terrace made it.
+    pub fn drop_qdisc(&self, maps: &Maps, name: &str, ifindex: u32) -> Result<()> {
+        Ok(terrace_tc::remove_qdisc(maps.root(), name, ifindex)?)
+    }
+
     pub fn attach_xdp(&self, name: &str, ifindex: u32, tier: Tier) -> Result<Attachment> {
         let mode = match tier {
             Tier::XdpGeneric => Mode::Generic,

@@ -7,13 +7,15 @@ mod chosen;
 mod disarm;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use ipnet::IpNet;
 use terrace_abi::consts::{HOOK_TC_INGRESS, HOOK_XDP};
 use terrace_abi::{Maps, Plain as _, types};
 use terrace_offload::plan::{Held, changes};
-use terrace_offload::{Plan, Policy, Profiles, Wishes};
+use terrace_offload::{Machine, Plan, Policy, Profiles, Wishes};
 
 use self::chosen::Chosen;
 use self::disarm::disarm;
@@ -21,6 +23,7 @@ pub use self::disarm::disarm_unwanted;
 use super::change;
 use super::events::{Events, Kind};
 use super::facts;
+use super::hardware::{self, Hardware};
 use super::hooks::{self, Hooks};
 use super::moves::{Moves, Seen};
 use super::placement::{self, Refused, Served};
@@ -63,6 +66,7 @@ pub struct Interfaces {
     chosen: Chosen,
     /// One of them is being tried.
     moving: bool,
+    hardware: Hardware,
     seen: Seen,
     moves: Moves,
     plan: Plan,
@@ -77,6 +81,8 @@ pub struct Host<'h> {
     pub network: &'h Network,
     pub maps: &'h Maps,
     pub events: &'h Events,
+    /// The deny list.
+    pub deny: &'h Arc<[IpNet]>,
 }
 
 type Wanted = BTreeMap<u32, (Link, Role)>;
@@ -91,6 +97,7 @@ impl Interfaces {
             rules: None,
             chosen: Chosen::default(),
             moving: false,
+            hardware: Hardware::default(),
             seen: Seen::default(),
             moves: Moves::new(config.moves.patience),
             plan: Plan::default(),
@@ -187,10 +194,12 @@ impl Interfaces {
     }
 
     pub fn shown(&self, network: &Network) -> Vec<api::Interface> {
-        self.armed
-            .values()
-            .map(|armed| shown(armed, network))
-            .collect()
+        let nics = self.hardware.shown();
+        let shown = self.armed.values().map(|armed| {
+            let nic = nics.iter().find(|nic| nic.ifindex == armed.link.ifindex);
+            shown(armed, nic, network)
+        });
+        shown.collect()
     }
 
     pub fn names(&self) -> Vec<(String, Role)> {
@@ -215,6 +224,7 @@ impl Interfaces {
         for ifindex in going {
             self.moves.forget(ifindex);
             if let Some(armed) = self.armed.remove(&ifindex) {
+                self.hardware.forget(host, &self.hooks, ifindex);
                 disarm(host, &armed.link.name, ifindex);
                 host.events.tell(Kind::InterfaceGone, armed.link.name);
             }
@@ -261,6 +271,7 @@ impl Interfaces {
         if self.seen.look(host.network, wanted, &mut self.refused) {
             self.miss_xdp(host);
         }
+        self.place_in_nics(host, wanted);
         let mut held = BTreeMap::new();
         let planned = match self.planned(host, wanted, &held) {
             Err(error) if self.gives_up_chosen(host, &error) => {
@@ -321,16 +332,55 @@ impl Interfaces {
                     .map(|xdp| xdp.tier),
                 armed: armed.is_some_and(|armed| armed.placed),
                 held: held.get(&ifindex).cloned(),
+                nic: self.hardware.state(ifindex),
             }
         };
         let demands = placement::demands(wanted.values(), &self.refused, served);
-        let rules = self.rules.as_deref().unwrap_or(&host.config.interfaces);
-        let mut wishes: Wishes = placement::wishes(rules, wanted.values());
-        self.chosen.add_to(&mut wishes);
+        let wishes = self.wishes(host, wanted);
         let policy = Policy::of_daemon(host.config.moves.disruption);
         let survey = &self.seen.survey;
         placement::plan(survey, &self.profiles, &demands, &wishes, policy)
             .map_err(change::Refused::plan)
+    }
+
+    fn wishes(&self, host: Host<'_>, wanted: &Wanted) -> Wishes {
+        let rules = self.rules.as_deref().unwrap_or(&host.config.interfaces);
+        let mut wishes = placement::wishes(rules, wanted.values());
+        self.chosen.add_to(&mut wishes);
+        wishes
+    }
+
+    /// The deny list, as much of it as each NIC takes.
+    fn place_in_nics(&mut self, host: Host<'_>, wanted: &Wanted) {
+        let wishes = self.wishes(host, wanted);
+        let machine = Machine {
+            host: &self.seen.survey.host,
+            interfaces: &self.seen.survey.interfaces,
+            profiles: &self.profiles,
+        };
+        for link in placement::uplinks(wanted.values()) {
+            let wanted = hardware::Wanted {
+                link,
+                wishes: &wishes,
+                machine,
+            };
+            self.hardware.place(host, &self.hooks, &wanted);
+        }
+    }
+
+    /// Counts what NICs drop; true = some have lost what they held.
+    pub fn tend_nics(&mut self, host: Host<'_>) -> bool {
+        self.hardware.tend(host)
+    }
+
+    /// What NICs hold and have dropped.
+    pub fn nics(&self) -> Vec<api::NicFront> {
+        self.hardware.shown()
+    }
+
+    /// Nothing stays in a NIC that nobody looks after.
+    pub fn clear_nics(&mut self, host: Host<'_>) {
+        self.hardware.clear(host, &self.hooks);
     }
 
     fn tell_fallbacks(&mut self, host: Host<'_>) {
@@ -338,7 +388,7 @@ impl Interfaces {
             .plan
             .placements
             .iter()
-            .filter_map(placement::fallback)
+            .flat_map(placement::fallbacks)
             .collect();
         for fallback in told.difference(&self.fallbacks) {
             host.events.tell(Kind::TierFallback, fallback);
@@ -415,8 +465,9 @@ fn why<'p>(plan: &'p Plan, iface: &str, to: Option<Tier>) -> &'p str {
         None => placements.find(|placement| placement.is_fallback()),
     };
     found.map_or("", |placement| {
+        // What a NIC holds is beside the tier of a program.
         let mut blockers = placement.blockers.iter();
-        let blocker = blockers.find(|blocker| !blocker.by_design);
+        let blocker = blockers.find(|b| !b.by_design && b.tier != Tier::Nic);
         blocker.map_or(placement.reason.as_str(), |blocker| blocker.why.as_str())
     })
 }
@@ -459,9 +510,19 @@ fn find_xdp(ifindex: u32) -> Result<Option<Xdp>> {
     }))
 }
 
-fn shown(armed: &Armed, network: &Network) -> api::Interface {
+fn shown(armed: &Armed, nic: Option<&api::NicFront>, network: &Network) -> api::Interface {
     let link = &armed.link;
     let addresses = network.addresses_of(link.ifindex);
+    let nic = nic.filter(|nic| nic.held > 0).map(|nic| Attachment {
+        hook: "nic".to_owned(),
+        kind: if nic.program_id.is_some() {
+            "program"
+        } else {
+            "flower"
+        }
+        .to_owned(),
+        program_id: nic.program_id.unwrap_or(0),
+    });
     let xdp = armed.xdp.iter().map(|xdp| xdp.attachment.clone());
     api::Interface {
         name: link.name.clone(),
@@ -472,6 +533,10 @@ fn shown(armed: &Armed, network: &Network) -> api::Interface {
         mtu: link.mtu,
         mac: mac(link.mac),
         addresses: addresses.map(|(a, len)| format!("{a}/{len}")).collect(),
-        attachments: xdp.chain(armed.tc.iter().cloned()).collect(),
+        attachments: nic
+            .into_iter()
+            .chain(xdp)
+            .chain(armed.tc.iter().cloned())
+            .collect(),
     }
 }

@@ -68,7 +68,9 @@ impl Seen {
     pub fn is_without_program(&self, iface: &str) -> bool {
         let mut known = self.survey.interfaces.iter();
         let facts = known.find(|facts| facts.name == iface);
-        facts.and_then(|facts| facts.facts.text("xdp.attached_mode")) == Some("none")
+        let mode = facts.and_then(|facts| facts.facts.text("xdp.attached_mode"));
+        // A NIC's own program is beside it.
+        matches!(mode, Some("none" | "offloaded"))
     }
 
     /// When to look again although nothing happens.

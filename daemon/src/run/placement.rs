@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use terrace_offload::ask::Live;
 use terrace_offload::facts::{Fact, HostFacts, InterfaceFacts};
-use terrace_offload::plan::Held;
+use terrace_offload::plan::{Held, NicState};
 use terrace_offload::probe::{self, Options, Survey};
 use terrace_offload::{
     Demand, Machine, Placement, Plan, Policy, Profiles, Refusal, Role, Tier, Wishes,
@@ -133,6 +133,8 @@ pub struct Served {
     pub armed: bool,
     /// Why it does not move now.
     pub held: Option<Held>,
+    /// What became of the deny list in its NIC.
+    pub nic: Option<NicState>,
 }
 
 /// What is wanted of each interface.
@@ -148,6 +150,7 @@ pub fn demands<'i>(
             running: served.running,
             served: served.armed,
             held: served.held,
+            nic: served.nic,
             refused: of_iface
                 .map(|((_, tier), why)| (*tier, why.clone()))
                 .collect(),
@@ -194,17 +197,21 @@ fn unmet_wish(refusal: &Refusal) -> String {
     )
 }
 
-/// What keeps a task from a better tier, in one line; None when nothing that
-/// an operator should hear of.
-pub fn fallback(placement: &Placement) -> Option<String> {
-    let blocker = placement
-        .blockers
-        .iter()
-        .find(|blocker| !blocker.by_design)?;
-    Some(format!(
-        "{} of {} runs on {} and not on {}: {}; {}",
-        placement.task, placement.iface, placement.tier, blocker.tier, blocker.why, blocker.fix
-    ))
+/// What keeps a task from better tiers, a line for the NIC in front of the programs and
+/// one for the programs; none when it is nothing that an operator should hear of.
+pub fn fallbacks(placement: &Placement) -> Vec<String> {
+    let first = |is_nic: bool| {
+        let mut blockers = placement.blockers.iter();
+        blockers.find(|b| !b.by_design && (b.tier == Tier::Nic) == is_nic)
+    };
+    let told = [first(true), first(false)].into_iter().flatten();
+    told.map(|blocker| {
+        format!(
+            "{} of {} runs on {} and not on {}: {}; {}",
+            placement.task, placement.iface, placement.tier, blocker.tier, blocker.why, blocker.fix
+        )
+    })
+    .collect()
 }
 
 /// The settings that decide whether a refused tier is worth another trial.
@@ -268,7 +275,7 @@ mod tests {
         assert_eq!(before.xdp("eth0"), Some(Tier::XdpNative));
         let after = planned(&refused(), &Wishes::default()).unwrap();
         assert_ne!(after.xdp("eth0"), Some(Tier::XdpNative));
-        let told: Vec<_> = after.placements.iter().filter_map(fallback).collect();
+        let told: Vec<_> = after.placements.iter().flat_map(fallbacks).collect();
         assert!(told[0].contains("too few queues"), "{told:?}");
     }
 

@@ -47,6 +47,8 @@ pub struct View {
     pub unhealthy: Arc<BTreeMap<SocketAddr, String>>,
     /// Backends that are checked.
     pub checked: usize,
+    /// What NICs hold and have dropped, as of the latest look.
+    pub nics: Arc<Vec<api::NicFront>>,
 }
 
 /// What the tables are made from.

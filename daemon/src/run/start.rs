@@ -26,7 +26,7 @@ use super::placement::Served;
 use super::report::report;
 use super::shared::{Command, Mesh, Shared, View};
 use super::watch::{FolderWatch, Stamps};
-use super::{facts, l7, news, only, placement, pulse, ring, shortcut, sockets, withheld};
+use super::{facts, hardware, l7, news, only, placement, pulse, ring, shortcut, sockets, withheld};
 use crate::api::{self, Phase, Role};
 use crate::config::Config;
 use crate::health::{Checker, Known, Thresholds};
@@ -76,13 +76,22 @@ impl Planning {
         profiles: Profiles,
     ) -> Self {
         let none = placement::Refused::new();
-        Self {
+        let mut planning = Self {
             survey: placement::survey(network, wanted.values()),
             profiles,
             demands: placement::demands(wanted.values(), &none, |_| Served::default()),
             wishes: placement::wishes(&config.interfaces, wanted.values()),
             policy: Policy::of_daemon(config.moves.disruption),
+        };
+        let nic = |demand: &Demand| {
+            let (machine, offload) = (planning.machine(), &config.offload);
+            hardware::untried(machine, offload, &planning.wishes, &demand.iface)
+        };
+        let nics: Vec<_> = planning.demands.iter().map(nic).collect();
+        for (demand, nic) in planning.demands.iter_mut().zip(nics) {
+            demand.nic = nic;
         }
+        planning
     }
 
     pub fn machine(&self) -> Machine<'_> {
@@ -219,7 +228,8 @@ impl Start {
             None => Ok(changer.start(&shared, &held)?),
         };
         set_kernel_config(&shared, &self.network)?;
-        let interfaces = arm_interfaces(&shared, &self.network, self.profiles)?;
+        let deny = changer.deny();
+        let interfaces = arm_interfaces(&shared, &self.network, self.profiles, deny)?;
         l7::tend(&shared, &self.network, interfaces.hooks());
         shortcut::arm(&shared)?;
         sockets::arm(&shared)?;
@@ -265,12 +275,18 @@ fn refuse_impossible(config: &Config, network: &Network, profiles: &Profiles) ->
         .map_err(Refused::plan)
 }
 
-fn arm_interfaces(shared: &Shared, network: &Network, profiles: Profiles) -> Result<Interfaces> {
+fn arm_interfaces(
+    shared: &Shared,
+    network: &Network,
+    profiles: Profiles,
+    deny: &Arc<[ipnet::IpNet]>,
+) -> Result<Interfaces> {
     let host = Host {
         config: &shared.config,
         network,
         maps: &shared.maps,
         events: &shared.events,
+        deny,
     };
     let mut interfaces = Interfaces::new(Hooks::load(&shared.maps)?, &shared.config, profiles);
     // A program that never heard of a daemon would fail open or closed.
@@ -308,6 +324,7 @@ fn first_view(network: &Network) -> View {
         manifests: api::Manifests::default(),
         unhealthy: Arc::default(),
         checked: 0,
+        nics: Arc::default(),
     }
 }
 
@@ -386,6 +403,7 @@ impl Armed {
             failed = failure(&mut tasks) => Err(failed),
         };
         stopping(&shared);
+        tokio::task::block_in_place(|| daemon.leave_nics());
         helpers.iter().for_each(AbortHandle::abort);
         drop(self.pulse);
         ended

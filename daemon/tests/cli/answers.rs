@@ -37,6 +37,7 @@ pub fn status() -> Status {
                 ..interface("veth1", 7, Role::Workload, &[])
             },
         ],
+        nics: Vec::new(),
         l7_workers: Vec::new(),
         shortcut: Shortcut {
             reason: "no cgroup is chosen ([shortcut] cgroups)".into(),

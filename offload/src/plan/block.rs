@@ -49,7 +49,7 @@ impl Site<'_> {
         }
         match (tier, self.demand.role, task) {
             (Tier::Tc, ..) => None,
-            (Tier::Nic, ..) => self.nic_blocker(task, front),
+            (Tier::Nic, ..) => self.nic_blocker(task, front, required),
             (_, Role::Workload, _) if self.is_veth() => design(
                 "XDP on veth loses GSO, GRO and checksum offload: slower than tc".to_owned(),
                 NOTHING,
@@ -80,8 +80,14 @@ impl Site<'_> {
 
     /// Rules stand in front of a tier; a task is in the NIC when all its rules
     /// are, and it has no other work.
-    fn nic_blocker(&self, task: Task, front: Option<&Front>) -> Option<Blocker> {
+    fn nic_blocker(&self, task: Task, front: Option<&Front>, required: bool) -> Option<Blocker> {
         let no = |why: String| Some(blocker(Tier::Nic, why, NOTHING, true));
+        if let Some(state) = self.nic(task) {
+            return state.blocker(required);
+        }
+        if task != Task::Prefilter {
+            return no(format!("{task} needs tables that no NIC has"));
+        }
         if !self.policy.nic_rules {
             let could = match front {
                 Some(front) if front.fit > 0 => {
@@ -92,13 +98,10 @@ impl Site<'_> {
                 }
                 _ => String::new(),
             };
-            return no(format!("this version puts no work into NICs{could}"));
+            return no(format!("only a daemon puts rules into its NICs{could}"));
         }
         let Some(front) = front else {
-            return no(match task {
-                Task::Prefilter => "there are no rules that a NIC could take".to_owned(),
-                _ => format!("{task} needs tables that no NIC has"),
-            });
+            return no("there are no rules that a NIC could take".to_owned());
         };
         let unfit = front.unfit.as_ref()?;
         let by_design = front.blocked_by.is_none();

@@ -54,6 +54,9 @@ impl Site<'_> {
     /// The way that takes the longest prefix of the rules; the better one of two
     /// that take as much.
     pub(super) fn front(&self, task: Task) -> Option<Front> {
+        if let Some(front) = self.nic(task).and_then(|state| state.front()) {
+            return Some(front);
+        }
         let rules = &self.demand.rules;
         if task != Task::Prefilter || rules.is_empty() {
             return None;

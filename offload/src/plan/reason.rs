@@ -6,6 +6,8 @@ use super::Site;
 use crate::verdict::{Disruption, Verdict};
 use crate::{Role, Task, Tier};
 
+const ALL_RULES: &str = "all its rules are in the NIC";
+
 impl Site<'_> {
     pub(super) fn reason(&self, task: Task, tier: Tier, required: bool) -> String {
         let asked = if required {
@@ -13,13 +15,16 @@ impl Site<'_> {
         } else {
             ""
         };
+        let nic = self.nic(task).and_then(|state| state.words());
         let what = match tier {
-            Tier::Nic => "all its rules are in the NIC".to_owned(),
+            Tier::Nic => return format!("{asked}{}", nic.unwrap_or(ALL_RULES.to_owned())),
             Tier::XdpNative => self.native_reason(),
             Tier::XdpGeneric => "runs on any driver; tc stays armed behind it".to_owned(),
             _ => self.tc_reason(task),
         };
-        format!("{asked}{what}")
+        let nic = nic.filter(|_| self.nic(task).is_some_and(|state| state.is_held()));
+        let nic = nic.map_or_else(String::new, |words| format!("; {words}"));
+        format!("{asked}{what}{nic}")
     }
 
     fn native_reason(&self) -> String {

@@ -36,9 +36,12 @@ impl Site<'_> {
         let others = others.iter().filter(|&&other| other != task);
         std::iter::once(&task)
             .chain(others)
-            .filter_map(|&task| {
-                let is_required = |tier: &Tier| self.wish(task, *tier) == Wish::Require;
-                Some((task, TIERS.into_iter().find(is_required)?))
+            .filter_map(|&other| {
+                // What a NIC does is in front of the program, not in it.
+                let is_alone = |tier: &Tier| *tier == Tier::Nic && other != task;
+                let is_required =
+                    |tier: &Tier| !is_alone(tier) && self.wish(other, *tier) == Wish::Require;
+                Some((other, TIERS.into_iter().find(is_required)?))
             })
             .collect()
     }

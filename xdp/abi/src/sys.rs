@@ -9,6 +9,7 @@ mod iface;
 mod link;
 mod map;
 mod mount;
+mod offload;
 mod program;
 mod sockmap;
 mod trial;
@@ -28,9 +29,11 @@ pub use link::{
     LinkInfo, TcxPoint, create_clsact, destroy_clsact, link_detach, link_info, link_update,
     tcx_attach, tcx_query,
 };
+use map::check_size;
 pub use map::{Words, lookup_batch, lookup_percpu_batch, map_update, possible_cpus};
 use mount::owned;
 pub use mount::{is_bpffs, mount_bpffs, open_pin, pin};
+pub use offload::{Instruction, NicMap, map_read, nic_attach, nic_attach_asked, nic_load, nic_map};
 pub use program::{
     ProgramInfo, RunOutput, program_by_id, program_info, test_run, test_run_syscall,
 };

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 
 use super::Host;
+use crate::api::Role;
+use crate::config::OffloadInto;
 use crate::run::events::Kind;
-use crate::run::{facts, hooks};
+use crate::run::{facts, hardware, hooks};
 
 /// Takes programs off interfaces that an earlier daemon has armed and this one
 /// has no rule for, and XDP off those that are to have none; the rest is taken
@@ -27,6 +29,10 @@ pub fn disarm_unwanted(host: Host<'_>) -> Result<()> {
     for (ifindex, name) in attached {
         disarm(host, &name, ifindex);
     }
+    hardware::sweep(host, |ifindex| {
+        let role = wanted.get(&ifindex).map(|(_, role)| *role);
+        role == Some(Role::Uplink) && host.config.offload.deny_list != OffloadInto::Off
+    });
     for (_, entry) in host.maps.ifaces()? {
         if !wanted.contains_key(&entry.ifindex) {
             host.maps.remove_iface(entry.ifindex)?;

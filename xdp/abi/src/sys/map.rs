@@ -151,7 +151,7 @@ pub fn map_update(
     .map(drop)
 }
 
-fn check_size(bytes: &[u8], size: u32) -> io::Result<()> {
+pub(super) fn check_size(bytes: &[u8], size: u32) -> io::Result<()> {
     match bytes.len() == size as usize {
         true => Ok(()),
         false => Err(io::ErrorKind::InvalidInput.into()),

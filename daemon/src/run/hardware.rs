@@ -1,0 +1,316 @@
+//! The deny list in the NICs of uplinks: put there, read back, counted, taken away.
+//!
+//! It stands in front of the programs, which go on dropping all of the list, so that
+//! any part of it may be in the NIC and its end is never a gap. Nothing is recorded of
+//! what was put there: rules carry the owner's cookie, and programs hang on a link.
+
+mod front;
+mod meter;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use terrace_offload::flower;
+use terrace_offload::plan::{NicState, Ways};
+use terrace_offload::{Machine, Task, Tier, Wish, Wishes};
+
+use self::front::Front;
+use self::meter::Meter;
+use super::events::Kind;
+use super::hooks::Hooks;
+use super::interfaces::Host;
+use crate::api;
+use crate::config::{Offload, OffloadInto};
+use crate::netlink::Link;
+
+/// What all NICs hold.
+#[derive(Debug, Default)]
+pub struct Hardware {
+    /// By ifindex.
+    fronts: BTreeMap<u32, Placed>,
+    /// Outlive what they count: a list may leave a NIC and come back.
+    meters: BTreeMap<u32, Meter>,
+}
+
+/// What was put into one NIC, and what for.
+#[derive(Debug)]
+struct Placed {
+    link: Link,
+    tried: Tried,
+    front: Option<Front>,
+    state: NicState,
+}
+
+/// What an attempt depends on: it is made again when any of this changes.
+#[derive(Debug, Clone)]
+struct Tried {
+    list: Arc<[IpNet]>,
+    into: OffloadInto,
+    ways: Ways,
+    /// Somebody else's program has the NIC's place for one.
+    taken: bool,
+}
+
+impl Tried {
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.list, &other.list)
+            && self.into == other.into
+            && self.ways == other.ways
+            && self.taken == other.taken
+    }
+}
+
+/// What is wanted of one NIC.
+pub struct Wanted<'w> {
+    pub link: &'w Link,
+    pub wishes: &'w Wishes,
+    pub machine: Machine<'w>,
+}
+
+impl Hardware {
+    /// Brings one NIC to what is wanted of it. Equal wants cost a comparison.
+    pub fn place(&mut self, host: Host<'_>, hooks: &Hooks, wanted: &Wanted<'_>) {
+        let ifindex = wanted.link.ifindex;
+        let before = self.fronts.get(&ifindex);
+        let is_ours =
+            before.is_some_and(|placed| placed.front.as_ref().is_some_and(Front::is_program));
+        let Some(tried) = wanted.tried(host, is_ours) else {
+            return;
+        };
+        if before.is_some_and(|placed| placed.tried.is_same(&tried)) {
+            return;
+        }
+        let was = self.take(host, hooks, ifindex);
+        let (front, state) = match wanted.off(host.config) {
+            Some(off) => (None, off),
+            None => put(host, hooks, wanted.link, &tried, was.is_some()),
+        };
+        tell(host, &wanted.link.name, was.as_ref(), &state);
+        let link = wanted.link.clone();
+        let placed = Placed {
+            link,
+            tried,
+            front,
+            state,
+        };
+        self.fronts.insert(ifindex, placed);
+    }
+
+    /// What became of the list in a NIC.
+    pub fn state(&self, ifindex: u32) -> Option<NicState> {
+        let placed = self.fronts.get(&ifindex);
+        placed.map(|placed| placed.state.clone())
+    }
+
+    /// Takes it out of a NIC that is not served any more; one that is gone has none.
+    pub fn forget(&mut self, host: Host<'_>, hooks: &Hooks, ifindex: u32) {
+        self.take(host, hooks, ifindex);
+        self.meters.remove(&ifindex);
+    }
+
+    /// Out of all of them.
+    pub fn clear(&mut self, host: Host<'_>, hooks: &Hooks) {
+        let all: Vec<u32> = self.fronts.keys().copied().collect();
+        for ifindex in all {
+            self.take(host, hooks, ifindex);
+        }
+    }
+
+    /// Reads counters and looks whether everything is there still; true = something
+    /// is not, and is to be placed again.
+    pub fn tend(&mut self, host: Host<'_>) -> bool {
+        let mut lost = Vec::new();
+        for (ifindex, placed) in &mut self.fronts {
+            let Some(front) = &mut placed.front else {
+                continue;
+            };
+            let meter = self.meters.entry(*ifindex).or_default();
+            if !front.look(*ifindex, meter) {
+                lost.push(*ifindex);
+            }
+        }
+        for ifindex in &lost {
+            if let Some(placed) = self.fronts.remove(ifindex) {
+                let what = format!(
+                    "{}: what the NIC held of the deny list was taken off; it is put there anew",
+                    placed.link.name
+                );
+                host.events.tell(Kind::NicLost, what);
+            }
+        }
+        !lost.is_empty()
+    }
+
+    /// What is in the NICs, with what they have dropped.
+    pub fn shown(&self) -> Vec<api::NicFront> {
+        let mut shown = Vec::new();
+        for (ifindex, placed) in &self.fronts {
+            let meter = self.meters.get(ifindex).cloned().unwrap_or_default();
+            let (packets, bytes) = meter.total();
+            let held = match placed.state {
+                NicState::Held { held, of, tier, .. } => Some((held, of, tier)),
+                _ => None,
+            };
+            if held.is_none() && packets == 0 {
+                continue;
+            }
+            shown.push(api::NicFront {
+                iface: placed.link.name.clone(),
+                ifindex: *ifindex,
+                way: held.map_or_else(String::new, |(_, _, tier)| tier.name().to_owned()),
+                held: held.map_or(0, |(held, ..)| held),
+                of: held.map_or(0, |(_, of, _)| of),
+                program_id: placed.front.as_ref().and_then(Front::program_id),
+                packets,
+                bytes,
+            });
+        }
+        shown
+    }
+
+    /// What was there; it is not any more.
+    fn take(&mut self, host: Host<'_>, hooks: &Hooks, ifindex: u32) -> Option<NicState> {
+        let mut placed = self.fronts.remove(&ifindex)?;
+        if let Some(front) = &mut placed.front {
+            let meter = self.meters.entry(ifindex).or_default();
+            front.look(ifindex, meter);
+            meter.restart();
+        }
+        if let Some(front) = placed.front
+            && let Err(error) = front.remove(hooks, host.maps, &placed.link)
+        {
+            host.events.tell(Kind::KernelRefused, format!("{error:#}"));
+        }
+        matches!(placed.state, NicState::Held { .. }).then_some(placed.state)
+    }
+}
+
+impl Wanted<'_> {
+    /// What an attempt would depend on now; `None` = the interface is gone.
+    fn tried(&self, host: Host<'_>, is_ours: bool) -> Option<Tried> {
+        let mut known = self.machine.interfaces.iter();
+        let facts = known.find(|facts| facts.name == self.link.name)?;
+        let mode = facts.facts.text("xdp.attached_mode");
+        Some(Tried {
+            list: Arc::clone(host.deny),
+            into: host.config.offload.deny_list,
+            ways: Ways::of(self.machine, facts),
+            taken: !is_ours && matches!(mode, Some("offloaded" | "multi")),
+        })
+    }
+
+    fn off(&self, config: &crate::config::Config) -> Option<NicState> {
+        off(&config.offload, self.wishes, &self.link.name)
+    }
+}
+
+/// Why the operator wants nothing in a NIC; `None` = wants it there.
+pub fn off(offload: &Offload, wishes: &Wishes, iface: &str) -> Option<NicState> {
+    let say = |why: String, fix: &str| {
+        let fix = fix.to_owned();
+        Some(NicState::Off { why, fix })
+    };
+    if offload.deny_list == OffloadInto::Off {
+        let why = "the configuration puts no deny list into NICs".to_owned();
+        return say(why, "set offload.deny_list to \"auto\"");
+    }
+    if wishes.of(iface, Task::Prefilter, Tier::Nic) == Wish::Forbid {
+        let why = format!("the configuration forbids nic for prefilter on {iface}");
+        return say(why, "set tiers.prefilter.nic to \"auto\"");
+    }
+    None
+}
+
+fn put(
+    host: Host<'_>,
+    hooks: &Hooks,
+    link: &Link,
+    tried: &Tried,
+    was_held: bool,
+) -> (Option<Front>, NicState) {
+    if tried.list.is_empty() {
+        return (None, NicState::Nothing);
+    }
+    // What was switched off under us is asked once more, for the kernel's words.
+    if let (Some(closed), false) = (tried.ways.closed(), was_held) {
+        return (None, closed);
+    }
+    let limit = host.config.offload.entries as usize;
+    let wanted = &tried.list[..tried.list.len().min(limit)];
+    let mut refusals = Vec::new();
+    for way in front::ways(tried.into, &tried.ways, was_held) {
+        match Front::put(way, hooks, host.maps, link, wanted) {
+            Ok((front, next)) => {
+                let state = NicState::Held {
+                    tier: way.tier(),
+                    held: front.held(),
+                    of: tried.list.len(),
+                    next,
+                };
+                return (Some(front), state);
+            }
+            Err(why) => refusals.push(format!("{}: {why}", way.name())),
+        }
+    }
+    let why = match refusals.is_empty() {
+        true => "the configuration allows no way that this NIC has".to_owned(),
+        false => refusals.join("; "),
+    };
+    let fix = "see what the kernel says, or set offload.deny_list to \"off\"".to_owned();
+    (None, NicState::Refused { why, fix })
+}
+
+fn tell(host: Host<'_>, iface: &str, was: Option<&NicState>, now: &NicState) {
+    match now {
+        NicState::Held { held, of, tier, .. } => {
+            let way = terrace_offload::plan::way(*tier);
+            let what = format!("{iface}: {held} of {of} entries of the deny list, by {way}");
+            host.events.tell(Kind::NicHolds, what);
+        }
+        _ if was.is_some() => {
+            let what = format!("{iface}: the deny list left the NIC; the programs drop all of it");
+            host.events.tell(Kind::NicLost, what);
+        }
+        _ => {}
+    }
+}
+
+/// Removes what a killed daemon has left in NICs that are not served now.
+pub fn sweep(host: Host<'_>, is_served: impl Fn(u32) -> bool) {
+    let holders = match flower::holders() {
+        Ok(holders) => holders,
+        // Kernels without tc have no rules of it.
+        Err(no) => return tracing::debug!("no rules of tc to look for: {}", no.evidence()),
+    };
+    for (ifindex, _) in holders.into_iter().filter(|(i, _)| !is_served(*i)) {
+        if let Err(no) = flower::clear(ifindex) {
+            let what = format!("rules in the NIC of link {ifindex}: {}", no.evidence());
+            host.events.tell(Kind::KernelRefused, what);
+        }
+    }
+}
+
+/// What a start would do, for a plan without a daemon.
+pub fn untried(
+    machine: Machine<'_>,
+    offload: &Offload,
+    wishes: &Wishes,
+    iface: &str,
+) -> Option<NicState> {
+    if let Some(off) = off(offload, wishes, iface) {
+        return Some(off);
+    }
+    let mut known = machine.interfaces.iter();
+    let facts = known.find(|facts| facts.name == iface)?;
+    let ways = Ways::of(machine, facts);
+    Some(ways.closed().unwrap_or_else(|| NicState::Untried {
+        how: match front::ways(offload.deny_list, &ways, false).first() {
+            Some(way) => format!(
+                "the deny list by {}",
+                terrace_offload::plan::way(way.tier())
+            ),
+            None => "the configuration allows no way that this NIC has".to_owned(),
+        },
+    }))
+}

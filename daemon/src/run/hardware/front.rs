@@ -1,0 +1,174 @@
+//! One NIC's part of the deny list, as a program or as rules.
+
+use anyhow::{Context, Result, anyhow};
+use ipnet::IpNet;
+use terrace_abi::Maps;
+use terrace_offload::flower::{self, Port, Table as _};
+use terrace_offload::plan::Ways;
+use terrace_offload::verdict::NicTier;
+use terrace_xdp::nic::NicFilter;
+
+use super::meter::Meter;
+use crate::config::OffloadInto;
+use crate::netlink::Link;
+use crate::run::hooks::Hooks;
+
+/// A way into a NIC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Program,
+    Rules,
+}
+
+impl Way {
+    pub fn tier(self) -> NicTier {
+        match self {
+            Self::Program => NicTier::HwEbpf,
+            Self::Rules => NicTier::HwSwitch,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Program => "offloaded program",
+            Self::Rules => "flower",
+        }
+    }
+}
+
+/// The ways to try, best first. `again` = there was something: also what looks closed
+/// now, as the kernel's words say more.
+pub fn ways(into: OffloadInto, ways: &Ways, again: bool) -> Vec<Way> {
+    let both = [
+        (Way::Program, OffloadInto::Program, ways.program.is_ok()),
+        (Way::Rules, OffloadInto::Flower, ways.rules.is_ok()),
+    ];
+    let open: Vec<_> = both
+        .into_iter()
+        .filter(|(_, only, _)| into == OffloadInto::Auto || into == *only)
+        .collect();
+    let any_open = open.iter().any(|(.., is_open)| *is_open);
+    open.into_iter()
+        .filter(|(.., is_open)| *is_open || (again && !any_open))
+        .map(|(way, ..)| way)
+        .collect()
+}
+
+/// What is in a NIC.
+#[derive(Debug)]
+pub enum Front {
+    Program(NicFilter),
+    Rules { held: usize, counts: flower::Counts },
+}
+
+impl Front {
+    /// Puts the start of a list there, and says why not more of it.
+    ///
+    /// # Errors
+    /// The kernel's words.
+    pub fn put(
+        way: Way,
+        hooks: &Hooks,
+        maps: &Maps,
+        link: &Link,
+        list: &[IpNet],
+    ) -> Result<(Self, Option<String>), String> {
+        match way {
+            Way::Program => {
+                let filter = NicFilter::attach(link.ifindex, list).map_err(|no| no.to_string())?;
+                let next = filter.full.clone();
+                Ok((Self::Program(filter), next))
+            }
+            Way::Rules => rules(hooks, maps, link, list),
+        }
+    }
+
+    pub fn is_program(&self) -> bool {
+        matches!(self, Self::Program(_))
+    }
+
+    pub fn program_id(&self) -> Option<u32> {
+        match self {
+            Self::Program(filter) => filter.id(),
+            Self::Rules { .. } => None,
+        }
+    }
+
+    /// Entries that it holds.
+    pub fn held(&self) -> usize {
+        match self {
+            Self::Program(filter) => filter.held,
+            Self::Rules { held, .. } => *held,
+        }
+    }
+
+    /// Counts, and whether all of it is there still.
+    pub fn look(&mut self, ifindex: u32, meter: &mut Meter) -> bool {
+        match self {
+            Self::Program(filter) => {
+                if let Ok(count) = filter.counts() {
+                    meter.note(count);
+                }
+                filter.is_attached(ifindex)
+            }
+            Self::Rules { held, counts } => {
+                let Ok(now) = (Port { ifindex }).held() else {
+                    return false;
+                };
+                counts.note(&now);
+                meter.note((counts.packets, counts.bytes));
+                now.iter().filter(|rule| rule.in_hw).count() == *held && now.len() == *held
+            }
+        }
+    }
+
+    /// Takes it out. A program goes with its link.
+    pub fn remove(self, hooks: &Hooks, maps: &Maps, link: &Link) -> Result<()> {
+        match self {
+            Self::Program(filter) => drop(filter),
+            Self::Rules { .. } => {
+                let cleared = flower::clear(link.ifindex);
+                cleared
+                    .map_err(|no| anyhow!(no.evidence()))
+                    .with_context(|| format!("remove the rules from the NIC of {}", link.name))?;
+                drop_qdisc(hooks, maps, link);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn rules(
+    hooks: &Hooks,
+    maps: &Maps,
+    link: &Link,
+    list: &[IpNet],
+) -> Result<(Front, Option<String>), String> {
+    hooks
+        .make_qdisc(&link.name, link.ifindex)
+        .map_err(|error| format!("{error:#}"))?;
+    let mut port = Port {
+        ifindex: link.ifindex,
+    };
+    let outcome = flower::sync(&mut port, list, list.len());
+    let outcome = outcome.map_err(|no| no.evidence())?;
+    let next = outcome.refused.map(|refused| refused.why);
+    if outcome.held == 0 {
+        drop_qdisc(hooks, maps, link);
+        return Err(next.unwrap_or_else(|| "the NIC holds none of the rules".to_owned()));
+    }
+    let front = Front::Rules {
+        held: outcome.held,
+        counts: flower::Counts::default(),
+    };
+    Ok((front, next))
+}
+
+/// The qdisc goes when Terrace made it and nobody uses it.
+fn drop_qdisc(hooks: &Hooks, maps: &Maps, link: &Link) {
+    if flower::is_bare(link.ifindex).unwrap_or(false)
+        && let Err(error) = hooks.drop_qdisc(maps, &link.name, link.ifindex)
+    {
+        tracing::debug!("{error:#}");
+    }
+}

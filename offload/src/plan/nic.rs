@@ -1,0 +1,201 @@
+//! A deny list in front of the host: the ways into a NIC, and what became of them.
+//! All words are for people.
+
+use super::{Blocker, Front, Site};
+use crate::facts::InterfaceFacts;
+use crate::judge::of_tier;
+use crate::plan::block::blocker;
+use crate::plan::front::Unfit;
+use crate::subject::{Machine, Needs, Subject};
+use crate::verdict::{NicTier, Verdict};
+use crate::{Task, Tier};
+
+const NOTHING: &str = "nothing to do";
+
+/// What became of a deny list in an interface's NIC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NicState {
+    /// The operator wants none there.
+    Off {
+        /// Who says so.
+        why: String,
+        /// What to write.
+        fix: String,
+    },
+    /// The list is empty.
+    Nothing,
+    /// There is no way into it: nothing was tried.
+    Closed {
+        /// What is in the way.
+        why: String,
+        /// What the operator can do about it.
+        fix: String,
+    },
+    /// A start tries it.
+    Untried {
+        /// How.
+        how: String,
+    },
+    /// It was tried, and was refused.
+    Refused {
+        /// The kernel's words.
+        why: String,
+        /// What the operator can do about it.
+        fix: String,
+    },
+    /// The NIC has entries of it, read back.
+    Held {
+        /// Which way.
+        tier: NicTier,
+        /// Entries that it has, from the start of the list.
+        held: usize,
+        /// Entries of the list.
+        of: usize,
+        /// Why it does not have the next one.
+        next: Option<String>,
+    },
+}
+
+/// How a way into a NIC looks from outside: open, or what is in the way and what
+/// opens it.
+pub type Way = Result<(), (String, String)>;
+
+/// The ways into a NIC, by what is known before anything is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ways {
+    /// A program in the NIC.
+    pub program: Way,
+    /// Rules of tc flower.
+    pub rules: Way,
+}
+
+impl Ways {
+    /// Of one interface.
+    pub fn of(machine: Machine<'_>, iface: &InterfaceFacts) -> Self {
+        let subject = Subject::new(machine, iface, Needs::default());
+        let abilities = crate::judge::Abilities::of(&subject);
+        let program = of_tier(&subject, &abilities, NicTier::HwEbpf);
+        let other_nic = "use a NIC that runs programs (Netronome with BPF firmware)";
+        Self {
+            program: match program.verdict {
+                Verdict::Yes | Verdict::Partial => Ok(()),
+                _ => Err((program.why.join("; "), other_nic.to_owned())),
+            },
+            rules: rules(iface),
+        }
+    }
+
+    /// Whether any is open.
+    pub fn is_open(&self) -> bool {
+        self.program.is_ok() || self.rules.is_ok()
+    }
+
+    /// Why none is open, and what opens the nearest one.
+    pub fn closed(&self) -> Option<NicState> {
+        match (&self.program, &self.rules) {
+            (Err((program, _)), Err((rules, fix))) => Some(NicState::Closed {
+                why: format!("{program}; {rules}"),
+                fix: fix.clone(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+fn rules(iface: &InterfaceFacts) -> Way {
+    let name = &iface.name;
+    match iface.facts.text("feat.hw-tc-offload") {
+        Some("on" | "on-fixed") => Ok(()),
+        Some("off") => Err((
+            format!("hw-tc-offload is off at {name}"),
+            format!("`ethtool -K {name} hw-tc-offload on`"),
+        )),
+        Some(_) => Err((
+            format!("hw-tc-offload is off at {name} and cannot be switched on"),
+            NOTHING.to_owned(),
+        )),
+        None => Err((
+            format!("nobody tells whether {name} takes rules of tc"),
+            NOTHING.to_owned(),
+        )),
+    }
+}
+
+impl NicState {
+    /// What keeps the list out of the NIC, or a part of it; `None` = all of it is there.
+    pub(super) fn blocker(&self, required: bool) -> Option<Blocker> {
+        let say = |why: &str, fix: &str, by_design| Some(blocker(Tier::Nic, why, fix, by_design));
+        match self {
+            Self::Off { why, fix } => say(why, fix, true),
+            Self::Nothing => say("the deny list is empty", NOTHING, true),
+            Self::Closed { why, fix } => say(why, fix, true),
+            Self::Untried { .. } if required => None,
+            Self::Untried { how } => say(&format!("a start tries it: {how}"), NOTHING, true),
+            Self::Refused { why, fix } => say(why, fix, false),
+            Self::Held { held, of, .. } if held == of => None,
+            Self::Held { held, of, next, .. } => {
+                let next = next.as_deref().unwrap_or("the budget of rules is spent");
+                let why = format!("entry {} of {of} of the deny list: {next}", held + 1);
+                say(&why, "put what comes most to the front of the list", false)
+            }
+        }
+    }
+
+    /// What of it stands in front of a task.
+    pub(super) fn words(&self) -> Option<String> {
+        match self {
+            Self::Held { tier, held, of, .. } => Some(format!(
+                "the NIC drops {held} of {of} entries of the deny list by itself ({})",
+                way(*tier)
+            )),
+            Self::Untried { how } => Some(format!("a start tries it: {how}")),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self, Self::Held { .. })
+    }
+
+    pub(super) fn front(&self) -> Option<Front> {
+        let Self::Held {
+            tier,
+            held,
+            of,
+            next,
+        } = self
+        else {
+            return None;
+        };
+        let unfit = |why: &String| Unfit {
+            rule: format!("entry {} of the deny list", held + 1),
+            why: why.clone(),
+            fix: None,
+        };
+        Some(Front {
+            tier: *tier,
+            fit: *held,
+            of: *of,
+            unfit: next.as_ref().map(unfit),
+            is_open: true,
+            installed: true,
+            blocked_by: None,
+        })
+    }
+}
+
+/// How entries got into the NIC.
+pub fn way(tier: NicTier) -> &'static str {
+    match tier {
+        NicTier::HwEbpf => "an offloaded program",
+        _ => "rules of tc flower",
+    }
+}
+
+impl Site<'_> {
+    /// What became of the deny list in this NIC, for the task that it is about.
+    pub(super) fn nic(&self, task: Task) -> Option<&NicState> {
+        let state = self.demand.nic.as_ref();
+        state.filter(|_| task == Task::Prefilter)
+    }
+}

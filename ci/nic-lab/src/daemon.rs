@@ -16,14 +16,45 @@ pub struct Daemon(terrace_testkit::Daemon);
 impl Daemon {
     /// Starts it and waits until it is ready.
     pub fn start() -> Self {
-        let mut daemon = terrace_testkit::Daemon::new(terrace(), "lab").expect("a folder");
-        let config = format!("{CONFIG}{LIMITS}");
+        Self::with("", "")
+    }
+
+    /// With more in its configuration, and a deny list.
+    pub fn with(extra: &str, deny: &str) -> Self {
+        let daemon = terrace_testkit::Daemon::new(terrace(), "lab").expect("a folder");
+        let config = format!("{CONFIG}{extra}{LIMITS}");
         daemon.configure(&config).expect("write a configuration");
-        let command = daemon.command(&["run", "--log", "debug"]);
+        let mut daemon = Self(daemon);
+        daemon.deny(deny);
+        daemon.run();
+        daemon
+    }
+
+    fn run(&mut self) {
+        let command = self.0.command(&["run", "--log", "debug"]);
         let running = Background::spawn(command).expect("start terrace");
-        let ready = daemon.start(running, START);
-        assert!(ready.is_ok(), "not ready:\n{}", daemon.log());
-        Self(daemon)
+        let ready = self.0.start(running, START);
+        assert!(ready.is_ok(), "not ready:\n{}", self.0.log());
+    }
+
+    /// Another deny list; it counts when the daemon has seen it.
+    pub fn deny(&self, list: &str) {
+        let new = self.0.path("deny.new");
+        std::fs::write(&new, list).expect("write a deny list");
+        std::fs::rename(new, self.0.path("deny.txt")).expect("put it in place");
+    }
+
+    /// Ends it as a crash would, and starts it with another deny list.
+    pub fn crash_and_restart(&mut self, deny: &str) {
+        self.0.kill().expect("it ran");
+        self.deny(deny);
+        self.run();
+    }
+
+    /// Ends it as its service manager would.
+    pub fn stop(&mut self) {
+        let ended = self.0.stop(PATIENCE);
+        ended.unwrap_or_else(|error| panic!("{error}"));
     }
 
     pub fn json(&self, command: &str) -> Value {
@@ -52,6 +83,21 @@ impl Daemon {
         attached.is_some_and(|text| text.contains("tc-ingress") && text.contains("tc-egress"))
     }
 
+    /// The row of one task of an interface in the plan.
+    pub fn row(&self, iface: &str, task: &str) -> Value {
+        let plan = self.json("plan");
+        let mut rows = plan["placements"].as_array().into_iter().flatten();
+        let row = rows.find(|row| row["iface"] == iface && row["task"] == task);
+        row.cloned().unwrap_or(Value::Null)
+    }
+
+    /// Whether an event of this kind has said this.
+    pub fn has_told(&self, kind: &str, words: &str) -> bool {
+        let status = self.json("status");
+        let mut events = status["events"].as_array().into_iter().flatten();
+        events.any(|event| event["kind"] == kind && event["message"].to_string().contains(words))
+    }
+
     /// The tier of an uplink's steering, and the reason.
     pub fn placed(&self, iface: &str) -> Option<(String, String)> {
         let plan = self.json("plan");
@@ -75,6 +121,7 @@ impl Drop for Daemon {
 /// Every disruption is allowed: the machine is ours.
 const CONFIG: &str = r#"
 manifests = "manifests"
+deny_lists = ["deny.txt"]
 node_name = "lab"
 control_socket = "terrace.sock"
 pin_root = "/sys/fs/bpf/terrace-lab"
@@ -85,4 +132,5 @@ disruption = "link_flap"
 [[interfaces]]
 match = "up*"
 role = "uplink"
+
 "#;

@@ -29,6 +29,17 @@ impl Netdevsim {
         Self { id, iface }
     }
 
+    /// The same under a name that the daemon serves.
+    pub fn named(id: u32, name: &str) -> Self {
+        let mut device = Self::new(id);
+        let old = device.iface.clone();
+        sh(&format!(
+            "ip link set {old} down && ip link set {old} name {name} && ip link set {name} up"
+        ));
+        device.iface = name.to_owned();
+        device
+    }
+
     fn debugfs(&self) -> PathBuf {
         format!("/sys/kernel/debug/netdevsim/netdevsim{}", self.id).into()
     }

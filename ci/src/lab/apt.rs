@@ -33,7 +33,7 @@ impl Apt {
                 .with_context(|| format!("make {dir} of the lab's apt"))?;
         }
         fs::write(root.join("etc/sources.list"), sources(archive))?;
-        fs::write(root.join("apt.conf"), apt.configuration()?)?;
+        fs::write(root.join("apt.conf"), apt.configuration(archive.alone)?)?;
         let stamp = root.join("updated");
         let age = |path: &Path| {
             SystemTime::now()
@@ -53,10 +53,10 @@ impl Apt {
         Ok(apt)
     }
 
-    fn configuration(&self) -> Result<String> {
+    fn configuration(&self, alone: bool) -> Result<String> {
         let root = self.root.display();
         // What the host has need not be fetched.
-        let status = match Path::new("/var/lib/dpkg/status").exists() {
+        let status = match !alone && Path::new("/var/lib/dpkg/status").exists() {
             true => "/var/lib/dpkg/status".to_owned(),
             false => format!("{root}/status"),
         };

@@ -42,7 +42,11 @@ impl Cache {
     pub fn kernel(&self, lab: &Lab, name: &str) -> Result<Kernel> {
         let choice = lab.kernel(name)?;
         let apt = apt(&self.dir, lab, &choice.archive)?;
-        kernel::get(self, &apt, lab, choice)
+        let builder = match &choice.builder {
+            Some(builder) => Some(self::apt(&self.dir, lab, &builder.archive)?),
+            None => None,
+        };
+        kernel::get(self, &apt, builder.as_ref(), lab, choice)
     }
 
     /// The folder as the guest sees it.

@@ -49,7 +49,14 @@ impl Kernel {
     }
 }
 
-pub fn get(cache: &Cache, apt: &Apt, lab: &Lab, choice: &KernelChoice) -> Result<Kernel> {
+/// `builder` has the packages of its toolchain.
+pub fn get(
+    cache: &Cache,
+    apt: &Apt,
+    builder: Option<&Apt>,
+    lab: &Lab,
+    choice: &KernelChoice,
+) -> Result<Kernel> {
     let depends = apt.depends(&choice.package)?;
     let is_image = |name: &&String| {
         let rest = name.strip_prefix("linux-image-");
@@ -68,6 +75,7 @@ pub fn get(cache: &Cache, apt: &Apt, lab: &Lab, choice: &KernelChoice) -> Result
             tools: &cache.tools,
             version: &version,
             apt,
+            builder,
         };
         build.make(image, lab, choice, new)
     })?;
@@ -78,6 +86,7 @@ struct Build<'a> {
     tools: &'a Path,
     version: &'a str,
     apt: &'a Apt,
+    builder: Option<&'a Apt>,
 }
 
 impl Build<'_> {
@@ -95,7 +104,11 @@ impl Build<'_> {
         fs::copy(found, new.join("vmlinuz"))?;
         let mut wanted = [lab.modules.boot.clone(), lab.modules.guest.clone()].concat();
         if choice.netdevsim {
-            netdevsim::build(self.apt, self.version, &modules.join("extra"))?;
+            let into = modules.join("extra");
+            match choice.builder.as_ref().zip(self.builder) {
+                Some((with, apt)) => netdevsim::build_apart(apt, with, self.version, &into)?,
+                None => netdevsim::build(self.apt, self.version, &into)?,
+            }
             wanted.push("netdevsim".to_owned());
         }
         self.depmod(root)?;

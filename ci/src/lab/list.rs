@@ -21,6 +21,9 @@ pub struct Lab {
 #[serde(deny_unknown_fields)]
 pub struct Archive {
     pub suites: Vec<String>,
+    /// Nothing of the host counts as installed: what is unpacked stands alone.
+    #[serde(default)]
+    pub alone: bool,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +44,18 @@ pub struct KernelChoice {
     pub package: String,
     /// Whether netdevsim is built for it.
     pub netdevsim: bool,
+    /// What it is built with, where the host's programs are too old.
+    #[serde(default)]
+    pub builder: Option<Builder>,
+}
+
+/// Packages that are unpacked into a root of their own, beside the kernel's headers.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Builder {
+    pub archive: String,
+    pub release: String,
+    pub packages: Vec<String>,
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,7 @@
 //! netdevsim, which no Debian kernel ships, from Debian's own kernel source.
 
 use super::apt::Apt;
+use super::list::Builder;
 use crate::shell::{self, captured};
 use anyhow::{Context, Result};
 use std::fs;
@@ -8,9 +9,7 @@ use std::path::Path;
 
 /// Builds netdevsim.ko for a kernel into `into`.
 pub fn build(apt: &Apt, version: &str, into: &Path) -> Result<()> {
-    let headers = format!("linux-headers-{version}");
-    let series: Vec<&str> = version.split('.').take(2).collect();
-    let source = format!("linux-source-{}", series.join("."));
+    let (headers, source) = names(version);
     eprintln!("lab: building netdevsim for Linux {version}");
     let dir = tempfile::tempdir().context("a folder to build netdevsim in")?;
     let root = dir.path();
@@ -23,26 +22,73 @@ pub fn build(apt: &Apt, version: &str, into: &Path) -> Result<()> {
     packages.push(headers.clone());
     packages.push(format!("{source}={same}"));
     apt.unpack(&packages, root)?;
-    let mut command = shell::command("sh", &["-euc", BUILD, "sh"]);
+    let script = [TAKE, BUILD].concat();
+    let mut command = shell::command("sh", &["-euc", &script, "sh"]);
     captured(command.arg(root).arg(&headers).arg(&source))?;
+    keep(root, into)
+}
+
+/// The same with the programs of the kernel's own release, in a root of their own: the
+/// kernel's helpers are built for a newer C library than the host may have.
+pub fn build_apart(apt: &Apt, with: &Builder, version: &str, into: &Path) -> Result<()> {
+    let (headers, source) = names(version);
+    eprintln!("lab: building netdevsim for Linux {version}, with its own compiler");
+    let dir = tempfile::tempdir().context("a folder to build netdevsim in")?;
+    let root = dir.path();
+    let same = apt.version(&headers, &with.release)?;
+    let packages = [with.packages.clone(), vec![headers.clone()]].concat();
+    apt.unpack_closure(&with.release, &packages, root)?;
+    apt.unpack(&[format!("{source}={same}")], root)?;
+    let script = [TAKE, APART].concat();
+    let mut command = shell::command("sh", &["-euc", &script, "sh"]);
+    captured(command.arg(root).arg(&headers).arg(&source))?;
+    keep(root, into)
+}
+
+/// The packages of a kernel's headers and of its source.
+fn names(version: &str) -> (String, String) {
+    let series: Vec<&str> = version.split('.').take(2).collect();
+    let source = format!("linux-source-{}", series.join("."));
+    (format!("linux-headers-{version}"), source)
+}
+
+fn keep(root: &Path, into: &Path) -> Result<()> {
     fs::create_dir_all(into)?;
-    fs::copy(
-        root.join("netdevsim/netdevsim.ko"),
-        into.join("netdevsim.ko"),
-    )
-    .context("the built module")?;
+    let built = root.join("netdevsim/netdevsim.ko");
+    fs::copy(built, into.join("netdevsim.ko")).context("the built module")?;
     Ok(())
 }
+
+/// The module's files out of the kernel's source.
+const TAKE: &str = r#"
+cd "$1"
+xz -dc "usr/src/$3.tar.xz" | tar -x --strip-components=3 --wildcards "$3/drivers/net/netdevsim/*"
+mkdir -p netdevsim
+[ -f netdevsim/netdev.c ] || mv *.c *.h Makefile netdevsim/
+"#;
 
 /// The headers name their own place in one Makefile. Types for BPF (BTF) of the
 /// module would need pahole and nothing here asks for them.
 const BUILD: &str = r#"
-cd "$1"
 headers=$1/usr/src/$2
 sed -i "s#/usr/src/#$1/usr/src/#" "$headers/Makefile"
-xz -dc "usr/src/$3.tar.xz" | tar -x --strip-components=3 --wildcards "$3/drivers/net/netdevsim/*"
-mkdir -p netdevsim
-[ -f netdevsim/netdev.c ] || mv *.c *.h Makefile netdevsim/
 make -j2 -C "$headers" M="$1/netdevsim" CONFIG_NETDEVSIM=m CONFIG_DEBUG_INFO_BTF_MODULES= modules
 strip --strip-debug netdevsim/netdevsim.ko
+"#;
+
+/// objtool reads /proc. A user namespace makes the root for who is not root.
+const APART: &str = r#"
+[ -e usr/bin/sh ] || ln -s bash usr/bin/sh
+[ -e usr/bin/awk ] || ln -s gawk usr/bin/awk
+mkdir -p proc dev tmp
+touch dev/null
+export HEADERS=/usr/src/$2
+unshare --map-root-user --mount sh -euc '
+mount --rbind /proc proc
+mount --bind /dev/null dev/null
+exec chroot . /usr/bin/env PATH=/usr/bin:/usr/sbin sh -euc "
+make -j2 -C \$HEADERS M=/netdevsim CONFIG_NETDEVSIM=m CONFIG_DEBUG_INFO_BTF_MODULES= modules
+strip --strip-debug /netdevsim/netdevsim.ko
+"
+'
 "#;

@@ -1,0 +1,57 @@
+//! What the plan says of NICs that take nothing. Where they do: `cargo xtask lab new-hardware`.
+
+use crate::stage::Stage;
+
+/// Why the NIC of the first uplink has nothing of the deny list.
+fn why(stage: &Stage) -> String {
+    let plan = stage.json(&["plan"]);
+    let rows = plan["placements"].as_array().expect("placements").clone();
+    let iface = &stage.net.uplinks[0].iface;
+    let is_it =
+        |row: &&serde_json::Value| row["task"] == "prefilter" && row["iface"] == iface.as_str();
+    let row = rows.iter().find(is_it).expect("a prefilter");
+    let blockers = row["blockers"].as_array().expect("blockers").clone();
+    let nic = blockers.into_iter().find(|blocker| blocker["tier"] == "nic");
+    nic.expect("a reason").to_string()
+}
+
+#[test]
+fn root_a_link_that_takes_no_deny_list_says_why_and_holds_nothing() {
+    let rows = [
+        ("nica", "", "cannot be switched on", "true"),
+        ("nicb", "[offload]\ndeny_list = \"off\"\n", "puts no deny list into NICs", "true"),
+    ];
+    for (label, config, words, by_design) in rows {
+        let more = format!("deny_lists = [\"deny.txt\"]\n{config}");
+        let stage = Stage::new(label, "");
+        stage.write("deny.txt", "192.0.2.0/24\n");
+        let text = std::fs::read_to_string(stage.config()).expect("a configuration");
+        stage.write("terrace.toml", &(more + &text));
+        let mut stage = stage;
+        stage.run();
+        let why = why(&stage);
+        assert!(why.contains(words), "{label}: {why}");
+        assert!(why.contains(&format!("\"by_design\":{by_design}")), "{why}");
+        let status = stage.status();
+        assert_eq!(status["nics"], serde_json::json!([]), "{label}");
+        let told = stage.events();
+        assert!(!told.iter().any(|kind| kind.starts_with("nic-")), "{told:?}");
+    }
+}
+
+#[test]
+fn root_a_deny_list_that_must_be_in_the_nic_and_cannot_is_a_start_that_fails() {
+    let mut stage = Stage::new("nicr", "");
+    let text = std::fs::read_to_string(stage.config()).expect("a configuration");
+    let iface = stage.net.uplinks[0].iface.clone();
+    let wish = format!("match = \"{iface}\"\nrole = \"uplink\"\ntiers.prefilter.nic = \"require\"\n");
+    let wish = format!("[[interfaces]]\n{wish}\n{text}");
+    stage.write("terrace.toml", &wish);
+    let mut command = stage.command();
+    let output = command.output().expect("start terrace");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("prefilter can't run on nic"), "{said}");
+    assert!(said.contains("hw-tc-offload is off"), "{said}");
+    stage.stop();
+}

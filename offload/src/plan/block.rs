@@ -86,7 +86,7 @@ impl Site<'_> {
             return state.blocker(required);
         }
         if task != Task::Prefilter {
-            return no(format!("{task} needs tables that no NIC has"));
+            return no("it needs tables that no NIC has".to_owned());
         }
         if !self.policy.nic_rules {
             let could = match front {

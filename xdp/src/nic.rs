@@ -151,7 +151,7 @@ fn refused(step: &'static str, words: impl ToString) -> Refused {
 /// The errno, and the last line that says why: after the verifier's own count.
 fn words(error: &std::io::Error, log: &str) -> String {
     let told = |line: &&str| !line.is_empty() && !line.starts_with("processed ");
-    match log.lines().map(str::trim).filter(told).next_back() {
+    match log.lines().map(str::trim).rfind(told) {
         Some(line) => format!("{error}: {line}"),
         None => error.to_string(),
     }

@@ -188,13 +188,7 @@ impl Daemon {
     /// Also what the programs know of the host's addresses.
     pub fn sync_interfaces(&mut self) {
         let shared = self.shared.clone();
-        let host = Host {
-            config: &shared.config,
-            network: &self.network,
-            maps: &shared.maps,
-            events: &shared.events,
-            deny: self.changer.deny(),
-        };
+        let host = host(&shared, &self.network, &self.changer);
         // The event is told where it happened.
         let _ = self.interfaces.sync(host);
         if let Err(error) = set_kernel_config(&shared, &self.network) {
@@ -300,13 +294,7 @@ impl Daemon {
 
     fn move_task(&mut self, request: &api::MoveRequest) -> Result<api::Moved, api::Error> {
         let shared = self.shared.clone();
-        let host = Host {
-            config: &shared.config,
-            network: &self.network,
-            maps: &shared.maps,
-            events: &shared.events,
-            deny: self.changer.deny(),
-        };
+        let host = host(&shared, &self.network, &self.changer);
         let done = match request.task {
             api::Task::Connect | api::Task::Shortcut => shortcut::move_to(&shared, request),
             _ => block_in_place(|| self.interfaces.move_task(host, request)),
@@ -389,13 +377,7 @@ impl Daemon {
     /// Counters of NICs, and whether they hold what they held.
     fn tend_nics(&mut self) {
         let shared = self.shared.clone();
-        let host = Host {
-            config: &shared.config,
-            network: &self.network,
-            maps: &shared.maps,
-            events: &shared.events,
-            deny: self.changer.deny(),
-        };
+        let host = host(&shared, &self.network, &self.changer);
         if block_in_place(|| self.interfaces.tend_nics(host)) {
             block_in_place(|| self.sync_interfaces());
         }
@@ -406,13 +388,7 @@ impl Daemon {
     /// what a list of tomorrow does not deny.
     pub fn leave_nics(&mut self) {
         let shared = self.shared.clone();
-        let host = Host {
-            config: &shared.config,
-            network: &self.network,
-            maps: &shared.maps,
-            events: &shared.events,
-            deny: self.changer.deny(),
-        };
+        let host = host(&shared, &self.network, &self.changer);
         self.interfaces.clear_nics(host);
     }
 
@@ -423,13 +399,7 @@ impl Daemon {
 
     fn rearm(&mut self) {
         let shared = self.shared.clone();
-        let host = Host {
-            config: &shared.config,
-            network: &self.network,
-            maps: &shared.maps,
-            events: &shared.events,
-            deny: self.changer.deny(),
-        };
+        let host = host(&shared, &self.network, &self.changer);
         match block_in_place(|| self.interfaces.rearm(host)) {
             Ok(true) => self.show_network(),
             Ok(false) => {}
@@ -498,6 +468,16 @@ impl Daemon {
         self.shared
             .events
             .tell(Kind::KernelRefused, format!("{error:#}"));
+    }
+}
+
+fn host<'h>(shared: &'h Shared, network: &'h Network, changer: &'h Changer) -> Host<'h> {
+    Host {
+        config: &shared.config,
+        network,
+        maps: &shared.maps,
+        events: &shared.events,
+        deny: changer.deny(),
     }
 }
 

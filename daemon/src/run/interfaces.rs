@@ -5,6 +5,8 @@
 
 mod chosen;
 mod disarm;
+mod nics;
+mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use ipnet::IpNet;
 use terrace_abi::consts::{HOOK_TC_INGRESS, HOOK_XDP};
 use terrace_abi::{Maps, Plain as _, types};
 use terrace_offload::plan::{Held, changes};
-use terrace_offload::{Machine, Plan, Policy, Profiles, Wishes};
+use terrace_offload::{Plan, Policy, Profiles, Wishes};
 
 use self::chosen::Chosen;
 use self::disarm::disarm;
@@ -23,13 +25,12 @@ pub use self::disarm::disarm_unwanted;
 use super::change;
 use super::events::{Events, Kind};
 use super::facts;
-use super::hardware::{self, Hardware};
+use super::hardware::Hardware;
 use super::hooks::{self, Hooks};
 use super::moves::{Moves, Seen};
 use super::placement::{self, Refused, Served};
 use crate::api::{self, Attachment, Role, Tier};
 use crate::config::{Config, InterfaceRule};
-use crate::explain::headers::mac;
 use crate::netlink::{Link, Network};
 
 /// One interface with Terrace's programs on it.
@@ -197,7 +198,7 @@ impl Interfaces {
         let nics = self.hardware.shown();
         let shown = self.armed.values().map(|armed| {
             let nic = nics.iter().find(|nic| nic.ifindex == armed.link.ifindex);
-            shown(armed, nic, network)
+            shown::shown(armed, nic, network)
         });
         shown.collect()
     }
@@ -350,39 +351,6 @@ impl Interfaces {
         wishes
     }
 
-    /// The deny list, as much of it as each NIC takes.
-    fn place_in_nics(&mut self, host: Host<'_>, wanted: &Wanted) {
-        let wishes = self.wishes(host, wanted);
-        let machine = Machine {
-            host: &self.seen.survey.host,
-            interfaces: &self.seen.survey.interfaces,
-            profiles: &self.profiles,
-        };
-        for link in placement::uplinks(wanted.values()) {
-            let wanted = hardware::Wanted {
-                link,
-                wishes: &wishes,
-                machine,
-            };
-            self.hardware.place(host, &self.hooks, &wanted);
-        }
-    }
-
-    /// Counts what NICs drop; true = some have lost what they held.
-    pub fn tend_nics(&mut self, host: Host<'_>) -> bool {
-        self.hardware.tend(host)
-    }
-
-    /// What NICs hold and have dropped.
-    pub fn nics(&self) -> Vec<api::NicFront> {
-        self.hardware.shown()
-    }
-
-    /// Nothing stays in a NIC that nobody looks after.
-    pub fn clear_nics(&mut self, host: Host<'_>) {
-        self.hardware.clear(host, &self.hooks);
-    }
-
     fn tell_fallbacks(&mut self, host: Host<'_>) {
         let told: BTreeSet<_> = self
             .plan
@@ -508,35 +476,4 @@ fn find_xdp(ifindex: u32) -> Result<Option<Xdp>> {
         attachment: hooks::of_xdp(attachment),
         ours: false,
     }))
-}
-
-fn shown(armed: &Armed, nic: Option<&api::NicFront>, network: &Network) -> api::Interface {
-    let link = &armed.link;
-    let addresses = network.addresses_of(link.ifindex);
-    let nic = nic.filter(|nic| nic.held > 0).map(|nic| Attachment {
-        hook: "nic".to_owned(),
-        kind: if nic.program_id.is_some() {
-            "program"
-        } else {
-            "flower"
-        }
-        .to_owned(),
-        program_id: nic.program_id.unwrap_or(0),
-    });
-    let xdp = armed.xdp.iter().map(|xdp| xdp.attachment.clone());
-    api::Interface {
-        name: link.name.clone(),
-        ifindex: link.ifindex,
-        role: armed.role,
-        driver: armed.driver.clone(),
-        up: link.up,
-        mtu: link.mtu,
-        mac: mac(link.mac),
-        addresses: addresses.map(|(a, len)| format!("{a}/{len}")).collect(),
-        attachments: nic
-            .into_iter()
-            .chain(xdp)
-            .chain(armed.tc.iter().cloned())
-            .collect(),
-    }
 }

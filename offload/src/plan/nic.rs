@@ -75,10 +75,13 @@ impl Ways {
         let subject = Subject::new(machine, iface, Needs::default());
         let abilities = crate::judge::Abilities::of(&subject);
         let program = of_tier(&subject, &abilities, NicTier::HwEbpf);
+        // Trying it costs nothing, so the kernel's word is enough.
+        let listed = iface.facts.bool("xdp.hw_offload") == Some(true);
         let other_nic = "use a NIC that runs programs (Netronome with BPF firmware)";
         Self {
             program: match program.verdict {
                 Verdict::Yes | Verdict::Partial => Ok(()),
+                _ if listed => Ok(()),
                 _ => Err((program.why.join("; "), other_nic.to_owned())),
             },
             rules: rules(iface),

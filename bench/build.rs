@@ -4,7 +4,7 @@ fn main() -> anyhow::Result<()> {
     // They are part of the binary.
     println!("cargo:rerun-if-changed=peers");
     println!("cargo:rerun-if-changed=scenarios");
-    for name in ["harness", "lru", "live"] {
+    for name in ["harness", "lru", "live", "nothing"] {
         let source = format!("src/bpf/{name}.bpf.c");
         terrace_bpf_build::compile(source.as_ref(), name)?;
     }

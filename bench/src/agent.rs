@@ -3,6 +3,7 @@
 //! what it saw as one line of JSON.
 
 mod bulk;
+mod calls;
 mod exchange;
 mod http;
 mod response;
@@ -43,6 +44,8 @@ enum Role {
     Udp(Target),
     /// Requests at a constant rate
     Http(Target),
+    /// Calls at which programs of sockets run
+    Calls(calls::Calls),
     /// The server of the same-host chain
     ChainServer,
     /// Its proxy
@@ -107,6 +110,7 @@ pub fn run(options: &Options) -> Result<()> {
         Role::Download(target) => bulk::download(target)?,
         Role::Udp(target) => bulk::datagrams(target)?,
         Role::Http(target) => http::run(target)?,
+        Role::Calls(calls) => calls::run(calls)?,
     };
     let cpu = rustix::thread::sched_getcpu();
     println!("{}", serde_json::to_string(&Said { cpu, ..said })?);

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::library;
 use crate::page;
-use crate::result::{ArmResult, Measured, RunFile};
+use crate::result::{ArmResult, Measured, RunFile, metric};
 use crate::stats::{median, paired_ratio};
 use crate::tables::{interval, number};
 
@@ -42,13 +42,21 @@ struct Claim {
     scenario: String,
     arm: String,
     metric: String,
-    over: Option<String>,
+    /// Of several, the best by its median.
+    over: Option<Over>,
     at: Option<f64>,
     /// Written behind the number.
     #[serde(default)]
     unit: String,
     /// `<= 1.0` or `>= 2.8`; of a ratio the far end of its interval counts.
     target: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Over {
+    One(String),
+    BestOf(Vec<String>),
 }
 
 /// What a claim comes to.
@@ -167,12 +175,25 @@ fn measured(claim: &Claim, run: &RunFile) -> Option<Found> {
             high: value,
         });
     };
-    let over = arm_of(scenario, over, claim.at)?;
-    let ratio = paired_ratio(values, over.values(&claim.metric)?);
+    let ratio = paired_ratio(values, best(scenario, over, claim)?);
     ratio.median.is_finite().then(|| Found {
         shown: format!("{} times{unit}", interval(&ratio)),
         low: ratio.low,
         high: ratio.high,
+    })
+}
+
+/// The values of the arm that a claim is held against.
+fn best<'m>(measured: &'m Measured, over: &Over, claim: &Claim) -> Option<&'m [f64]> {
+    let values = |name: &String| arm_of(measured, name, claim.at)?.values(&claim.metric);
+    let names = match over {
+        Over::One(name) => return values(name),
+        Over::BestOf(names) => names,
+    };
+    let more = metric(&claim.metric)?.more_is_better;
+    names.iter().filter_map(values).max_by(|a, b| {
+        let by_size = median(a).total_cmp(&median(b));
+        if more { by_size } else { by_size.reverse() }
     })
 }
 
@@ -224,6 +245,7 @@ mod tests {
         let arms = vec![
             arm("ours", Role::Ours, &[("packets", &[3.0, 3.0])]),
             arm("nft", Role::Peer, &[("packets", &[1.0, 1.0])]),
+            arm("slow", Role::Peer, &[("packets", &[0.5, 0.5])]),
             void,
         ];
         let run = run(vec![crate::result::tests::measured("packets", arms)]);
@@ -232,10 +254,14 @@ mod tests {
             scenario: "packets".to_owned(),
             arm: arm.to_owned(),
             metric: "packets".to_owned(),
-            over: over.map(str::to_owned),
+            over: over.map(|over| Over::One(over.to_owned())),
             at: None,
             unit: "Mpps".to_owned(),
             target: None,
+        };
+        let best_of = |names: [&str; 2]| Claim {
+            over: Some(Over::BestOf(names.map(str::to_owned).into())),
+            ..claim("ours", None)
         };
         let rows = [
             (claim("ours", None), "3.00 Mpps"),
@@ -243,6 +269,8 @@ mod tests {
             (claim("ours", Some("void")), "not measured in this run"),
             (claim("void", None), "not measured in this run"),
             (claim("none", None), "not measured in this run"),
+            (best_of(["nft", "slow"]), "3.00 (3.00-3.00) times Mpps"),
+            (best_of(["slow", "void"]), "6.00 (6.00-6.00) times Mpps"),
         ];
         for (claim, expected) in rows {
             let shown = measured(&claim, &run).map(|found| found.shown);

@@ -32,15 +32,17 @@ const TC_DROP: u32 = 2;
 
 pub fn measure(scenario: &Scenario, context: &Context, bar: &ProgressBar) -> Result<Measured> {
     let curve = scenario.curve.as_ref().context("no [curve]")?;
-    let growth = Growth {
+    let mut growth = Growth {
         cpu: scenario.cpus.client,
         effort: if context.quick { QUICK } else { EFFORT },
+        stage: None,
     };
     let mut measured = context.empty(scenario);
     measured.load =
         "BPF_PROG_TEST_RUN, varying keys; units of the empty XDP program of the same run"
             .to_owned();
     for &n in &curve.values {
+        crate::interrupt::check()?;
         bar.set_message(format!("{n} {}", curve.axis.shown()));
         for mut arm in growth.at(curve.axis, n)? {
             arm.at = Some(f64::from(n));
@@ -80,10 +82,21 @@ status: { podIP: 10.40.0.2 }
 struct Growth {
     cpu: usize,
     effort: Effort,
+    /// Of all points, but where the tables' sizes differ.
+    stage: Option<Stage>,
 }
 
 impl Growth {
-    fn at(&self, axis: Axis, n: u32) -> Result<Vec<ArmResult>> {
+    /// The stage of all points, with tables of `flows` slots.
+    fn stage(&mut self, flows: u32) -> Result<&mut Stage> {
+        let stage = match self.stage.take() {
+            Some(stage) => stage,
+            None => Stage::new(&stage::limits(flows), None)?,
+        };
+        Ok(self.stage.insert(stage))
+    }
+
+    fn at(&mut self, axis: Axis, n: u32) -> Result<Vec<ArmResult>> {
         match axis {
             Axis::Services => Ok(vec![self.services(n)?]),
             Axis::Rules => Ok(vec![self.rules(n)?]),
@@ -93,24 +106,11 @@ impl Growth {
         }
     }
 
-    fn case(&self, name: &str, hook: Hook, settings: Settings, reason: Reason) -> Case {
-        Case {
-            name: name.to_owned(),
-            hook,
-            settings,
-            reason,
-            target: None,
-            forget: false,
-            strays: 0.0,
-            effort: self.effort,
-        }
-    }
-
     /// Established flows over all services, and one endpoint of one changed.
     fn services(&self, n: u32) -> Result<ArmResult> {
         let options = control::Options::of(n);
         let limits = control::mesh::limits(&options);
-        let stage = Stage::new(&limits, None)?;
+        let mut stage = Stage::new(&limits, None)?;
         let files: Vec<_> = (0..n)
             .map(|at| control::mesh::file(&options, at, None))
             .collect();
@@ -128,10 +128,11 @@ impl Growth {
                 control::mesh::PORT,
             )
         };
-        on_stage(stage, self.cpu, |stage| {
+        on_stage(&mut stage, self.cpu, |stage| {
             case::open_flows(stage, Hook::Xdp, keys.once(), FLOWS)?;
             let settings = case::to_service(stage, keys, TCP_ACK);
-            let case = self.case("established flow", Hook::Xdp, settings, Reason::Tx);
+            let name = "established flow";
+            let case = Case::new(name, Hook::Xdp, settings, Reason::Tx, self.effort);
             let mut arm = arm("established flow, XDP", &case::measure(stage, &case)?);
             let changes = (0..CHANGES).map(|change| {
                 let times = control::change(stage, &mut compiler, &options, change)?;
@@ -148,11 +149,12 @@ impl Growth {
     }
 
     /// Packets that a policy of so many rules denies.
-    fn rules(&self, n: u32) -> Result<ArmResult> {
-        let mut stage = Stage::new(&stage::limits(stage::DEFAULT_FLOWS), None)?;
+    fn rules(&mut self, n: u32) -> Result<ArmResult> {
+        let (cpu, effort) = (self.cpu, self.effort);
+        let stage = self.stage(stage::DEFAULT_FLOWS)?;
         let tables = tables::tables(&stage.net, stage.workload, n, Vec::new(), &stage.tables)?;
         stage.install(tables)?;
-        on_stage(stage, self.cpu, |stage| {
+        on_stage(stage, cpu, |stage| {
             let sources = 1 << n.min(FLOWS).ilog2();
             let keys = Keys {
                 src: FIRST_RULE,
@@ -165,24 +167,21 @@ impl Growth {
                 verdict: TC_DROP,
                 ..case::to_service(stage, keys, TCP_SYN)
             };
-            let case = self.case(
-                "denied by policy",
-                Hook::Tc,
-                settings,
-                Reason::IngressDenied,
-            );
+            let reason = Reason::IngressDenied;
+            let case = Case::new("denied by policy", Hook::Tc, settings, reason, effort);
             with_maps("denied by policy, tc", stage, &case)
         })
     }
 
     /// Packets that a deny list of so many addresses drops.
-    fn denied(&self, n: u32) -> Result<ArmResult> {
-        let mut stage = Stage::new(&stage::limits(stage::DEFAULT_FLOWS), None)?;
+    fn denied(&mut self, n: u32) -> Result<ArmResult> {
+        let (cpu, effort) = (self.cpu, self.effort);
+        let stage = self.stage(stage::DEFAULT_FLOWS)?;
         let deny = tables::deny_list(n);
         let tables = tables::tables(&stage.net, stage.workload, 0, deny, &stage.tables)?;
         stage.install(tables)?;
         stage.deny_list(true)?;
-        on_stage(stage, self.cpu, |stage| {
+        on_stage(stage, cpu, |stage| {
             let keys = Keys {
                 src: [0, 0, 0, 0].into(),
                 src_mul: DENY_SCATTER,
@@ -198,22 +197,24 @@ impl Growth {
                 verdict: XDP_DROP,
                 ..case::to_service(stage, keys, TCP_SYN)
             };
-            let case = self.case("dropped", Hook::Xdp, settings, Reason::DenyList);
+            let case = Case::new("dropped", Hook::Xdp, settings, Reason::DenyList, effort);
             with_maps("dropped by the deny list, XDP", stage, &case)
         })
     }
 
     /// Established flows, and the kernel's LRU hash with as many keys.
-    fn tracked(&self, n: u32) -> Result<Vec<ArmResult>> {
-        let mut stage = Stage::new(&stage::limits(TRACKED_SLOTS), None)?;
+    fn tracked(&mut self, n: u32) -> Result<Vec<ArmResult>> {
+        let (cpu, effort) = (self.cpu, self.effort);
+        let stage = self.stage(TRACKED_SLOTS)?;
         let tables = tables::tables(&stage.net, stage.workload, 0, Vec::new(), &stage.tables)?;
         stage.install(tables)?;
         let n = 1 << n.ilog2();
-        on_stage(stage, self.cpu, |stage| {
+        on_stage(stage, cpu, |stage| {
             let keys = Keys::clients(n, Order::Random, tables::SERVICE, tables::SERVICE_PORT);
             case::open_flows(stage, Hook::Xdp, keys.once(), n)?;
             let settings = case::to_service(stage, keys, TCP_ACK);
-            let mut case = self.case("established flow", Hook::Xdp, settings.clone(), Reason::Tx);
+            let name = "established flow";
+            let mut case = Case::new(name, Hook::Xdp, settings.clone(), Reason::Tx, effort);
             case.strays = if n > FLOWS { 0.01 } else { 0.0 };
             let ours = with_maps("established flow, XDP", stage, &case)?;
             let fill = case::to_service(stage, keys.once(), TCP_ACK);
@@ -224,6 +225,7 @@ impl Growth {
                 &case::time(stage, &case, look_up)?,
             );
             theirs.role = Role::Peer;
+            case::walk(stage, "empty_bucket")?;
             Ok(vec![ours, theirs])
         })
     }

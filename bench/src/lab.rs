@@ -18,7 +18,8 @@ use crate::library;
 use crate::peer::{Dial, Peer, Values};
 use crate::proof::{self, Counters, Label, Sent, Way};
 use crate::scenario::{self, Cpus};
-pub use daemon::{Daemon, Setup};
+use crate::scratch;
+pub use daemon::{Daemon, Setup, Work};
 use net::{BACKEND, HOST, Net, UPLINK, WEB, WORKLOAD};
 use running::Running;
 use servers::Servers;
@@ -73,7 +74,7 @@ pub struct Source {
 impl Arm {
     pub fn new(arm: &scenario::Arm, source: &Source) -> Result<Self> {
         let net = Net::new(source.mtu)?;
-        let folder = TempDir::with_prefix("terrace-bench-")?;
+        let folder = scratch::folder()?;
         let values = values(arm, source, folder.path());
         let servers = match source.bare {
             true => Servers::default(),
@@ -138,7 +139,10 @@ impl Arm {
     pub fn counters(&self) -> Result<Counters> {
         let mut counters = counters::of_kernel(&self.net.host)?;
         match &self.way {
-            What::Terrace(daemon) => counters.exits = daemon.exits(&self.net.host)?,
+            What::Terrace(daemon) => {
+                counters.exits = daemon.exits(&self.net.host)?;
+                counters.work = daemon.work(&self.net.host)?;
+            }
             What::Peer(peer) => counters.peer = peer.counted(&self.net.host)?,
         }
         Ok(counters)
@@ -205,6 +209,8 @@ fn terrace(
     let setup = Setup {
         manifests,
         wish: arm.wish.as_deref().unwrap_or(tier).to_owned(),
+        cpu: source.cpus.peer,
+        wait: arm.wait.clone(),
         ..Setup::default()
     };
     let start = || Daemon::start(&net.host, &binary, &setup);

@@ -2,6 +2,7 @@
 
 mod frames;
 mod pktgen;
+mod sender;
 mod wrk;
 
 use std::net::SocketAddr;
@@ -77,6 +78,9 @@ impl Load {
             LoadKind::Frames => {
                 format!("frames of {size} bytes by BPF_F_TEST_XDP_LIVE_FRAMES, 256 flows")
             }
+            LoadKind::Afxdp => {
+                format!("frames of {size} bytes by an AF_XDP socket in copy mode, 256 flows")
+            }
             LoadKind::Pktgen => format!("frames of {size} bytes by the kernel's pktgen"),
             LoadKind::Udp => format!("datagrams of {size} bytes from one socket"),
         }
@@ -84,20 +88,18 @@ impl Load {
 
     /// Whether the load takes the host's uplink for itself, without servers.
     pub fn is_bare(&self) -> bool {
-        matches!(
-            self.kind,
-            LoadKind::Frames | LoadKind::Pktgen | LoadKind::Udp
-        )
+        self.kind.is_generated() || self.kind == LoadKind::Udp
     }
 }
 
 impl Driver {
     pub fn new(load: &Load, arm: &Arm) -> Result<Self> {
         match load.kind {
-            LoadKind::Frames => Ok(Self::Frames(Box::new(Generator::new(
-                arm,
-                load.size as usize,
-            )?))),
+            LoadKind::Frames | LoadKind::Afxdp => {
+                let by_socket = load.kind == LoadKind::Afxdp;
+                let generator = Generator::new(arm, load.size as usize, by_socket)?;
+                Ok(Self::Frames(Box::new(generator)))
+            }
             LoadKind::Pktgen => {
                 pktgen::availability()?;
                 Ok(Self::Pktgen)
@@ -166,7 +168,9 @@ fn word(load: LoadKind) -> &'static str {
         LoadKind::Bulk => "bulk",
         LoadKind::Download => "download",
         LoadKind::Udp => "udp",
-        LoadKind::Http | LoadKind::Wrk | LoadKind::Frames | LoadKind::Pktgen => "http",
+        LoadKind::Http | LoadKind::Wrk | LoadKind::Frames | LoadKind::Afxdp | LoadKind::Pktgen => {
+            "http"
+        }
     }
 }
 

@@ -3,8 +3,11 @@
 
 pub mod case;
 mod cases;
+mod egress;
 pub mod frame;
 pub mod harness;
+mod sockets;
+mod splices;
 pub mod stage;
 pub mod tables;
 pub mod timing;
@@ -31,6 +34,9 @@ pub struct Options {
     /// Fewer and shorter rounds, to see that it works
     #[arg(long)]
     quick: bool,
+    /// Shorter rounds, for the standard set
+    #[arg(long)]
+    short: bool,
     /// Only rows whose name contains this
     #[arg(long)]
     only: Option<String>,
@@ -44,6 +50,7 @@ pub fn measure(scenario: &Scenario, context: &Context) -> Result<Measured> {
     let section = run(&Options {
         cpu: scenario.cpus.client,
         quick: context.quick,
+        short: context.standard,
         only: None,
         object: None,
     })?;
@@ -60,20 +67,21 @@ pub fn measure(scenario: &Scenario, context: &Context) -> Result<Measured> {
 }
 
 pub fn run(options: &Options) -> Result<Section> {
-    let effort = if options.quick {
-        Effort::QUICK
-    } else {
-        Effort::FULL
+    let effort = match (options.quick, options.short) {
+        (true, _) => Effort::QUICK,
+        (_, true) => Effort::SHORT,
+        _ => Effort::FULL,
     };
     let only = options.only.as_deref().unwrap_or_default();
     let mut section = cases::section(&effort);
     for flows in [stage::DEFAULT_FLOWS, stage::LARGE_FLOWS] {
         let limits = stage::limits(flows);
-        let stage = Stage::new(&limits, options.object.as_deref()).context("set the stage")?;
-        on_stage(stage, options.cpu, |stage| {
+        let mut stage = Stage::new(&limits, options.object.as_deref()).context("set the stage")?;
+        on_stage(&mut stage, options.cpu, |stage| {
             cases::run(stage, &effort, only, &mut section)
         })?;
     }
+    sockets::run(options.cpu, only, &mut section)?;
     Ok(section)
 }
 
@@ -91,7 +99,7 @@ fn verified() -> Result<Vec<ArmResult>> {
 
 /// Runs on a thread in the host's namespace, on one CPU.
 pub fn on_stage<T: Send>(
-    mut stage: Stage,
+    stage: &mut Stage,
     cpu: usize,
     work: impl FnOnce(&mut Stage) -> Result<T> + Send,
 ) -> Result<T> {
@@ -100,7 +108,7 @@ pub fn on_stage<T: Send>(
         let kind = Some(rustix::thread::LinkNameSpaceType::Network);
         rustix::thread::move_into_link_name_space(host.as_fd(), kind)?;
         cpu::pin(cpu)?;
-        work(&mut stage)
+        work(stage)
     };
     std::thread::scope(|scope| scope.spawn(inside).join())
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))

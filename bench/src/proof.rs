@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::lab::Work;
 use crate::peer::CounterUnit;
 
 /// What the host's own counters must show for a peer.
@@ -50,6 +51,8 @@ pub struct Counters {
     pub peer: Option<u64>,
     /// The same, since it was started.
     pub peer_ever: Option<u64>,
+    /// Of Terrace's workers, where there are any.
+    pub work: Option<Work>,
     /// Mode of the XDP program at the uplink.
     pub xdp: Option<String>,
 }
@@ -83,6 +86,10 @@ pub fn moved(before: &Counters, after: &Counters) -> Counters {
         exits: exits.filter(|(_, count)| *count > 0).collect(),
         peer: after.peer.zip(before.peer).map(|(a, b)| gone(a, b)),
         peer_ever: after.peer,
+        work: after.work.zip(before.work).map(|(after, before)| Work {
+            packets: gone(after.packets, before.packets),
+            calls: gone(after.calls, before.calls),
+        }),
         xdp: after.xdp.clone(),
     }
 }

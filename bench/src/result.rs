@@ -45,6 +45,9 @@ pub struct Measured {
     pub notes: Vec<String>,
     /// What the noise guard found.
     pub noise: Vec<String>,
+    /// That it took, setting up included.
+    #[serde(default)]
+    pub seconds: f64,
 }
 
 /// One arm, at one point of the curve.
@@ -86,7 +89,7 @@ pub struct Metric {
 }
 
 /// The metrics, in the order of tables.
-const METRICS: [(&str, &str, &str, bool); 23] = [
+const METRICS: [(&str, &str, &str, bool); 25] = [
     ("requests", "requests", "/s", true),
     ("connections", "connections", "/s", true),
     ("packets", "packets", "Mpps", true),
@@ -119,6 +122,18 @@ const METRICS: [(&str, &str, &str, bool); 23] = [
     ("daemon_mb", "memory of the daemon", "MB", false),
     ("maps_mb", "memory of the maps", "MB", false),
     ("daemon_maps_mb", "memory of the daemon's maps", "MB", false),
+    (
+        "calls_per_packet",
+        "system calls of the worker for a packet",
+        "",
+        false,
+    ),
+    (
+        "sender_calls",
+        "system calls of the generator for a packet",
+        "",
+        false,
+    ),
     ("loss", "lost", "share", false),
 ];
 
@@ -290,6 +305,7 @@ pub mod tests {
             arms,
             notes: Vec::new(),
             noise: Vec::new(),
+            seconds: 0.0,
         }
     }
 

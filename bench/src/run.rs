@@ -9,7 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::result::{ArmResult, Measured, RunFile};
 use crate::scenario::{Kind, Scenario};
-use crate::{check, control, growth, host, library, page, programs, shortcut, traffic};
+use crate::{check, control, growth, host, interrupt, library, page};
+use crate::{programs, scratch, shortcut, traffic};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -38,6 +39,8 @@ pub struct Context {
     pub terrace: Option<PathBuf>,
     pub envoy: Option<PathBuf>,
     pub quick: bool,
+    /// The standard set was asked for: ten minutes for all.
+    pub standard: bool,
 }
 
 impl Context {
@@ -58,6 +61,7 @@ impl Context {
             arms: Vec::new(),
             notes: Vec::new(),
             noise: Vec::new(),
+            seconds: 0.0,
         }
     }
 }
@@ -81,10 +85,15 @@ pub fn run(options: &Options) -> Result<()> {
         "measuring makes network namespaces and loads BPF programs: run this as root"
     );
     terrace_testkit::sweep();
+    scratch::sweep();
+    interrupt::watch()?;
     let mut scenarios = library::choose(&options.scenarios, options.standard)?;
     for scenario in &mut scenarios {
         if let Some(repeats) = options.repeats {
             scenario.rounds.repeats = repeats.max(1);
+        }
+        if options.standard {
+            scenario.shorten();
         }
         if options.quick {
             scenario.quicken();
@@ -94,6 +103,7 @@ pub fn run(options: &Options) -> Result<()> {
         terrace: options.terrace.clone(),
         envoy: check::envoy(),
         quick: options.quick,
+        standard: options.standard,
     };
     let result = measure(&scenarios, &context)?;
     std::fs::create_dir_all(&options.out)
@@ -128,9 +138,12 @@ fn measure(scenarios: &[Scenario], context: &Context) -> Result<RunFile> {
         if bar.is_hidden() {
             eprintln!("{} ...", scenario.name);
         }
+        let begun = Instant::now();
         let measured = one(scenario, context, &bar);
         bar.finish_and_clear();
-        let measured = measured.unwrap_or_else(|error| context.failed(scenario, &error));
+        interrupt::check()?;
+        let mut measured = measured.unwrap_or_else(|error| context.failed(scenario, &error));
+        measured.seconds = begun.elapsed().as_secs_f64();
         println!("{}", crate::tables::text(&measured));
         result.scenarios.push(measured);
     }

@@ -125,6 +125,8 @@ pub enum LoadKind {
     Download,
     /// BPF_F_TEST_XDP_LIVE_FRAMES into the host's uplink.
     Frames,
+    /// The same frames by an AF_XDP socket.
+    Afxdp,
     /// The kernel's pktgen into the host's uplink.
     Pktgen,
     /// Datagrams from an ordinary socket.
@@ -211,6 +213,8 @@ pub struct Arm {
     pub tier: Option<String>,
     /// `terrace`: the tier that is asked for, where that is not the label.
     pub wish: Option<String>,
+    /// `terrace`: what its workers do while nothing comes: `poll`, `spin`, `busy-poll`.
+    pub wait: Option<String>,
     /// `terrace`: its manifests, from the peer's folder.
     #[serde(default)]
     pub manifests: Vec<String>,
@@ -328,6 +332,19 @@ impl Scenario {
         measured as f64 * self.rounds.seconds
     }
 
+    /// For the standard set, which has ten minutes for all.
+    pub fn shorten(&mut self) {
+        let most = if self.rounds.seconds < 1.0 { 5 } else { 3 };
+        self.rounds.repeats = self.rounds.repeats.min(most);
+        if self.kind == Kind::Growth
+            && let Some(curve) = &mut self.curve
+            && let [first, .., last] = curve.values[..]
+        {
+            let middle = curve.values[curve.values.len() / 2];
+            curve.values = vec![first, middle, last];
+        }
+    }
+
     /// Short, to see that it works.
     pub fn quicken(&mut self) {
         self.rounds.repeats = self.rounds.repeats.min(2);
@@ -337,6 +354,13 @@ impl Scenario {
         {
             curve.values = vec![first, last.min(first.saturating_mul(100))];
         }
+    }
+}
+
+impl LoadKind {
+    /// Frames into the host's uplink, without a socket at their other end.
+    pub fn is_generated(self) -> bool {
+        matches!(self, Self::Frames | Self::Afxdp | Self::Pktgen)
     }
 }
 

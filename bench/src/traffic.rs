@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 
 use crate::agent;
+use crate::interrupt;
 use crate::lab::{self, Arm};
 use crate::load::{self, Driver, Sample};
 use crate::noise::{self, Round};
@@ -49,6 +50,7 @@ pub fn measure(scenario: &Scenario, context: &Context, bar: &ProgressBar) -> Res
     for point in points {
         let load = at_point(load, point);
         let lanes = lanes(scenario, &load, point, context);
+        interrupt::check()?;
         let lanes = Point {
             scenario,
             load: &load,
@@ -90,7 +92,8 @@ fn lanes(
         if let Some((Axis::Rules, value)) = point {
             arm.rules = value;
         }
-        let built = crate::check::missing(&arm, &source).and_then(|()| {
+        let built = interrupt::check().and_then(|()| {
+            crate::check::missing(&arm, &source)?;
             let arm = Arm::new(&arm, &source)?;
             let driver = Driver::new(load, &arm)?;
             Ok((arm, driver))
@@ -134,7 +137,9 @@ impl Point<'_> {
         if let Some(axis) = &measured.axis {
             measured.load += &format!(" (the last point; {axis} vary)");
         }
-        for lane in &mut self.lanes {
+        // A download is long enough to be warm by itself.
+        let is_warm = self.load.kind == LoadKind::Download;
+        for lane in self.lanes.iter_mut().filter(|_| !is_warm) {
             let warm = lane.measure(self.load, seconds * WARM, rate, self.scenario.cpus.client);
             if let Some((_, cpu)) = warm {
                 lane.note_cpus(cpu, self.scenario.cpus, &mut measured.cpus);
@@ -144,6 +149,7 @@ impl Point<'_> {
         let mut rounds = Vec::new();
         for _ in 0..self.scenario.rounds.repeats {
             rounds.push(self.round(seconds, rate));
+            interrupt::check()?;
         }
         let (keep, warnings) = noise::quiet(&rounds);
         let at = self.lanes.first().and_then(|lane| lane.result.at);
@@ -157,7 +163,7 @@ impl Point<'_> {
             .into_iter()
             .map(|lane| lane.finish(&keep, bound))
             .collect();
-        let drops = matches!(self.load.kind, LoadKind::Frames | LoadKind::Pktgen);
+        let drops = self.load.kind.is_generated();
         measured
             .arms
             .extend(if drops { over_floor(arms) } else { arms });
@@ -239,14 +245,18 @@ impl Lane {
         rate: f64,
         cpu: usize,
     ) -> Option<(usage::Usage, Option<usize>)> {
+        if interrupt::is_asked() {
+            return None;
+        }
         let (arm, driver) = self.built.as_ref()?;
         match proved(arm, driver, load, seconds, rate, cpu) {
-            Ok((sample, used, proof)) => {
-                self.result.proof = Some(proof);
+            Ok((sample, used, proved)) => {
+                self.result.proof = Some(proved.proof);
                 if let Some(latency) = &sample.latency {
                     let _ = self.latency.add(latency);
                 }
-                let values = values(load, &sample, &used);
+                let mut values = values(load, &sample, &used);
+                values.extend(proved.calls.map(|calls| ("calls_per_packet", calls)));
                 if let Some(round) = self.rounds.last_mut() {
                     round.push(values);
                 }
@@ -328,7 +338,7 @@ fn proved(
     seconds: f64,
     rate: f64,
     cpu: usize,
-) -> Result<(Sample, usage::Usage, String)> {
+) -> Result<(Sample, usage::Usage, Proved)> {
     let before = arm.counters()?;
     let start = usage::read();
     let sample = driver.run(load, arm, seconds, rate, cpu)?;
@@ -337,7 +347,16 @@ fn proved(
     let proof = arm
         .judge(&moved, &sample.sent)
         .map_err(|why| anyhow::anyhow!("not proved: {why}"))?;
-    Ok((sample, used, proof))
+    let work = moved.work.filter(|work| work.packets > 0);
+    let calls = work.map(|work| work.calls as f64 / work.packets as f64);
+    Ok((sample, used, Proved { proof, calls }))
+}
+
+/// What the counters say of a measurement.
+struct Proved {
+    proof: String,
+    /// System calls of Terrace's workers for a packet.
+    calls: Option<f64>,
 }
 
 /// The sample's figures, and what they cost.
@@ -348,7 +367,7 @@ fn values(load: &Load, sample: &Sample, used: &usage::Usage) -> BTreeMap<&'stati
         LoadKind::Bulk | LoadKind::Download => {
             values.insert("cpu_s_gb", cost);
         }
-        LoadKind::Frames | LoadKind::Pktgen | LoadKind::Udp => {
+        LoadKind::Frames | LoadKind::Afxdp | LoadKind::Pktgen | LoadKind::Udp => {
             values.insert("cpu_us", cost * 1e6);
         }
         LoadKind::Wrk | LoadKind::Http | LoadKind::TcpRr | LoadKind::TcpCrr => {

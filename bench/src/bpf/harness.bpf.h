@@ -16,6 +16,7 @@
 #define FRAME_BYTES (FRAME_WORDS * 8)
 /* Offsets in an untagged IPv4 frame without options. */
 #define SADDR_AT 26
+#define NUMBER_AT 4 /* struct l7_frame in place of the Ethernet addresses */
 #define DADDR_AT 30
 #define SPORT_AT 34
 #define DPORT_AT 36
@@ -42,6 +43,8 @@ struct settings {
 	__u32 verdict; /* of the empty program */
 	__u32 bucket_mask;
 	__u32 ifindex; /* where live frames leave */
+	__u32 numbered; /* the key is the number of a struct l7_frame */
+	__u32 pad;
 };
 
 const volatile struct settings settings = {};
@@ -94,6 +97,8 @@ static __always_inline int write_frame(void *data, void *end)
 		bpf_htons(settings.sport_base + (key & settings.sport_mask));
 	*(__u16 *)(data + DPORT_AT) =
 		bpf_htons(settings.dport_base + (key & settings.dport_mask));
+	if (settings.numbered)
+		*(__u32 *)(data + NUMBER_AT) = key;
 	return 0;
 }
 

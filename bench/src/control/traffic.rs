@@ -117,6 +117,7 @@ fn settings(stage: &Stage, keys: Keys, flags: u8) -> Settings {
         frame: tcp_frame(uplink.mac, uplink.router_mac, flags),
         keys,
         verdict: XDP_TX,
+        numbered: false,
     }
 }
 

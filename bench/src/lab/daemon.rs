@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use terrace::api::ReasonCount;
+use terrace::api::{ReasonCount, Status, Worker};
 use terrace_testkit::{Background, Netns, PinRoot, wait};
 
 use crate::proof::Exit;
+use crate::scratch;
 
 const START: Duration = Duration::from_secs(30);
 
@@ -35,13 +36,25 @@ pub struct Setup {
     pub denied: String,
     /// Lines of `[limits]`.
     pub limits: String,
+    /// The CPU of the worker, and what it does while nothing comes.
+    pub cpu: usize,
+    pub wait: Option<String>,
+}
+
+/// What the workers say of themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Received, copies too, and sent.
+    pub packets: u64,
+    /// System calls: to send and to wait.
+    pub calls: u64,
 }
 
 impl Daemon {
     /// Starts it in the calling thread's namespace and on its CPU.
     pub fn start(host: &Netns, binary: &Path, setup: &Setup) -> Result<Self> {
         let pins = PinRoot::new()?;
-        let folder = TempDir::with_prefix("terrace-bench-")?;
+        let folder = scratch::folder()?;
         let files = folder.path().join("manifests");
         std::fs::create_dir(&files)?;
         for (name, text) in &setup.manifests {
@@ -93,6 +106,17 @@ impl Daemon {
         Ok(exits)
     }
 
+    /// Since the start; None without workers.
+    pub fn work(&self, host: &Netns) -> Result<Option<Work>> {
+        let status: Status = serde_json::from_value(self.json(host, &["status"])?)?;
+        let sum = |of: fn(&Worker) -> u64| status.l7_workers.iter().map(of).sum();
+        let work = Work {
+            packets: sum(|worker| worker.packets + worker.copies + worker.sent),
+            calls: sum(|worker| worker.kicks + worker.waits),
+        };
+        Ok((!status.l7_workers.is_empty()).then_some(work))
+    }
+
     pub fn pid(&self) -> u32 {
         self.running.pid()
     }
@@ -129,6 +153,8 @@ impl Daemon {
 fn configuration(pins: &Path, setup: &Setup) -> String {
     let pins = pins.display();
     let limits = &setup.limits;
+    let cpu = setup.cpu;
+    let wait = setup.wait.as_deref().unwrap_or("poll");
     let wish = setup.wish.as_str();
     let wishes = match wish {
         "tc" => "[interfaces.tiers.steer]\ntc = \"require\"\n[interfaces.tiers.prefilter]\ntc = \"require\"\n".to_owned(),
@@ -138,6 +164,6 @@ fn configuration(pins: &Path, setup: &Setup) -> String {
         _ => String::new(),
     };
     format!(
-        "manifests = \"manifests\"\ndeny_lists = [\"deny.txt\"]\nnode_name = \"bench\"\ncontrol_socket = \"terrace.sock\"\nmetrics_listen = \"off\"\npin_root = \"{pins}\"\n\n[[interfaces]]\nmatch = \"up*\"\nrole = \"uplink\"\n{wishes}\n[[interfaces]]\nmatch = \"w*\"\nrole = \"workload\"\n\n[limits]\n{limits}"
+        "manifests = \"manifests\"\ndeny_lists = [\"deny.txt\"]\nnode_name = \"bench\"\ncontrol_socket = \"terrace.sock\"\nmetrics_listen = \"off\"\npin_root = \"{pins}\"\n\n[[interfaces]]\nmatch = \"up*\"\nrole = \"uplink\"\n{wishes}\n[[interfaces]]\nmatch = \"w*\"\nrole = \"workload\"\n\n[l7]\nworkers = 1\ncpus = [{cpu}]\nwait = \"{wait}\"\n\n[limits]\n{limits}"
     )
 }

@@ -9,6 +9,7 @@ use libbpf_rs::{MapCore as _, MapFlags, Object, ProgramInput};
 use terrace_abi::sys;
 use terrace_testkit::Netns;
 
+use super::sender::Sender;
 use super::{Sample, packets};
 use crate::cpu;
 use crate::lab::Arm;
@@ -20,7 +21,7 @@ const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/live.bpf.o"));
 /// include/uapi/linux/bpf.h.
 const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 2;
 /// Flows that the frames belong to.
-const FLOWS: u32 = 256;
+pub const FLOWS: u32 = 256;
 /// Frames of one call: some tens of milliseconds.
 const FRAMES: u32 = 100_000;
 /// A page less what the kernel keeps in it (net/bpf/test_run.c).
@@ -30,6 +31,8 @@ const LARGEST: usize = 3400;
 pub struct Generator {
     /// Running a program needs it for itself.
     object: Mutex<Object>,
+    /// None: the frames are live ones.
+    socket: Option<Mutex<Sender>>,
     ifindex: u32,
     size: usize,
 }
@@ -37,10 +40,10 @@ pub struct Generator {
 impl Generator {
     /// Puts the sink where the arm's frames end: on the outside,
     /// or at the host's uplink for the floor.
-    pub fn new(arm: &Arm, size: usize) -> Result<Self> {
+    pub fn new(arm: &Arm, size: usize, by_socket: bool) -> Result<Self> {
         ensure!(
             (FRAME_BYTES..=LARGEST).contains(&size),
-            "live frames have {FRAME_BYTES} to {LARGEST} bytes: use the load `udp` for others"
+            "generated frames have {FRAME_BYTES} to {LARGEST} bytes: use the load `udp` for others"
         );
         let (address, port) = arm.remote();
         let keys = Keys::clients(FLOWS, Order::Random, address, port);
@@ -48,16 +51,22 @@ impl Generator {
             frame: udp_frame(UPLINK_MAC, OUTSIDE_MAC, size),
             keys,
             verdict: XDP_DROP,
+            numbered: false,
         };
         let ifindex = index_of(&arm.net.outside, NIC)?;
         let bytes = settings.to_bytes(0, ifindex);
         let object = harness::load(harness::open("live", OBJECT, &bytes)?)?;
-        let generator = Self {
+        let mut generator = Self {
             object: Mutex::new(object),
+            socket: None,
             ifindex,
             size,
         };
         generator.attach_sink(arm)?;
+        if by_socket {
+            let sender = Sender::new(&arm.net.outside, &settings, size)?;
+            generator.socket = Some(Mutex::new(sender));
+        }
         Ok(generator)
     }
 
@@ -80,13 +89,34 @@ impl Generator {
     }
 
     fn object(&self) -> MutexGuard<'_, Object> {
-        self.object
-            .lock()
-            .unwrap_or_else(|poison| poison.into_inner())
+        locked(&self.object)
+    }
+
+    pub fn run(&self, arm: &Arm, seconds: f64, cpu: usize) -> Result<Sample> {
+        match &self.socket {
+            Some(socket) => self.run_socket(&mut locked(socket), arm, seconds, cpu),
+            None => self.run_live(arm, seconds, cpu),
+        }
+    }
+
+    fn run_socket(
+        &self,
+        socket: &mut Sender,
+        arm: &Arm,
+        seconds: f64,
+        cpu: usize,
+    ) -> Result<Sample> {
+        let before = self.arrived()?;
+        let sent = socket.send(&arm.net.outside, seconds, cpu)?;
+        let arrived = self.arrived()? - before;
+        let mut sample = packets(sent.frames, arrived, sent.seconds, Some(cpu));
+        let calls = sent.calls as f64 / sent.frames.max(1) as f64;
+        sample.metrics.push(("sender_calls", calls));
+        Ok(sample)
     }
 
     /// Sends for `seconds` of the kernel's own time.
-    pub fn run(&self, arm: &Arm, seconds: f64, cpu: usize) -> Result<Sample> {
+    fn run_live(&self, arm: &Arm, seconds: f64, cpu: usize) -> Result<Sample> {
         let before = self.arrived()?;
         let send = || -> Result<(u64, f64)> {
             cpu::pin(cpu)?;
@@ -128,6 +158,10 @@ impl Generator {
         let values = values.iter().filter_map(|value| value.first_chunk::<8>());
         Ok(values.map(|value| u64::from_ne_bytes(*value)).sum())
     }
+}
+
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(|poison| poison.into_inner())
 }
 
 fn index_of(ns: &Netns, name: &str) -> Result<u32> {

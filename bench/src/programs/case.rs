@@ -26,6 +26,22 @@ pub struct Case {
     pub effort: Effort,
 }
 
+impl Case {
+    /// Without a target, and every packet goes that way.
+    pub fn new(name: &str, hook: Hook, settings: Settings, reason: Reason, effort: Effort) -> Self {
+        Self {
+            name: name.to_owned(),
+            hook,
+            settings,
+            reason,
+            target: None,
+            forget: false,
+            strays: 0.0,
+            effort,
+        }
+    }
+}
+
 /// A packet for a service, to be sent back out.
 pub fn to_service(stage: &Stage, keys: Keys, flags: u8) -> Settings {
     let uplink = &stage.net.uplinks[0];
@@ -33,20 +49,25 @@ pub fn to_service(stage: &Stage, keys: Keys, flags: u8) -> Settings {
         frame: tcp_frame(uplink.mac, uplink.router_mac, flags),
         keys,
         verdict: XDP_TX,
+        numbered: false,
     }
 }
 
 /// Opens a flow for each key, as answered ones.
 pub fn open_flows(stage: &Stage, hook: Hook, keys: Keys, n: u32) -> Result<()> {
-    let settings = to_service(stage, keys, TCP_SYN);
-    let driver = harness::driver(&stage.maps, hook, &settings, stage.program(hook))?;
-    let before = stage.reasons()?;
-    harness::run(&driver, &harness::context(hook, stage.ifindex), n)?;
     let reason = if hook == Hook::Xdp {
         Reason::Tx
     } else {
         Reason::ToWorkload
     };
+    open(stage, hook, &to_service(stage, keys, TCP_SYN), n, reason)
+}
+
+/// Sends `n` packets that open flows, and marks those as answered.
+pub fn open(stage: &Stage, hook: Hook, first: &Settings, n: u32, reason: Reason) -> Result<()> {
+    let driver = harness::driver(&stage.maps, hook, first, stage.program(hook))?;
+    let before = stage.reasons()?;
+    harness::run(&driver, &harness::context(hook, stage.ifindex(hook)), n)?;
     proved(&before, &stage.reasons()?, reason, n.into(), 0.0).context("open the flows")?;
     walk(stage, "establish")
 }

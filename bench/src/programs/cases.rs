@@ -17,9 +17,9 @@ use crate::report::{Outcome, Row, Section};
 const DENIED: u32 = 1 << 20;
 const MILLION: u32 = 1 << 20;
 const TC_DROP: u32 = 2;
-const TC_REDIRECT: u32 = 7;
+pub(super) const TC_REDIRECT: u32 = 7;
 /// TCX_NEXT, -1.
-const TC_NEXT: u32 = u32::MAX;
+pub(super) const TC_NEXT: u32 = u32::MAX;
 /// New keys never repeat within so many packets.
 const NEW_KEYS: u32 = 1 << 24;
 const RULES: [u32; 5] = [10, 100, 1_000, 10_000, 100_000];
@@ -74,6 +74,8 @@ pub fn run(stage: &mut Stage, effort: &Effort, only: &str, section: &mut Section
     };
     bench.new_flows(halved, Some(13.0))?;
     bench.passing_and_dropped()?;
+    bench.egress()?;
+    bench.spliced()?;
     bench.policy()
 }
 
@@ -89,19 +91,24 @@ fn notes(effort: &Effort) -> Vec<String> {
     ]
 }
 
-struct Bench<'a> {
-    stage: &'a mut Stage,
-    effort: &'a Effort,
+pub(super) struct Bench<'a> {
+    pub(super) stage: &'a mut Stage,
+    pub(super) effort: &'a Effort,
     only: &'a str,
     section: &'a mut Section,
 }
 
 impl Bench<'_> {
-    fn wants(&self, name: &str) -> bool {
+    pub(super) fn wants(&self, name: &str) -> bool {
         name.contains(self.only)
     }
 
-    fn to_service(&self, keys: Keys, flags: u8) -> Settings {
+    /// Whether rows with this word in their names may be asked for.
+    pub(super) fn only_may(&self, word: &str) -> bool {
+        self.only.is_empty() || self.only.contains(word)
+    }
+
+    pub(super) fn to_service(&self, keys: Keys, flags: u8) -> Settings {
         case::to_service(self.stage, keys, flags)
     }
 
@@ -119,15 +126,11 @@ impl Bench<'_> {
             let keys = Keys::clients(n, Order::Random, tables::SERVICE, tables::SERVICE_PORT);
             case::open_flows(self.stage, Hook::Xdp, keys.once(), n)?;
             self.stage.deny_list(deny)?;
+            let settings = self.to_service(keys, TCP_ACK);
             self.measure(&Case {
-                name,
-                hook: Hook::Xdp,
-                settings: self.to_service(keys, TCP_ACK),
-                reason: Reason::Tx,
                 target,
-                forget: false,
                 strays: if n > 4096 { 0.01 } else { 0.0 },
-                effort: *self.effort,
+                ..Case::new(&name, Hook::Xdp, settings, Reason::Tx, *self.effort)
             })?;
             self.stage.deny_list(false)?;
             case::walk(self.stage, "empty_bucket")?;
@@ -164,19 +167,11 @@ impl Bench<'_> {
                 (from, Hook::TcWorkload, answers, Reason::Redirect),
             ];
             for (name, hook, keys, reason) in ways {
-                self.measure(&Case {
-                    name,
-                    hook,
-                    settings: Settings {
-                        verdict: TC_REDIRECT,
-                        ..self.to_service(keys, TCP_ACK)
-                    },
-                    reason,
-                    target: None,
-                    forget: false,
-                    strays: 0.0,
-                    effort: *self.effort,
-                })?;
+                let settings = Settings {
+                    verdict: TC_REDIRECT,
+                    ..self.to_service(keys, TCP_ACK)
+                };
+                self.measure(&Case::new(&name, hook, settings, reason, *self.effort))?;
             }
             case::walk(self.stage, "empty_bucket")?;
         }
@@ -190,15 +185,11 @@ impl Bench<'_> {
             return Ok(());
         }
         let keys = Keys::clients(NEW_KEYS, Order::Once, tables::SERVICE, tables::SERVICE_PORT);
+        let settings = self.to_service(keys, TCP_SYN);
         self.measure(&Case {
-            name,
-            hook: Hook::Xdp,
-            settings: self.to_service(keys, TCP_SYN),
-            reason: Reason::Tx,
             target,
             forget: true,
-            strays: 0.0,
-            effort,
+            ..Case::new(&name, Hook::Xdp, settings, Reason::Tx, effort)
         })
     }
 
@@ -237,14 +228,8 @@ impl Bench<'_> {
             ..self.to_service(keys, TCP_ACK)
         };
         self.measure(&Case {
-            name,
-            hook,
-            settings,
-            reason: Reason::NotOurs,
             target,
-            forget: false,
-            strays: 0.0,
-            effort: *self.effort,
+            ..Case::new(&name, hook, settings, Reason::NotOurs, *self.effort)
         })
     }
 
@@ -261,14 +246,8 @@ impl Bench<'_> {
         };
         self.stage.deny_list(true)?;
         self.measure(&Case {
-            name,
-            hook: Hook::Xdp,
-            settings,
-            reason: Reason::DenyList,
             target,
-            forget: false,
-            strays: 0.0,
-            effort: *self.effort,
+            ..Case::new(&name, Hook::Xdp, settings, Reason::DenyList, *self.effort)
         })?;
         self.stage.deny_list(false)
     }
@@ -286,16 +265,7 @@ impl Bench<'_> {
             let [fill, look_up] = harness::lru(2 * MILLION, &fill, &look)?;
             let context = harness::context(Hook::Xdp, self.stage.ifindex);
             harness::run(&fill, &context, n)?;
-            let case = Case {
-                name,
-                hook: Hook::Xdp,
-                settings: look,
-                reason: Reason::Tx,
-                target: None,
-                forget: false,
-                strays: 0.0,
-                effort: *self.effort,
-            };
+            let case = Case::new(&name, Hook::Xdp, look, Reason::Tx, *self.effort);
             let times = case::time(self.stage, &case, look_up)?;
             self.add(&case.name, None, &times);
         }
@@ -363,21 +333,13 @@ impl Bench<'_> {
             verdict: TC_DROP,
             ..self.to_service(keys, TCP_SYN)
         };
-        self.measure(&Case {
-            name,
-            hook: Hook::Tc,
-            settings,
-            reason: Reason::IngressDenied,
-            target: None,
-            forget: false,
-            strays: 0.0,
-            effort: *self.effort,
-        })?;
+        let reason = Reason::IngressDenied;
+        self.measure(&Case::new(&name, Hook::Tc, settings, reason, *self.effort))?;
         let row = self.section.rows.last().context("measure() adds a row")?;
         Ok(row.figures["net_ns"])
     }
 
-    fn measure(&mut self, case: &Case) -> Result<()> {
+    pub(super) fn measure(&mut self, case: &Case) -> Result<()> {
         let times = case::measure(self.stage, case)?;
         self.add(&case.name, case.target, &times);
         Ok(())

@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 pub const FRAME_BYTES: usize = 64;
 const ETHERTYPE_IPV4: [u8; 2] = [8, 0];
 const PROTO_TCP: u8 = 6;
+/// Of the TCP sequence number.
+pub const SEQ_AT: usize = 38;
 pub const TCP_SYN: u8 = 2;
 pub const TCP_ACK: u8 = 16;
 

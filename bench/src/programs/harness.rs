@@ -22,6 +22,8 @@ pub struct Settings {
     pub keys: Keys,
     /// What the empty program answers: the same as the program under test.
     pub verdict: u32,
+    /// Whether the frame is one of a worker's: the key is its flow's number.
+    pub numbered: bool,
 }
 
 impl Settings {
@@ -46,6 +48,8 @@ impl Settings {
             self.verdict,
             bucket_mask,
             ifindex,
+            self.numbered.into(),
+            0,
         ];
         let mut bytes = self.frame.to_vec();
         bytes.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
@@ -75,27 +79,33 @@ pub enum Hook {
     Tc,
     /// What a workload sends.
     TcWorkload,
+    /// What the host sends out.
+    TcUplinkEgress,
+    /// What the host sends to a workload.
+    TcWorkloadEgress,
+    /// What workers send.
+    TcPort,
 }
 
 impl Hook {
     fn drive(self) -> &'static str {
         match self {
             Self::Xdp => "drive_xdp",
-            Self::Tc | Self::TcWorkload => "drive_tc",
+            _ => "drive_tc",
         }
     }
 
     fn targets(self) -> &'static str {
         match self {
             Self::Xdp => "xdp_targets",
-            Self::Tc | Self::TcWorkload => "tc_targets",
+            _ => "tc_targets",
         }
     }
 
     fn empty(self) -> &'static str {
         match self {
             Self::Xdp => "empty_xdp",
-            Self::Tc | Self::TcWorkload => "empty_tc",
+            _ => "empty_tc",
         }
     }
 }
@@ -180,6 +190,11 @@ pub fn open(name: &str, bytes: &[u8], settings: &[u8]) -> Result<OpenObject> {
     Ok(open)
 }
 
+/// Opens an object without any.
+pub fn open_plain(name: &str, bytes: &[u8]) -> Result<OpenObject> {
+    Ok(ObjectBuilder::default().name(name)?.open_memory(bytes)?)
+}
+
 /// Loads an opened object.
 pub fn load(open: OpenObject) -> Result<Object> {
     let (object, log) = messages::capture(|| open.load());
@@ -222,7 +237,7 @@ pub fn context_of(hook: Hook, ifindex: u32, size: usize) -> Vec<u8> {
         // struct xdp_md: data_end, ingress_ifindex.
         Hook::Xdp => (24, [(4, size as u32), (12, ifindex)]),
         // struct __sk_buff: ingress_ifindex, ifindex.
-        Hook::Tc | Hook::TcWorkload => (44, [(36, ifindex), (40, ifindex)]),
+        _ => (44, [(36, ifindex), (40, ifindex)]),
     };
     let mut bytes = vec![0; len];
     for (at, value) in fields {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use terrace_abi::{Limits, Maps, Program, Reason, consts, hash, sys, types};
+use terrace_abi::{L7Tables, Limits, Maps, Program, Reason, consts, hash, sys, types};
 use terrace_mesh::Tables;
 use terrace_tc::{Direction, Options, Role, TcPrograms};
 use terrace_testkit::{PinRoot, Topology, link};
@@ -19,6 +19,12 @@ use super::harness::Hook;
 pub const DEFAULT_FLOWS: u32 = 262_144;
 /// 1 million connections take 2 million slots: half of this table.
 pub const LARGE_FLOWS: u32 = 4 << 20;
+/// Numbers of the one worker.
+pub const SPLICES: u32 = 65_536;
+/// Both ends of the port.
+const PORT: [&str; 2] = ["port0", "port1"];
+/// Never too old: the worker of these rows needs no process.
+const ALWAYS: u64 = 1 << 62;
 
 /// The XDP program under test.
 #[derive(Debug)]
@@ -35,7 +41,9 @@ pub struct Stage {
     pub tables: Tables,
     pub ifindex: u32,
     pub workload: u32,
-    slots: [u32; 2],
+    /// tc's end of a port like that of the workers.
+    pub port: u32,
+    slots: [u32; 3],
     pub net: Topology,
     _pins: PinRoot,
 }
@@ -51,6 +59,7 @@ pub fn limits(flows: u32) -> Limits {
         // At half load some of a million keys find no room within CELL_PROBES.
         deny_cells: 2 << 20,
         policy_cells: 1 << 20,
+        l7_flows: SPLICES,
         ..Limits::small()
     }
 }
@@ -76,7 +85,9 @@ impl Stage {
         let uplink = &net.uplinks[0];
         let (iface, mac) = (&uplink.iface, link::mac_text(uplink.router_mac));
         let line = format!("neigh replace 10.10.0.1 lladdr {mac} dev {iface} nud permanent");
-        net.host.ip([line])?;
+        let [port, far] = PORT;
+        net.host
+            .ip([line, format!("link add {port} type veth peer name {far}")])?;
         let interfaces = net.host.enter(sys::interfaces)??;
         let index = |name: &str| {
             let found = interfaces.iter().find(|(_, found)| found == name);
@@ -104,6 +115,13 @@ impl Stage {
             mtu: net.mtu,
             ..Default::default()
         })?;
+        let port = index(port)?;
+        let port_slot = maps.set_iface(&types::iface {
+            ifindex: port,
+            role: consts::ROLE_L7_PORT as u8,
+            mtu: net.mtu,
+            ..Default::default()
+        })?;
         Ok(Self {
             xdp: Xdp::load(&maps, object)?,
             tc: TcPrograms::load(&maps, &Options::default())?,
@@ -111,7 +129,8 @@ impl Stage {
             maps,
             ifindex,
             workload,
-            slots: [uplink_slot, workload_slot],
+            port,
+            slots: [uplink_slot, workload_slot, port_slot],
             net,
             _pins: pins,
         })
@@ -119,10 +138,13 @@ impl Stage {
 
     /// The program under test at a hook.
     pub fn program(&self, hook: Hook) -> BorrowedFd<'_> {
-        let tc = |role| self.tc.program(role, Direction::Ingress).as_fd();
+        let tc = |role, direction| self.tc.program(role, direction).as_fd();
         match (hook, &self.xdp) {
-            (Hook::Tc, _) => tc(Role::Uplink),
-            (Hook::TcWorkload, _) => tc(Role::Workload),
+            (Hook::Tc, _) => tc(Role::Uplink, Direction::Ingress),
+            (Hook::TcWorkload, _) => tc(Role::Workload, Direction::Ingress),
+            (Hook::TcUplinkEgress, _) => tc(Role::Uplink, Direction::Egress),
+            (Hook::TcWorkloadEgress, _) => tc(Role::Workload, Direction::Egress),
+            (Hook::TcPort, _) => self.tc.l7_port().as_fd(),
             (Hook::Xdp, Xdp::Shipped(programs)) => programs.program().as_fd(),
             (Hook::Xdp, Xdp::Trial(programs)) => programs[0].as_fd(),
         }
@@ -131,8 +153,9 @@ impl Stage {
     /// The interface of a hook.
     pub fn ifindex(&self, hook: Hook) -> u32 {
         match hook {
-            Hook::TcWorkload => self.workload,
-            Hook::Xdp | Hook::Tc => self.ifindex,
+            Hook::TcWorkload | Hook::TcWorkloadEgress => self.workload,
+            Hook::TcPort => self.port,
+            Hook::Xdp | Hook::Tc | Hook::TcUplinkEgress => self.ifindex,
         }
     }
 
@@ -151,6 +174,19 @@ impl Stage {
         Ok(self.maps.set_config(&config)?)
     }
 
+    /// A worker that lives, as far as the programs can see.
+    pub fn worker(&self) -> Result<L7Tables> {
+        let mut config = self.maps.config()?;
+        config.l7_ifindex = self.port;
+        config.l7_queues = 1;
+        config.l7_flows = SPLICES;
+        config.l7_timeout_ms = 1000;
+        self.maps.set_config(&config)?;
+        let tables = self.maps.l7_tables()?;
+        tables.beat(0, 1, ALWAYS);
+        Ok(tables)
+    }
+
     /// Name and verified instructions of each program.
     pub fn verified(&self) -> Vec<(String, u32)> {
         let mut programs: Vec<&Program> = self.maps.programs().iter().collect();
@@ -161,6 +197,7 @@ impl Stage {
         for role in [Role::Uplink, Role::Workload] {
             programs.extend(Direction::ALL.map(|direction| self.tc.program(role, direction)));
         }
+        programs.push(self.tc.l7_port());
         let counts = programs.iter().map(|program| {
             let info = program.info();
             (program.name().to_owned(), info.verified_instructions)

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use anyhow::{Result, ensure};
 
 use super::harness::{Driver, Hook, context, run};
-use crate::instructions;
+use crate::{instructions, interrupt};
 
 /// How long and how often.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,12 @@ impl Effort {
         slice: 100_000,
         slices: 10,
         rounds: 9,
+    };
+    /// Of the standard set, which has ten minutes for all.
+    pub const SHORT: Self = Self {
+        slice: 100_000,
+        slices: 5,
+        rounds: 4,
     };
     pub const QUICK: Self = Self {
         slice: 100_000,
@@ -73,6 +79,7 @@ pub fn time(
         .collect();
     let mut slices = vec![Vec::new(); arms.len()];
     for _ in 0..effort.rounds * effort.slices {
+        interrupt::check()?;
         for (at, arm) in arms.iter().enumerate() {
             between(at)?;
             let output = run(arm.driver, &contexts[at], effort.slice)?;

@@ -43,7 +43,7 @@ pub use cgroup::Cgroup;
 pub use daemon::Daemon;
 pub use dsr::DsrReceiver;
 pub use error::Error;
-pub use netns::{Netns, clear, sweep};
+pub use netns::{Netns, clear, left_overs_in, sweep};
 pub use nginx::HttpServer;
 pub use pins::{BPFFS, PinRoot, mount_bpffs};
 pub use topology::{Builder, Node, Topology, Uplink, Workload};

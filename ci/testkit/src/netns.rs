@@ -202,8 +202,8 @@ pub fn clear(prefix: &str) {
     }
 }
 
-/// Names in `folder` whose process has ended.
-pub(crate) fn left_overs_in(folder: &Path) -> Vec<String> {
+/// Names `terrace-...-PID-N` in `folder` whose process has ended.
+pub fn left_overs_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     names.filter(|name| is_left_over(name)).collect()

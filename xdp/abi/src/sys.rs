@@ -35,7 +35,8 @@ use mount::owned;
 pub use mount::{is_bpffs, mount_bpffs, open_pin, pin};
 pub use offload::{Instruction, NicMap, map_read, nic_attach, nic_attach_asked, nic_load, nic_map};
 pub use program::{
-    ProgramInfo, RunOutput, program_by_id, program_info, test_run, test_run_syscall,
+    ProgramInfo, RunOutput, enable_run_stats, program_by_id, program_info, test_run,
+    test_run_syscall,
 };
 pub use sockmap::{message_attach, tracepoint_attach};
 pub use trial::{TrialLoad, trial_attach, trial_load, trial_map};

@@ -17,6 +17,16 @@ pub struct ProgramInfo {
     pub verified_instructions: u32,
     /// Bytes of machine code; 0 without a JIT.
     pub jited_bytes: u32,
+    /// How often and how long it ran while [`enable_run_stats`] was on.
+    pub runs: u64,
+    pub run_ns: u64,
+}
+
+/// Has the kernel count and time every run of every program until the
+/// descriptor is closed; that costs each run some tens of nanoseconds.
+pub fn enable_run_stats() -> io::Result<OwnedFd> {
+    // SAFETY: takes a number only.
+    owned(unsafe { libbpf_sys::bpf_enable_stats(libbpf_sys::BPF_STATS_RUN_TIME) })
 }
 
 /// Describes a loaded program.
@@ -33,6 +43,8 @@ pub fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
         name: name.to_string_lossy().into_owned(),
         verified_instructions: info.verified_insns,
         jited_bytes: info.jited_prog_len,
+        runs: info.run_cnt,
+        run_ns: info.run_time_ns,
     })
 }
 

@@ -54,7 +54,6 @@ fn caption(metric: Metric) -> String {
 /// A bar an arm: the median, the middle half of the rounds as a whisker, and
 /// every round as a dot.
 pub fn bars(measured: &Measured, at: Option<f64>, name: &str, metric: Metric) -> String {
-    const LEFT: f64 = 250.0;
     const RIGHT: f64 = 120.0;
     const ROW: f64 = 30.0;
     const TOP: f64 = 30.0;
@@ -70,7 +69,8 @@ pub fn bars(measured: &Measured, at: Option<f64>, name: &str, metric: Metric) ->
         .copied()
         .fold(0.0, f64::max);
     let bottom = TOP + arms.len() as f64 * ROW;
-    let axis = Axis::linear(most, LEFT, WIDTH - RIGHT);
+    let left = room_for_names(&arms);
+    let axis = Axis::linear(most, left, WIDTH - RIGHT);
     let mut svg = Svg::new(WIDTH, bottom + 28.0);
     svg.text((0.0, 16.0), Anchor::Start, "title", &caption(metric));
     for tick in axis.ticks() {
@@ -80,16 +80,27 @@ pub fn bars(measured: &Measured, at: Option<f64>, name: &str, metric: Metric) ->
     }
     for (row, arm) in arms.iter().enumerate() {
         let y = TOP + row as f64 * ROW;
-        let label = shorten(&arm.name, 38);
-        svg.text((LEFT - 10.0, y + 19.0), Anchor::End, "label", &label);
+        let label = shorten(&arm.name, LONGEST_NAME);
+        svg.text((left - 10.0, y + 19.0), Anchor::End, "label", &label);
         let Some(values) = arm.values(name) else {
             let why = if is_absent(arm) { "not here" } else { "VOID" };
-            svg.text((LEFT + 6.0, y + 19.0), Anchor::Start, "void", why);
+            svg.text((left + 6.0, y + 19.0), Anchor::Start, "void", why);
             continue;
         };
         bar(&mut svg, &axis, y, values, colour(measured, &arm.name));
     }
     svg.finish(&format!("{}: {}", measured.title, metric.shown))
+}
+
+/// Of a bar's name, in characters.
+const LONGEST_NAME: usize = 72;
+
+/// Pixels in front of the bars: names are what tells rows of programs apart.
+fn room_for_names(arms: &[&ArmResult]) -> f64 {
+    const CHARACTER: f64 = 6.6;
+    let longest = arms.iter().map(|arm| arm.name.chars().count()).max();
+    let longest = longest.unwrap_or(0).min(LONGEST_NAME);
+    (longest as f64 * CHARACTER + 16.0).max(200.0)
 }
 
 /// Could not be started, rather than ran and was not what it says.

@@ -1,7 +1,6 @@
 //! Folders that go away with their guard; those of a killed run go with the
 //! next one.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
@@ -44,6 +43,6 @@ mod tests {
         std::fs::create_dir_all(dead.join("inside")).expect("a folder");
         sweep();
         assert!(!dead.exists());
-        assert!(Path::exists(alive.path()));
+        assert!(alive.path().exists());
     }
 }

@@ -3,8 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
+use terrace_testkit::{Background, wait};
 
 const BENCH: &str = env!("CARGO_BIN_EXE_terrace-bench");
 
@@ -147,6 +150,52 @@ fn root_a_growing_table_has_its_costs_and_its_memory() {
                 "{metric}: {first:?}"
             );
         }
+    }
+}
+
+/// Names in a folder that carry a process's number.
+fn of_process(folder: &Path, pid: u32) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names
+        .filter(|name| name.contains(&format!("-{pid}-")))
+        .collect()
+}
+
+#[test]
+fn root_an_interrupted_run_leaves_no_namespace_pin_process_or_file() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/open.toml");
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut command = Command::new(BENCH);
+        command.args(["run", "--repeats", "1000", scenario, "--out"]);
+        command.arg(scratch.path().join("out"));
+        command.arg("--terrace").arg(terrace());
+        command.env("TMPDIR", scratch.path());
+        let mut running = Background::spawn(command).expect("it starts");
+        let pid = running.pid();
+        let places = [Path::new("/run/netns"), Path::new(terrace_testkit::BPFFS)];
+        let patience = Duration::from_secs(120);
+        wait::until("servers at work", patience, || {
+            let children = format!("/proc/{pid}/task/{pid}/children");
+            let folders = of_process(scratch.path(), pid).len();
+            let has = !of_process(places[0], pid).is_empty() && folders > 1;
+            (has && Path::new(&children).exists()).then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}: {}", running.log()));
+        running.signal(signal).expect("it is told");
+        let status = running.wait(patience).expect("it ends");
+        assert!(!status.success(), "an interrupted run is no good one");
+        assert!(running.log().contains("interrupted"), "{}", running.log());
+        for place in places {
+            assert_eq!(of_process(place, pid), [""; 0], "{}", place.display());
+        }
+        let left: Vec<_> = std::fs::read_dir(scratch.path())
+            .expect("the folder")
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
+        assert_eq!(left, [""; 0]);
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use terrace_abi::Reason;
 
 use super::case::{self, Case};
-use super::cases::{Bench, TC_NEXT, TC_REDIRECT};
+use super::cases::{Bench, TC_NEXT};
 use super::frame::{Keys, Order, TCP_ACK, TCP_SYN};
 use super::harness::{Hook, Settings};
 use super::tables;
@@ -21,7 +21,7 @@ impl Bench<'_> {
     }
 
     /// Connections of the host: one address, a port each.
-    fn from_host(&self, n: u32, dst: Ipv4Addr, dport: u16) -> Keys {
+    fn host_keys(&self, n: u32, dst: Ipv4Addr, dport: u16) -> Keys {
         Keys {
             src: self.stage.net.uplinks[0].v4,
             src_mul: 0,
@@ -34,7 +34,7 @@ impl Bench<'_> {
         let name = "tc egress: the host's packet to no service, 4096 destinations";
         let keys = Keys {
             dst_mask: 0xfff,
-            ..self.from_host(4096, Ipv4Addr::new(203, 0, 0, 0), 80)
+            ..self.host_keys(4096, Ipv4Addr::new(203, 0, 0, 0), 80)
         };
         self.at_egress(name, Hook::TcUplinkEgress, keys, TC_NEXT, Reason::NotOurs)
     }
@@ -44,10 +44,16 @@ impl Bench<'_> {
         if !self.wants(&name) {
             return Ok(());
         }
-        let keys = self.from_host(n, tables::SERVICE, tables::SERVICE_PORT);
+        let keys = self.host_keys(n, tables::SERVICE, tables::SERVICE_PORT);
         let first = self.to_service(keys.once(), TCP_SYN);
-        case::open(self.stage, Hook::TcUplinkEgress, &first, n, Reason::Tx)?;
-        self.at_egress(&name, Hook::TcUplinkEgress, keys, TC_REDIRECT, Reason::Tx)?;
+        case::open(
+            self.stage,
+            Hook::TcUplinkEgress,
+            &first,
+            n,
+            Reason::Redirect,
+        )?;
+        self.at_egress(&name, Hook::TcUplinkEgress, keys, TC_NEXT, Reason::Redirect)?;
         case::walk(self.stage, "empty_bucket")
     }
 
@@ -57,7 +63,7 @@ impl Bench<'_> {
             return Ok(());
         }
         let to = self.stage.net.workload("web").v4;
-        let keys = self.from_host(4096, to, tables::LOCAL_PORT);
+        let keys = self.host_keys(4096, to, tables::LOCAL_PORT);
         let hook = Hook::TcWorkloadEgress;
         let first = self.to_service(keys.once(), TCP_SYN);
         case::open(self.stage, hook, &first, 4096, Reason::HostAllowed)?;

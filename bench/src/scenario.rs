@@ -213,7 +213,7 @@ pub struct Arm {
     pub tier: Option<String>,
     /// `terrace`: the tier that is asked for, where that is not the label.
     pub wish: Option<String>,
-    /// `terrace`: what its workers do while nothing comes: `poll`, `spin`, `busy-poll`.
+    /// `terrace`: what its workers do while nothing comes: `poll`, `adaptive`, `spin`, `busy-poll`.
     pub wait: Option<String>,
     /// `terrace`: its manifests, from the peer's folder.
     #[serde(default)]

@@ -289,6 +289,13 @@ impl Engine {
             }
             return;
         };
+        let is_syn = segment.flags & (flags::SYN | flags::ACK) == flags::SYN;
+        if is_syn && self.flows[id as usize].phase == Phase::Closing && arrival == Arrival::Up {
+            // The client uses the port of a closed connection again.
+            self.turn(now, id, services, host, |turn| turn.free());
+            self.stranger(now, &segment, packet, services, host);
+            return;
+        }
         self.turn(now, id, services, host, |turn| {
             turn.segment(&segment, packet, arrival);
         });

@@ -474,6 +474,38 @@ fn a_blind_reset_outside_the_window_changes_nothing() {
     assert_eq!((case.engine.n_flows(), case.world.splices.len()), (0, 0));
 }
 
+/// Answered, and closed by the server first.
+fn closed() -> Case {
+    let mut case = Case::bound(GET);
+    let at = C + 1 + GET.len() as u32;
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    case.server(S + 1, at, ACK | flags::FIN, answer);
+    case.client_ack(
+        at,
+        case.iss.wrapping_add(2 + answer.len() as u32),
+        ACK | flags::FIN,
+        b"",
+    );
+    case
+}
+
+#[test]
+fn a_flow_that_both_ends_have_closed_needs_no_buffer() {
+    let case = closed();
+    assert_eq!(
+        (case.engine.n_flows(), case.engine.n_buffers_used()),
+        (1, 0)
+    );
+}
+
+#[test]
+fn the_port_of_a_closed_connection_opens_another_one_at_once() {
+    let mut case = closed();
+    let out = case.client(C + 100_000, flags::SYN, b"");
+    assert_eq!((out[0].flags, out[0].ack), (flags::SYN | ACK, C + 100_001));
+    assert_eq!(case.engine.n_flows(), 1);
+}
+
 #[test]
 fn a_flow_that_idles_needs_no_buffer() {
     let mut case = Case::bound(GET);

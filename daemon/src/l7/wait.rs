@@ -13,6 +13,9 @@ pub enum Wait {
     /// Sleeps in poll().
     #[default]
     Poll,
+    /// Looks again and again for a moment, then sleeps: under load no call and
+    /// no wake-up, at rest no CPU.
+    Adaptive,
     /// Looks again and again: lowest latency, a whole CPU.
     Spin,
     /// Sleeps in poll(), and the kernel polls the device from there.
@@ -20,8 +23,9 @@ pub enum Wait {
 }
 
 impl Wait {
-    pub const NAMES: [(&str, Self); 3] = [
+    pub const NAMES: [(&str, Self); 4] = [
         ("poll", Self::Poll),
+        ("adaptive", Self::Adaptive),
         ("spin", Self::Spin),
         ("busy-poll", Self::BusyPoll),
     ];

@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use terrace_abi::consts::{L7_COPY, L7_MAGIC, L7_NO_NUMBER, L7_UP};
 use terrace_abi::types::l7_frame;
@@ -21,6 +21,9 @@ use super::{Stats, Wait};
 
 /// A worker that has nothing to do says so often that it lives.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+/// `adaptive`: so long it looks again before it sleeps, about what a sleep and
+/// a wake-up from another CPU cost in a virtual machine.
+const LOOKS: Duration = Duration::from_micros(50);
 
 /// How often the kernel is asked what it could not deliver.
 const MEASURE_NS: u64 = 1_000_000_000;
@@ -81,6 +84,8 @@ struct Worker<J, L> {
     stats: Arc<Stats>,
     stop: Arc<AtomicBool>,
     wait: Wait,
+    /// `adaptive`: since when nothing came.
+    idle: Option<Instant>,
     beaten: u64,
     measured: u64,
 }
@@ -115,6 +120,7 @@ impl<J: Judge, L: Listener> Worker<J, L> {
             stats: seat.stats,
             stop: seat.stop,
             wait: seat.wait,
+            idle: None,
             beaten: 0,
             measured: 0,
         };
@@ -144,6 +150,8 @@ impl<J: Judge, L: Listener> Worker<J, L> {
             self.tell();
             if n == 0 {
                 self.rest(now);
+            } else {
+                self.idle = None;
             }
         }
     }
@@ -231,10 +239,14 @@ impl<J: Judge, L: Listener> Worker<J, L> {
         }
     }
 
+    fn looks_again(&mut self) -> bool {
+        self.wait == Wait::Adaptive && self.idle.get_or_insert_with(Instant::now).elapsed() < LOOKS
+    }
+
     fn rest(&mut self, now: u64) {
         // Zero-copy devices wait to be told of frames; asking costs a call.
         let _ = self.receiver.wake_if_asked();
-        if self.wait == Wait::Spin {
+        if self.wait == Wait::Spin || self.looks_again() {
             std::hint::spin_loop();
             return;
         }

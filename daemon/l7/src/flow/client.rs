@@ -157,6 +157,9 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     }
 
     pub fn close_soon(&mut self) {
+        // Thousands of connections a second close: they need no buffers.
+        self.make_room();
+        self.drop_reply_buffer();
         self.flow.phase = Phase::Closing;
         self.flow.expire_at = self.now + CLOSING_MS;
         (self.flow.resend_at, self.flow.answer_by) = (0, 0);

@@ -85,7 +85,7 @@ pub fn run(options: &Options) -> Result<Section> {
     Ok(section)
 }
 
-/// Instructions that the verifier walks, of each XDP and tc program.
+/// Instructions that the verifier walks, of each program.
 fn verified() -> Result<Vec<ArmResult>> {
     let stage = Stage::new(&stage::limits(stage::DEFAULT_FLOWS), None)?;
     let arm = |(name, count): (String, u32)| ArmResult {
@@ -94,7 +94,8 @@ fn verified() -> Result<Vec<ArmResult>> {
         samples: [("verified".to_owned(), vec![f64::from(count)])].into(),
         ..ArmResult::default()
     };
-    Ok(stage.verified().into_iter().map(arm).collect())
+    let all = stage.verified().into_iter().chain(sockets::verified()?);
+    Ok(all.map(arm).collect())
 }
 
 /// Runs on a thread in the host's namespace, on one CPU.

@@ -139,6 +139,17 @@ pub fn run(at: usize, only: &str, section: &mut Section) -> Result<()> {
     Ok(())
 }
 
+/// Instructions that the verifier walks, of each program of the socket tier.
+pub fn verified() -> Result<Vec<(String, u32)>> {
+    let sockets = Sockets::new().context("set the stage for sockets")?;
+    let programs = sockets.programs();
+    let count = |program: &Program| {
+        let count = program.info().verified_instructions;
+        (program.name().to_owned(), count)
+    };
+    Ok(programs.map(count).collect())
+}
+
 fn row_name(program: &str, phase: &Phase) -> String {
     format!("socket: {program}, {}", phase.shown)
 }

@@ -1,7 +1,7 @@
 //! Frames sent through an AF_XDP socket (copy mode) of the outside's interface:
 //! the same frames as the live ones, written by a process.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use terrace_testkit::Netns;
@@ -13,6 +13,8 @@ use crate::lab::net::NIC;
 use crate::programs::harness::Settings;
 
 const FRAMES: u32 = 2048;
+/// For what is in the socket's ring at the end.
+const DRAIN: Duration = Duration::from_millis(20);
 /// Of the IPv4 header's checksum, and the header itself.
 const CHECK_AT: usize = 24;
 const HEADER: std::ops::Range<usize> = 14..34;
@@ -72,7 +74,9 @@ impl Sender {
                 written += BATCH as u64;
                 sender.flush();
             }
-            while sender.n_waiting() > 0 {
+            // What a full ring behind the link refuses is lost, not waited for.
+            let end = Instant::now() + DRAIN;
+            while sender.n_waiting() > 0 && Instant::now() < end {
                 sender.flush();
             }
             Ok(SentFrames {

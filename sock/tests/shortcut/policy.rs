@@ -1,9 +1,10 @@
 //! Policy joins and splits pairs; it is never decided here.
 
-use terrace_abi::{consts, types};
+use terrace_abi::hash::cell_hash;
+use terrace_abi::{Plain as _, Table, consts, types};
 use terrace_testkit::{Netns, wait};
 
-use crate::stage::{Process, Stage, announce, linked};
+use crate::stage::{IDENTITY, Process, Stage, announce, linked};
 
 /// Both addresses are workloads; the server's takes no one in, or everyone.
 fn write_policy(stage: &Stage, denied: bool) {
@@ -16,6 +17,10 @@ fn write_policy(stage: &Stage, denied: bool) {
             flags
         },
     );
+    bump_revision(stage);
+}
+
+fn bump_revision(stage: &Stage) {
     let config = stage.maps.config().unwrap();
     stage
         .maps
@@ -84,6 +89,44 @@ fn root_a_policy_change_splits_a_pair_under_load_and_loses_nothing() {
             write_policy(&stage, false);
         }
         stage.await_joined(stage.joined_bytes());
+        load.client.tell("end");
+        load.client.finish();
+    }
+}
+
+/// What comes to the server's identity is decided by one row, in both
+/// generations of policy.
+fn write_row(stage: &Stage, value: u32) {
+    announce(stage, consts::ENDPOINT_WORKLOAD | consts::ENDPOINT_INGRESS);
+    let mask = stage.maps.limits().rounded().policy_cells - 1;
+    for generation in [0, 1] {
+        let way = consts::DIRECTION_INGRESS | generation << 8;
+        let key = [IDENTITY, 0, consts::POLICY_ROW, way, 0];
+        let mut bucket = types::cell_bucket::default();
+        (bucket.cells[0].key, bucket.cells[0].value) = (key, value);
+        let entry = (cell_hash(&key) & mask, bucket.as_bytes().to_vec());
+        stage
+            .maps
+            .write_table(Table::PolicyCells, &[entry])
+            .unwrap();
+    }
+    bump_revision(stage);
+}
+
+#[test]
+fn root_a_pair_whose_requests_a_worker_reads_is_not_joined() {
+    for family in 0..2 {
+        let stage = Stage::new();
+        write_row(&stage, consts::POLICY_ALLOW | consts::POLICY_L7);
+        let mut load = load(&stage, "echo", "load", family);
+        await_reason(&stage, "policy");
+        assert_eq!(stage.joined_bytes(), 0);
+        // The row is what decides: without requests to read it joins them.
+        write_row(&stage, consts::POLICY_ALLOW);
+        stage.await_joined(0);
+        write_row(&stage, consts::POLICY_ALLOW | consts::POLICY_L7);
+        await_reason(&stage, "policy");
+        assert_eq!(stage.shortcut.counters().unwrap().split, 1);
         load.client.tell("end");
         load.client.finish();
     }

@@ -236,10 +236,13 @@ pub fn linked(label: &str) -> (Netns, Netns, [(IpAddr, IpAddr); 2]) {
     )
 }
 
+/// Of every address of [`linked`] that [`announce`] gives flags.
+pub const IDENTITY: u32 = 300;
+
 /// Gives 10.77.0.0/16 and fd77::/16, the addresses of [`linked`], these flags.
 pub fn announce(stage: &Stage, flags: u32) {
     let endpoint = types::endpoint {
-        identity: 300,
+        identity: IDENTITY,
         flags,
         ..Default::default()
     };

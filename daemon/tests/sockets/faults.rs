@@ -105,6 +105,33 @@ fn root_full_tables_of_workloads_are_told() {
     stage.wait_for_log("it is full: raise [socket] max_entries");
 }
 
+/// Every socket beyond is served in all ways, and what they leave is given back.
+#[test]
+fn root_a_full_table_of_sockets_is_told_and_serves() {
+    let mut stage = Stage::start("skmany", &format!("{ON}max_entries = 8\n"));
+    let mut client = stage.on_host();
+    let shown = client.run(
+        "all = [dial('10.96.0.10', 80) for _ in range(20)]\nfor s in all: greet(s)
+result = {s.getpeername()[0] for s in all} == {'10.96.0.10'}",
+    );
+    assert_eq!(shown, "true");
+    let sockets = stage.json(&["sockets"]);
+    assert_eq!(sockets["sockets"].as_array().map(Vec::len), Some(20));
+    stage.wait_for_log("12 sockets found no room among 8");
+    assert!(event(&stage, "sockets-full").contains("raise [socket] max_entries"));
+    let full = metric(&stage, "reason=\"sockets_full\"");
+    assert!(full.contains("sockets_full\"} 12"), "{full}");
+    let room = metric(&stage, "terrace_socket_records_capacity ");
+    assert!(room.ends_with(" 8") || room.ends_with(" 8.0"), "{room}");
+    client.run("for s in all: s.close()");
+    let used = || {
+        let used = metric(&stage, "terrace_socket_records ");
+        (used.ends_with(" 0") || used.ends_with(" 0.0")).then_some(())
+    };
+    terrace_testkit::wait::until("an empty table", terrace_testkit::wait::PATIENCE, used)
+        .expect("no leak");
+}
+
 #[test]
 fn root_a_proxy_that_does_not_listen_refuses_or_lets_go_on() {
     for (when, expected) in [("refuse", "!ECONNREFUSED"), ("direct", r#""remote""#)] {

@@ -59,7 +59,12 @@ pub struct Stage {
 impl Stage {
     /// The programs with their usual settings, on a cgroup of their own.
     pub fn new() -> Self {
-        Self::with(1024, &Settings::default())
+        // A limit for bulk is a matter of speed alone.
+        let settings = Settings {
+            bulk_bytes: 0,
+            ..Settings::default()
+        };
+        Self::with(1024, &settings)
     }
 
     pub fn with(max_pairs: u32, settings: &Settings) -> Self {

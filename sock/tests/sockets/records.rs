@@ -155,6 +155,30 @@ fn root_a_full_table_costs_time_only_and_is_counted() {
 }
 
 #[test]
+fn root_pins_of_the_version_without_the_table_are_taken_over() {
+    let (mut stage, _) = stage_with("recold", V4, Kind::new(TCP));
+    fill(&stage, STRANGER);
+    stage.client.run("s = dial('10.96.0.10', 80)\ngreet(s)");
+    // What that version had pinned: all but the table and its hook.
+    let root = stage.tables.maps.root().to_owned();
+    stage.programs = None;
+    links::detach(&root, "sock_release").expect("detach");
+    std::fs::remove_file(root.join("maps/socket_records")).expect("remove the pin");
+    stage.attach(|_| {});
+    let old = links::list(&root).expect("links");
+    assert_eq!(old.len(), 13, "{old:?}");
+    let script =
+        "t = dial('10.96.0.10', 80)\nresult = [greet(t)[0], t.getpeername(), s.getpeername()]";
+    let shown = r#"["b", ["10.96.0.10", 80], ["10.96.0.10", 80]]"#;
+    assert_eq!(stage.client.run(script), shown);
+    assert_eq!(in_use(&stage), 1);
+    let sockets = Sockets::load(&stage.tables.maps, ENTRIES).expect("load");
+    assert_eq!(sockets.list().expect("list").len(), 2);
+    stage.client.run("s.close()\nt.close()");
+    assert_eq!(in_use(&stage), 0);
+}
+
+#[test]
 fn root_a_socket_that_finds_room_again_is_listed_once() {
     let (mut stage, _) = stage_with("recagain", V4, Kind::new(UDP));
     let sockets = Sockets::load(&stage.tables.maps, ENTRIES).expect("load");

@@ -42,7 +42,7 @@ struct settings {
 	__u32 dport_mask;
 	__u32 verdict; /* of the empty program */
 	__u32 bucket_mask;
-	__u32 ifindex; /* where live frames leave */
+	__u32 ifindex;	/* where live frames leave */
 	__u32 numbered; /* the key is the number of a struct l7_frame */
 	__u32 pad;
 };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use terrace_offload::flower;
-use terrace_offload::plan::{NicState, Ways};
+use terrace_offload::plan::{NicState, Way, Ways};
 use terrace_offload::{Machine, Task, Tier, Wish, Wishes};
 
 use self::front::Front;
@@ -233,7 +233,7 @@ fn put(
         return (None, NicState::Nothing);
     }
     // What was switched off under us is asked once more, for the kernel's words.
-    if let (Some(closed), false) = (tried.ways.closed(), was_held) {
+    if let (Some(closed), false) = (closed(tried.into, &tried.ways), was_held) {
         return (None, closed);
     }
     let limit = host.config.offload.entries as usize;
@@ -253,12 +253,22 @@ fn put(
             Err(why) => refusals.push(format!("{}: {why}", way.name())),
         }
     }
-    let why = match refusals.is_empty() {
-        true => "the configuration allows no way that this NIC has".to_owned(),
-        false => refusals.join("; "),
-    };
+    let why = refusals.join("; ");
     let fix = "see what the kernel says, or set offload.deny_list to \"off\"".to_owned();
     (None, NicState::Refused { why, fix })
+}
+
+/// What is in the way of all that the operator allows; `None` = some of it is open.
+fn closed(into: OffloadInto, ways: &Ways) -> Option<NicState> {
+    let of = |way: &Way| {
+        let (why, fix) = way.clone().err()?;
+        Some(NicState::Closed { why, fix })
+    };
+    match into {
+        OffloadInto::Program => of(&ways.program),
+        OffloadInto::Flower => of(&ways.rules),
+        OffloadInto::Auto | OffloadInto::Off => ways.closed(),
+    }
 }
 
 fn tell(host: Host<'_>, iface: &str, was: Option<&NicState>, now: &NicState) {
@@ -304,7 +314,7 @@ pub fn untried(
     let mut known = machine.interfaces.iter();
     let facts = known.find(|facts| facts.name == iface)?;
     let ways = Ways::of(machine, facts);
-    Some(ways.closed().unwrap_or_else(|| NicState::Untried {
+    Some(closed(offload.deny_list, &ways).unwrap_or_else(|| NicState::Untried {
         how: match front::ways(offload.deny_list, &ways, false).first() {
             Some(way) => format!(
                 "the deny list by {}",

@@ -1,7 +1,7 @@
 //! Interfaces change under a running daemon, and other people's programs are there
 //! or come. Here each of them has the machine's own namespace.
 
-use terrace_nic_lab::{Daemon, Link, PROBE, attempt, by_driver, sh};
+use terrace_nic_lab::{Daemon, Link, PROBE, attempt, sh};
 
 /// The mode of the XDP program on an interface: 1 native, 2 generic.
 fn xdp_mode(iface: &str) -> u64 {
@@ -21,37 +21,6 @@ fn veth(name: &str, peer: &str) -> Link {
     let link = Link::add(name, &format!("type veth peer name {peer}")).expect("veth");
     sh(&format!("ip link set {peer} up"));
     link
-}
-
-#[test]
-fn a_bonds_tier_follows_its_ports() {
-    let bond = Link::add("upbond", "type bond mode active-backup miimon 100").expect("a bond");
-    let _good = veth("port0", "wire0");
-    let bad = Link::add("port1", "type dummy").expect("a dummy");
-    sh("ip link set port0 down && ip link set port0 master upbond && ip link set upbond up");
-    let daemon = Daemon::start();
-    daemon.until("native XDP on the bond", || {
-        placed_on(&daemon, "upbond", "xdp-native")
-    });
-    assert_eq!(xdp_mode(&bond.name), 1);
-    // The bond hands the program to its ports, and a port without XDP is refused.
-    sh("ip link set port1 down");
-    let (joined, said) = attempt("ip link set port1 master upbond");
-    assert!(
-        !joined,
-        "a port without XDP joined a bond with a program: {said}"
-    );
-    // Without the program it may join, and then the bond has no native XDP.
-    drop(daemon);
-    sh("ip link set port1 master upbond");
-    let daemon = Daemon::start();
-    daemon.until("tc on the bond", || placed_on(&daemon, "upbond", "tc"));
-    assert_eq!(xdp_mode(&bond.name), 0);
-    drop(bad);
-    daemon.until("native XDP after the port went", || {
-        placed_on(&daemon, "upbond", "xdp-native")
-    });
-    daemon.until("the program", || (xdp_mode("upbond") == 1).then_some(()));
 }
 
 #[test]
@@ -83,32 +52,6 @@ fn an_uplink_that_goes_to_another_namespace_is_let_go_and_taken_again() {
         (xdp_mode("upa") == 1 && daemon.has_tc("upa")).then_some(())
     });
     sh("ip netns del away");
-}
-
-#[test]
-fn a_nic_that_is_pulled_and_put_back_is_served_again() {
-    let nics = by_driver("igb");
-    let nic = nics.first().expect("two igb");
-    let device = std::fs::canonicalize(format!("/sys/class/net/{nic}/device")).expect("a device");
-    sh(&format!(
-        "ip link set {nic} down && ip link set {nic} name upnic && ip link set upnic up"
-    ));
-    let daemon = Daemon::start();
-    daemon.until("a tier", || daemon.placed("upnic"));
-    sh(&format!("echo 1 > {}/remove", device.display()));
-    daemon.until("the end of it", || {
-        daemon.placed("upnic").is_none().then_some(())
-    });
-    sh("echo 1 > /sys/bus/pci/rescan");
-    let again = daemon.until("the NIC", || {
-        std::fs::read_dir(device.join("net")).ok()?.flatten().next()
-    });
-    let name = again.file_name().to_string_lossy().into_owned();
-    sh(&format!(
-        "ip link set {name} down; ip link set {name} name upnic && ip link set upnic up"
-    ));
-    daemon.until("programs", || daemon.has_tc("upnic").then_some(()));
-    daemon.until("a tier again", || daemon.placed("upnic"));
 }
 
 #[test]

@@ -314,13 +314,13 @@ pub fn untried(
     let mut known = machine.interfaces.iter();
     let facts = known.find(|facts| facts.name == iface)?;
     let ways = Ways::of(machine, facts);
-    Some(closed(offload.deny_list, &ways).unwrap_or_else(|| NicState::Untried {
-        how: match front::ways(offload.deny_list, &ways, false).first() {
-            Some(way) => format!(
-                "the deny list by {}",
-                terrace_offload::plan::way(way.tier())
-            ),
-            None => "the configuration allows no way that this NIC has".to_owned(),
-        },
-    }))
+    let untried = || {
+        let ways = front::ways(offload.deny_list, &ways, false);
+        let way = ways
+            .first()
+            .map(|way| terrace_offload::plan::way(way.tier()));
+        let how = format!("the deny list by {}", way.unwrap_or("rules"));
+        NicState::Untried { how }
+    };
+    Some(closed(offload.deny_list, &ways).unwrap_or_else(untried))
 }

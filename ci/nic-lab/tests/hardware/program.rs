@@ -37,6 +37,9 @@ fn a_program_takes_what_fits_counts_and_every_refusal_has_the_kernels_words() {
     all_of_it_is_placed_in_the_nic(&daemon);
     counters_add_up_whatever_they_do(&daemon);
     for (n, (knob, words)) in REFUSALS.iter().enumerate() {
+        // A device that refuses to take also refuses to give back.
+        daemon.deny("");
+        daemon.until("an empty NIC", || (program(&device) == 0).then_some(()));
         device.knob(knob, "N");
         daemon.deny(&format!("203.0.113.{n}\n"));
         refused(&daemon, words);

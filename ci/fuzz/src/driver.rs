@@ -47,6 +47,7 @@ impl Services for Rules {
                 rewrite: None,
                 tunnel: false,
                 timeout_ms: 500,
+                heads: Default::default(),
             }),
         }
     }

@@ -5,6 +5,7 @@
 //! out through [`Host`]; what is asked about services goes through
 //! [`Services`]. All memory is taken when the engine is made.
 
+mod adopt;
 mod answer;
 mod backend;
 mod buffers;
@@ -23,7 +24,7 @@ mod wheel;
 
 use crate::http::{Fault, Limits, Request};
 use crate::rules::{HeadWriter, NoRoom, Scratch};
-use crate::splice::{Direction, Progress, Splice};
+use crate::splice::{Direction, HeadNote, Heads, Progress, Splice};
 use crate::tcp::{Endpoint, Segment, flags, wire};
 use buffers::Buffers;
 use index::Index;
@@ -130,6 +131,8 @@ pub struct Forward {
     pub tunnel: bool,
     /// To the first byte of the answer; 0 = no limit.
     pub timeout_ms: u32,
+    /// What further requests must find to pass to this backend without us.
+    pub heads: Heads,
 }
 
 /// Why a flow was reset.
@@ -167,6 +170,10 @@ pub enum Event {
         status: u16,
         after_ms: u32,
     },
+    /// So many requests passed without us since the last time.
+    Passed {
+        requests: u32,
+    },
     Reset(Reset),
     Closed,
 }
@@ -187,6 +194,14 @@ pub trait Host {
     fn unsplice(&mut self, flow: FlowId, splice: &Splice);
     /// What passed without the worker.
     fn progress(&mut self, flow: FlowId) -> Progress;
+    /// The requests that passed without the worker in this binding.
+    fn heads(&mut self, _flow: FlowId) -> HeadNote {
+        HeadNote::default()
+    }
+    /// Of digests of requests that passed.
+    fn secret(&self) -> u64 {
+        0
+    }
     fn event(&mut self, parties: &Parties, event: Event);
 }
 

@@ -7,6 +7,7 @@
 //! are looked up. All regular expressions of one kind are one automaton.
 
 mod action;
+mod heads;
 mod language;
 mod paths;
 mod patterns;

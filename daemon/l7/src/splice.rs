@@ -2,10 +2,13 @@
 //! model that the BPF programs are tested against, byte for byte, and the
 //! engine's own reading of them.
 
+mod heads;
+pub mod scan;
 mod translate;
 
 use crate::tcp::{Endpoint, Segment, before, flags, later, up_to};
 
+pub use heads::{HeadNote, HeadRule, HeadRules, Heads, N_SETS, PATH_MAX, ROUTES, digest};
 pub use translate::{translate, translate_segment};
 
 /// Which way a segment goes.
@@ -50,6 +53,8 @@ pub struct Splice {
     pub server_scale_told: u8,
     /// [`mode`] bits.
     pub mode: u8,
+    /// What requests must find to pass without the worker.
+    pub heads: Heads,
 }
 
 /// What the worker holds is less than this.
@@ -67,6 +72,10 @@ pub mod mode {
     /// What the worker must see of the server comes up, instead of passing
     /// with a copy to the worker.
     pub const HOLD: u8 = 16;
+    /// Requests that find what `heads` asks for pass.
+    pub const HEADS: u8 = 32;
+    /// With `HEADS`: an answer begins at `quiet_until`.
+    pub const ASKED: u8 = 64;
 }
 
 /// What the BPF programs note of a flow as segments pass; the worker reads it.
@@ -89,6 +98,8 @@ pub struct Progress {
 pub enum Verdict {
     /// It passes, translated.
     Pass,
+    /// A request passes, translated, and is counted.
+    Request,
     /// It passes, and the worker gets a copy as it came.
     PassAndCopy,
     /// It goes to the worker only.

@@ -59,6 +59,7 @@ impl Services for Rules {
                 rewrite: None,
                 tunnel: path == "/tunnel",
                 timeout_ms: 1_000,
+                heads: Default::default(),
             }),
         }
     }

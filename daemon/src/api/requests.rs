@@ -39,6 +39,11 @@ pub struct Request {
     pub client_identity: String,
     pub server_identity: String,
     pub tier: Tier,
+    /// 0 = one request that a worker saw. Else the line stands for so many of
+    /// the same connection that passed in the kernel: their paths, statuses and
+    /// durations are not known.
+    #[serde(default)]
+    pub in_kernel: u32,
     /// Number of the worker.
     pub worker: u16,
 }

@@ -71,6 +71,9 @@ pub struct Worker {
     /// System calls: to tell the kernel of packets, to wait for packets.
     pub kicks: u64,
     pub waits: u64,
+    /// Requests that passed in the kernel, counted once a second.
+    #[serde(default)]
+    pub passed: u64,
     pub panics: u64,
     /// Since its last heartbeat.
     pub silence_ms: u64,

@@ -25,6 +25,8 @@ pub struct L7 {
     pub buffers: u32,
     /// Half-open connections that each worker remembers; above it SYN cookies.
     pub half_open: u32,
+    /// Requests that method and path decide pass without a worker.
+    pub in_kernel: bool,
     /// Of connections between a remote client and a remote backend.
     pub source_ports: RangeInclusive<u16>,
 }
@@ -40,6 +42,7 @@ impl Default for L7 {
             frames: 2_048,
             buffers: 4_096,
             half_open: 4_096,
+            in_kernel: true,
             source_ports: 30_000..=32_767,
         }
     }
@@ -58,6 +61,7 @@ pub(super) fn read(section: Section<'_>) -> L7 {
         half_open: section.read("half_open", default.half_open, |v| {
             integer(v, 16..=1_000_000)
         }),
+        in_kernel: section.read("in_kernel", default.in_kernel, boolean),
         source_ports: section.read("source_ports", default.source_ports, ports),
     };
     if !l7.frames.is_power_of_two() {

@@ -100,7 +100,11 @@ fn request(numbered: &Numbered, directory: &Directory, clock: &Clock) -> Request
         },
         client_identity: identity(directory, note.client),
         server_identity: identity(directory, note.server),
-        tier: Tier::Worker,
+        tier: match record.in_kernel {
+            0 => Tier::Worker,
+            _ => Tier::Tc,
+        },
+        in_kernel: record.in_kernel,
         worker: record.worker,
     }
 }

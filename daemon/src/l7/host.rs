@@ -5,11 +5,11 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use terrace_abi::consts::{L7_MAGIC, L7_NO_NUMBER, L7_TO_CLIENT, L7_TO_SERVER, SPLICE_OPENING};
-use terrace_abi::types::{l7_frame, splice, splice_note};
+use terrace_abi::consts::{HEAD_ANSWER_KNOWN, L7_MAGIC, L7_NO_NUMBER, L7_TO_CLIENT, L7_TO_SERVER, SPLICE_OPENING};
+use terrace_abi::types::{head_note, head_set, l7_frame, splice, splice_note};
 use terrace_abi::{L7Tables, Plain as _};
 use terrace_l7::flow::{Event, FlowId, Host, Parties};
-use terrace_l7::splice::{Direction, Progress, Splice, translate};
+use terrace_l7::splice::{Direction, HeadNote, Progress, Splice, translate};
 use terrace_l7::tcp::{Endpoint, Segment, wire};
 use terrace_xdp::xsk::Sender;
 
@@ -45,6 +45,7 @@ pub struct PortHost<L> {
     flow: Option<FlowId>,
     choices: Choices,
     bindings: Vec<u32>,
+    secret: u64,
 }
 
 impl<L> PortHost<L> {
@@ -55,6 +56,7 @@ impl<L> PortHost<L> {
         stats: Arc<Stats>,
         first: u32,
         choices: Choices,
+        secret: u64,
     ) -> Self {
         let bindings = vec![0; choices.len()];
         Self {
@@ -66,6 +68,7 @@ impl<L> PortHost<L> {
             flow: None,
             choices,
             bindings,
+            secret,
         }
     }
 
@@ -155,8 +158,22 @@ impl<L: Listener> Host for PortHost<L> {
         progress_of(&noted.notes[(binding & 1) as usize])
     }
 
+    fn heads(&mut self, flow: FlowId) -> HeadNote {
+        let binding = self.bindings[flow as usize];
+        let noted = self.tables.heads(self.first + flow);
+        match noted.binding == binding {
+            true => head_note_of(&noted),
+            false => HeadNote::default(),
+        }
+    }
+
+    fn secret(&self) -> u64 {
+        self.secret
+    }
+
     fn event(&mut self, parties: &Parties, event: Event) {
         match event {
+            Event::Passed { requests } => self.stats.passed.add(requests.into()),
             Event::Request { .. } => self.stats.requests.add(1),
             Event::Reset(_) => self.stats.resets.add(1),
             _ => {}
@@ -209,6 +226,8 @@ fn splice_of(from: &Splice, binding: u32, chosen: Chosen) -> splice {
         server_scale: from.server_scale,
         server_scale_told: from.server_scale_told,
         mode: from.mode,
+        heads: from.heads.sets.map(|(set, want)| head_set { set, want }),
+        generation: from.heads.generation,
         ..with_ends(from, chosen)
     }
 }
@@ -231,6 +250,20 @@ pub fn progress_of(note: &splice_note) -> Progress {
         server_edge: note.server_edge,
         client_ack: note.client_ack,
         ts_value: note.ts_value,
+    }
+}
+
+fn head_note_of(note: &head_note) -> HeadNote {
+    let is_known = u32::from(note.state) == HEAD_ANSWER_KNOWN;
+    HeadNote {
+        base: Some(note.base),
+        heads: note.heads,
+        at: note.head_at,
+        next: note.head_next,
+        digest: note.digest,
+        method: note.method,
+        answer_at: note.answer_at,
+        answer_end: is_known.then_some(note.answer_end),
     }
 }
 

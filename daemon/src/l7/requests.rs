@@ -68,6 +68,9 @@ pub struct Record {
     /// 0 = none came.
     pub status: u16,
     pub worker: u16,
+    /// 0 = a worker's request. Else it stands for so many that passed in the
+    /// kernel: neither their heads nor their answers were seen.
+    pub in_kernel: u32,
     pub method: Text<16>,
     /// With the query.
     pub path: Text<160>,
@@ -85,6 +88,7 @@ impl Default for Record {
             note: Note::default(),
             status: 0,
             worker: 0,
+            in_kernel: 0,
             method: Text::EMPTY,
             path: Text::EMPTY,
             host: Text::EMPTY,

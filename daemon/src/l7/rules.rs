@@ -4,6 +4,7 @@
 
 mod actions;
 mod build;
+pub mod heads;
 mod owners;
 mod policy;
 mod pools;
@@ -17,9 +18,11 @@ use terrace_abi::consts::ENDPOINT_SERVICE;
 use terrace_l7::flow::{Decision, Token};
 use terrace_l7::http::{Body, Request};
 use terrace_l7::rules::{HeadWriter, NoRoom, Router, Scratch};
+use terrace_l7::splice::Heads;
 use terrace_l7::tcp::Endpoint;
 
 pub use actions::RouteAction;
+use heads::{HeadSet, Wanted};
 use owners::Owners;
 pub use policy::{Denied, Party, PolicyView};
 pub use pools::{Pool, Server};
@@ -38,6 +41,8 @@ pub struct Rules {
     policy: Arc<PolicyView>,
     sets: FxHashMap<u32, Arc<RequestSet>>,
     owners: Owners,
+    /// Of the rules that the programs go by; goes up with every change.
+    pub generation: u32,
 }
 
 /// An address and port of a Service.
@@ -58,6 +63,7 @@ pub struct PortRules {
     source: terrace_mesh::PortRoutes,
     router: Router,
     actions: Vec<RouteAction>,
+    heads: HeadSet,
 }
 
 /// One request, but for its bytes.
@@ -90,6 +96,8 @@ pub enum Outcome {
         rewrite: Option<Token>,
         tunnel: bool,
         timeout_ms: u32,
+        /// What further requests must find to pass without a worker.
+        heads: Heads,
     },
 }
 
@@ -135,6 +143,7 @@ struct Way {
     timeout_ms: u32,
     /// A tunnel was asked for by name.
     names_tunnels: bool,
+    wanted: Wanted,
 }
 
 impl Rules {
@@ -164,6 +173,12 @@ impl Rules {
         ] == owners
     }
 
+    /// All that the programs match themselves.
+    fn head_sets(&self) -> impl Iterator<Item = &HeadSet> {
+        let routes = self.ports.iter().map(|port| &port.heads);
+        routes.chain(self.sets.values().map(|set| &set.heads))
+    }
+
     pub fn policy(&self) -> &PolicyView {
         &self.policy
     }
@@ -191,7 +206,7 @@ impl Rules {
             ..Note::default()
         };
         let outcome = match self.way(asked, request, scratch, &mut note) {
-            Ok(way) => self.judged(asked, request, &way, (client, scratch), &mut note),
+            Ok(way) => self.judged(asked, request, way, (client, scratch), &mut note),
             Err(outcome) => outcome,
         };
         note.verdict = match outcome {
@@ -217,6 +232,7 @@ impl Rules {
             token: None,
             timeout_ms: 0,
             names_tunnels: false,
+            wanted: Wanted::default(),
         };
         let Some(frontend) = self.frontends.get(&asked.service) else {
             way.direct = Some(Server::direct(asked.service));
@@ -246,7 +262,9 @@ impl Rules {
         way.timeout_ms = rule.timeout_ms;
         way.names_tunnels = rule.names_tunnels;
         // Gateway API: 500 for a rule without backends.
-        way.pool = Some(rule.action.pool(asked.random).ok_or(Outcome::Answer(500))?);
+        let pool = rule.action.pool(asked.random).ok_or(Outcome::Answer(500))?;
+        way.pool = Some(pool);
+        way.wanted.add(&rules.heads, pool);
         Ok(way)
     }
 
@@ -254,7 +272,7 @@ impl Rules {
         &self,
         asked: &Asked,
         request: &Request<'_, '_>,
-        way: &Way,
+        way: Way,
         (client, scratch): (Party, &mut Scratch),
         note: &mut Note,
     ) -> Outcome {
@@ -266,7 +284,7 @@ impl Rules {
         (note.server, note.backend) = (party.identity, server.backend);
         note.owners[1] = server.owner;
         let wants_tunnel = request.upgrade.is_some() || request.body == Body::Tunnel;
-        let mut tunnel = way.names_tunnels;
+        let (mut tunnel, mut wanted) = (way.names_tunnels, way.wanted);
         for judgement in self.policy.judge(client, party, server.endpoint.port) {
             let number = match judgement {
                 Ok(None) => continue,
@@ -276,8 +294,11 @@ impl Rules {
                     return Outcome::Answer(403);
                 }
             };
-            let set = self.sets.get(&number);
-            let Some(rule) = set.and_then(|set| set.allows(request, wants_tunnel, scratch)) else {
+            let allowed = self.sets.get(&number).and_then(|set| {
+                wanted.add(&set.heads, 1);
+                set.allows(request, wants_tunnel, scratch)
+            });
+            let Some(rule) = allowed else {
                 note.rule = number << 8;
                 return Outcome::Answer(403);
             };
@@ -288,6 +309,7 @@ impl Rules {
             rewrite: way.token,
             tunnel,
             timeout_ms: way.timeout_ms,
+            heads: wanted.heads(self.generation),
         }
     }
 
@@ -326,6 +348,7 @@ impl Outcome {
                 rewrite,
                 tunnel,
                 timeout_ms,
+                heads,
             } => match source(server) {
                 Some(source) => Decision::Forward(terrace_l7::flow::Forward {
                     backend: terrace_l7::flow::Backend {
@@ -335,6 +358,7 @@ impl Outcome {
                     rewrite: *rewrite,
                     tunnel: *tunnel,
                     timeout_ms: *timeout_ms,
+                    heads: *heads,
                 }),
                 None => Decision::Answer(503),
             },

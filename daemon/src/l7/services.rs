@@ -109,6 +109,9 @@ impl Listener for Ear {
                     .borrow_mut()
                     .answered(now_us(), parties.flow, status);
             }
+            Event::Passed { requests } => {
+                self.log.borrow_mut().passed(now_us(), parties, requests);
+            }
             Event::Closed => self.log.borrow_mut().ended(now_us(), parties.flow),
             Event::Reset(_) => {}
         }

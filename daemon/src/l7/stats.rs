@@ -19,6 +19,8 @@ pub struct Stats {
     pub handed_over: Count,
     pub panics: Count,
     pub requests: Count,
+    /// Requests that passed in the kernel.
+    pub passed: Count,
     pub resets: Count,
     pub flows: Count,
     pub buffers: Count,

@@ -38,6 +38,7 @@ pub struct Tier {
     pub n_flows: u32,
     /// When the workers were started, as heartbeats are told.
     since: u64,
+    secret: u64,
     tables: Arc<L7Tables>,
     mailboxes: Arc<[Mailbox]>,
     stop: Arc<AtomicBool>,
@@ -76,6 +77,7 @@ impl Tier {
             has_huge_pages: memory.has_huge_pages(),
             n_flows,
             since: beat_ns(),
+            secret: maps.config()?.l7_secret,
             tables,
             mailboxes: mailboxes.context("make the workers' mailboxes")?.into(),
             stop: Arc::default(),
@@ -115,6 +117,7 @@ impl Tier {
             stats: self.workers[queue as usize].clone(),
             stop: self.stop.clone(),
             wait: settings.wait,
+            secret: self.secret,
             engine: flow::Config {
                 max_half_open: settings.half_open,
                 buffers: settings.buffers,

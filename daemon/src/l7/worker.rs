@@ -52,6 +52,8 @@ pub struct Seat {
     pub stop: Arc<AtomicBool>,
     pub wait: Wait,
     pub engine: flow::Config,
+    /// Of digests of requests that passed in the kernel.
+    pub secret: u64,
 }
 
 /// Runs until it is told to stop. A panic ends the flows that no splice
@@ -100,7 +102,7 @@ impl<J: Judge, L: Listener> Worker<J, L> {
         let first = seat.queue * seat.n_flows;
         let tables = seat.tables;
         let stats = seat.stats.clone();
-        let host = PortHost::new(sender, listener, tables.clone(), stats, first, choices);
+        let host = PortHost::new(sender, listener, tables.clone(), stats, first, choices, seat.secret);
         let engine_config = flow::Config {
             max_flows: seat.n_flows,
             ..seat.engine

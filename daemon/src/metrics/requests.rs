@@ -15,9 +15,10 @@ struct Sum {
     outcomes: [u64; N_OUTCOMES],
     buckets: [u64; N_BUCKETS],
     sum_us: u64,
+    in_kernel: u64,
 }
 
-pub(super) fn families(shared: &Shared) -> [Family; 4] {
+pub(super) fn families(shared: &Shared) -> [Family; 5] {
     let workers = shared.requests.workers();
     let mut sums: BTreeMap<Labels, Sum> = BTreeMap::new();
     let mesh = shared.mesh();
@@ -41,10 +42,18 @@ pub(super) fn families(shared: &Shared) -> [Family; 4] {
         add(&mut sum.outcomes, &reading.outcomes);
         add(&mut sum.buckets, &reading.buckets);
         sum.sum_us += reading.sum_us;
+        sum.in_kernel += reading.in_kernel;
     }
+    let in_kernel: Vec<_> = sums.iter().filter(|(_, sum)| sum.in_kernel > 0).collect();
+    let in_kernel = counters(
+        "requests_in_kernel",
+        "Requests that passed in the kernel by method and path: their status and duration are not known",
+        in_kernel.iter().map(|(labels, sum)| ((*labels).clone(), sum.in_kernel)),
+    );
     sums.retain(|_, sum| sum.buckets.iter().any(|n| *n > 0));
     let unrecorded = workers.iter().map(|told| told.meters.unrecorded()).sum();
     [
+        in_kernel,
         counters(
             "requests",
             "Requests by the first digit of their answer's status",

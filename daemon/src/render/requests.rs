@@ -39,11 +39,11 @@ fn table(requests: &[Request]) -> Table {
             cell(time(request.unix_ms)),
             cell(request.client.to_string()),
             cell(or_dash(&request.service)),
-            cell(or_dash(&request.method)),
+            cell(or_dash(&method(request))),
             cell(or_dash(&request.host)),
             cell(or_dash(&request.path)),
             toned(tone(request), status(request)),
-            cell(taken(request.duration_us)),
+            cell(taken(request)),
             cell(verdict(request.verdict)),
             cell(or_dash(&request.backend)),
             cell(by(request)),
@@ -66,11 +66,11 @@ pub fn request(request: &Request, style: &Style) -> String {
         "{} {} > {service}{target} {} {}{} {} {} {} [{}]",
         time(request.unix_ms),
         request.client,
-        request.method,
+        method(request),
         request.host,
         request.path,
         style.paint(tone(request), &status(request)),
-        taken(request.duration_us),
+        taken(request),
         verdict(request.verdict),
         by(request)
     )
@@ -94,8 +94,17 @@ fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
 }
 
+/// One line may stand for many that nobody but the kernel has seen.
+fn method(request: &Request) -> String {
+    match request.in_kernel {
+        0 => request.method.clone(),
+        n => format!("{n} in the kernel"),
+    }
+}
+
 fn status(request: &Request) -> String {
     match request.status {
+        0 if request.in_kernel > 0 => "?".to_owned(),
         0 => "none".to_owned(),
         status => status.to_string(),
     }
@@ -104,6 +113,7 @@ fn status(request: &Request) -> String {
 fn tone(request: &Request) -> Tone {
     match request.status {
         200..=399 => Tone::Good,
+        0 if request.in_kernel > 0 => Tone::Plain,
         0 | 500.. => Tone::Bad,
         _ => Tone::Plain,
     }
@@ -120,11 +130,12 @@ pub fn verdict(verdict: RequestVerdict) -> &'static str {
     }
 }
 
-fn taken(us: u64) -> String {
-    match us {
-        0..1_000 => format!("{us} us"),
-        1_000..10_000_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
-        _ => format!("{} s", us / 1_000_000),
+fn taken(request: &Request) -> String {
+    match request.duration_us {
+        _ if request.in_kernel > 0 => "?".to_owned(),
+        us @ 0..1_000 => format!("{us} us"),
+        us @ 1_000..10_000_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
+        us => format!("{} s", us / 1_000_000),
     }
 }
 

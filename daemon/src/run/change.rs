@@ -15,7 +15,7 @@ use super::shared::{Mesh, Shared};
 use super::watch::Stamps;
 use crate::apply::{apply, recover};
 use crate::config::{Config, deny, manifests};
-use crate::l7::rules::Rules;
+use crate::l7::rules::{Rules, heads};
 
 /// What is wrong, one line each.
 pub type Faults = Vec<String>;
@@ -287,7 +287,14 @@ impl Changer {
     /// The workers get their rules before the programs send them flows that
     /// need these.
     fn carry_out(&mut self, shared: &Shared, ops: &[Op], rules: Arc<Rules>) -> Result<Done> {
-        shared.l7.publish(rules);
+        let old = shared.l7.get();
+        crate::run::l7::publish(shared, &old, &rules)?;
+        let done = self.apply(shared, ops)?;
+        heads::remove(&shared.maps, &old, &rules).context("remove rules on requests")?;
+        Ok(done)
+    }
+
+    fn apply(&mut self, shared: &Shared, ops: &[Op]) -> Result<Done> {
         if ops.is_empty() {
             return Ok(Done::default());
         }
@@ -323,7 +330,10 @@ type Accept<'a> = dyn FnMut(&Tables) -> Result<(), Errors> + 'a;
 /// What the workers are to enforce with these tables.
 fn l7_rules(shared: &Shared, tables: &Tables) -> Result<Arc<Rules>, Errors> {
     let host_may = shared.config.policy.allow_host_ingress;
-    Rules::build(tables, host_may, &shared.l7.get()).map(Arc::new)
+    let mut rules = Rules::build(tables, host_may, &shared.l7.get())?;
+    let before = || shared.maps.config().map_or(0, |held| held.l7_generation);
+    rules.generation = shared.l7.next_generation(before);
+    Ok(Arc::new(rules))
 }
 
 fn file_changes(

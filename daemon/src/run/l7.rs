@@ -15,6 +15,7 @@ use super::hooks::Hooks;
 use super::shared::Shared;
 use crate::api;
 use crate::l7::port;
+use crate::l7::rules::{Rules, heads};
 use crate::l7::services::{Common, ServicesMaker};
 use crate::l7::sources::{Ports, Sources};
 use crate::l7::tier::Tier;
@@ -65,6 +66,7 @@ pub fn workers(shared: &Shared) -> Vec<api::Worker> {
         handed_over: stats.handed_over.get(),
         kicks: stats.kicks.get(),
         waits: stats.waits.get(),
+        passed: stats.passed.get(),
         panics: stats.panics.get(),
         silence_ms,
     })
@@ -119,6 +121,32 @@ fn start(shared: &Shared, network: &Network, hooks: &Hooks) -> Result<Tier> {
         .set_config(&told)
         .context("tell the programs of the l7 port")?;
     Ok(tier)
+}
+
+/// The workers get their rules, and from then on no request passes by others:
+/// the programs go by the generation.
+///
+/// # Errors
+/// The kernel refuses to be told of it. Entries that find no room are no error:
+/// their requests go to a worker.
+pub fn publish(shared: &Shared, old: &Rules, rules: &Arc<Rules>) -> Result<()> {
+    if let Err(error) = heads::add(&shared.maps, old, rules) {
+        let what = format!("rules on requests stay with the workers: {error}");
+        shared.events.tell(Kind::L7Failed, what);
+    }
+    shared.l7.publish(Arc::clone(rules));
+    let l7_generation = match shared.config.l7.in_kernel {
+        true => rules.generation,
+        false => 0,
+    };
+    let told = types::config {
+        l7_generation,
+        ..shared.maps.config()?
+    };
+    shared
+        .maps
+        .set_config(&told)
+        .context("tell the programs of the rules on requests")
 }
 
 fn sources(config: &types::config) -> Sources {

@@ -33,6 +33,8 @@ pub struct Limits {
     pub fragments: u32,
     /// Flows of the L7 tier, over all workers.
     pub l7_flows: u32,
+    /// Entries of `head_rules`: methods times paths that the programs match.
+    pub l7_rules: u32,
     /// Bytes of the event ring.
     pub events_bytes: u32,
 }
@@ -53,6 +55,7 @@ impl Default for Limits {
             affinities: 65_536,
             fragments: 8_192,
             l7_flows: 65_536,
+            l7_rules: 65_536,
             events_bytes: 65_536,
         }
     }
@@ -73,6 +76,7 @@ impl Limits {
             affinities: 1_024,
             fragments: 256,
             l7_flows: 1_024,
+            l7_rules: 1_024,
             events_bytes: 65_536,
         }
     }
@@ -92,6 +96,7 @@ impl Limits {
             affinities: self.affinities.max(64),
             fragments: self.fragments.max(64),
             l7_flows: self.l7_flows.max(64),
+            l7_rules: self.l7_rules.max(64),
             events_bytes: self.events_bytes.next_power_of_two().max(4096),
         }
     }

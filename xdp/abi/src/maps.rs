@@ -3,6 +3,7 @@
 mod create;
 mod events;
 mod flows;
+mod heads;
 mod ifaces;
 mod l7;
 mod rings;

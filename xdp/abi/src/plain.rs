@@ -53,11 +53,13 @@ mod tests {
             ("flow", size_of::<types::flow>(), 128),
             ("flow_bucket", size_of::<types::flow_bucket>(), 512),
             ("iface", size_of::<types::iface>(), 56),
-            ("config", size_of::<types::config>(), 120),
+            ("config", size_of::<types::config>(), 128),
             ("l7_frame", size_of::<types::l7_frame>(), 14),
             ("l7_worker", size_of::<types::l7_worker>(), 64),
-            ("splice", size_of::<types::splice>(), 128),
+            ("splice", size_of::<types::splice>(), 160),
             ("splice_progress", size_of::<types::splice_progress>(), 64),
+            ("head_note", size_of::<types::head_note>(), 64),
+            ("head_key", size_of::<types::head_key>(), 132),
             ("event", size_of::<types::event>(), 32),
         ];
         for (name, size, expected) in rows {

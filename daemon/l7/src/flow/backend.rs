@@ -123,6 +123,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             client_ack: flow.client_ack,
             ts_value: flow.ts_told,
         };
+        (flow.heads_seen, flow.passed) = (0, None);
         flow.phase = Phase::Bound;
         (flow.expire_at, flow.resend_at) = (0, 0);
     }

@@ -111,6 +111,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     /// There is a backend: what is not the kernel's comes here.
     fn bound(&mut self, segment: &Segment<'_>, packet: &[u8]) {
         self.merge_progress();
+        self.adopt();
         if segment.has(flags::RST) {
             self.pass_reset(segment);
             return;
@@ -169,7 +170,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     fn payload(&mut self, segment: &Segment<'_>) {
         self.open_further(segment);
         let end = segment.payload_end();
-        if !self.agrees(segment.seq, segment.payload) {
+        if !self.agrees_with_passed(segment) || !self.agrees(segment.seq, segment.payload) {
             self.reset(Reset::OtherBytes);
             return;
         }
@@ -201,7 +202,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         flow.splice.open_from = segment.seq;
         flow.expect = flow.splice.open_until;
         flow.body = BodyState::Length(left - more);
-        self.host.splice(self.id, &flow.splice, None);
+        self.install();
     }
 
     /// Sends on what of a segment was inspected before: the part in an open

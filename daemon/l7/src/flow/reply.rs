@@ -124,6 +124,9 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
                 return;
             }
             let used = self.apply(next, &found);
+            if self.flow.reply_buffer != Some(id) {
+                return;
+            }
             if used == 0 || self.wanted().is_none() {
                 break;
             }
@@ -159,10 +162,10 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             }
             Look::Chunks(chunks, len, ended) => {
                 let next = at.wrapping_add(len as u32);
-                self.flow.reply = match ended {
-                    true => Reply::Done { end: next },
-                    false => Reply::Chunked { at: next, chunks },
-                };
+                match ended {
+                    true => self.done(next),
+                    false => self.flow.reply = Reply::Chunked { at: next, chunks },
+                }
                 len
             }
             Look::Part => 0,
@@ -232,15 +235,21 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             0 => Reply::Done { end: until },
             left => Reply::Length { until, left },
         };
-        self.host.splice(self.id, &self.flow.splice, None);
+        self.arm();
+        self.install();
     }
 
     fn quiet_from(&mut self, at: u32) {
         self.flow.splice.quiet_until = at.wrapping_add(MAX_QUIET as u32);
-        self.host.splice(self.id, &self.flow.splice, None);
+        self.arm();
+        self.install();
     }
 
     fn done(&mut self, end: u32) {
         self.flow.reply = Reply::Done { end };
+        if self.flow.splice.heads.is_some() {
+            self.arm();
+            self.install();
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::turn::Turn;
 use super::{Decision, Forward, Host, Reset, Services, Token};
 use crate::http::{Body, Chunks, Fault, Method, parse_request, storage};
 use crate::rules::HeadWriter;
-use crate::splice::{Direction, mode, translate_segment};
+use crate::splice::{Direction, Heads, mode, translate_segment};
 use crate::tcp::{before, distance, flags, up_to};
 
 /// What of a parsed request is needed after the parser's borrow has ended.
@@ -37,6 +37,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     }
 
     fn next_request(&mut self) -> bool {
+        self.learn_answer(false);
         match self.flow.reply {
             Reply::None | Reply::Done { .. } | Reply::Lost => self.request(),
             Reply::Tunnel => {
@@ -57,7 +58,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.flow.waiting = true;
             self.flow.resend_at = self.now + 200;
             self.flow.splice.mode |= mode::ALL_UP;
-            self.host.splice(self.id, &self.flow.splice, None);
+            self.install();
         }
     }
 
@@ -114,7 +115,8 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     /// Acknowledges what we own to a client that has a backend.
     fn ack_bound(&mut self) {
         self.flow.splice.ack_floor = self.flow.acked;
-        self.host.splice(self.id, &self.flow.splice, None);
+        self.arm();
+        self.install();
         let mut segment = self.flow.as_service(&[]);
         segment.seq = self.flow.client_ack;
         self.host.send(Direction::ToClient, &segment);
@@ -217,12 +219,18 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         flow.tunnel = asked.wants_tunnel;
         flow.asked_at = self.now;
         flow.timeout_ms = forward.timeout_ms;
+        let is_plain = forward.rewrite.is_none() && forward.timeout_ms == 0;
+        let heads = match is_plain && !asked.wants_tunnel {
+            true => forward.heads,
+            false => Heads::default(),
+        };
         flow.body = match asked.body {
             Body::Empty | Body::Tunnel => BodyState::None,
             Body::Length(length) => BodyState::Length(length),
             Body::Chunked => BodyState::Chunked(Chunks::default()),
         };
         if same {
+            flow.splice.heads = heads;
             let at = match flow.reply {
                 Reply::Done { end } => Some(end),
                 _ => None,
@@ -231,6 +239,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             return true;
         }
         self.connect(&forward.backend);
+        self.flow.splice.heads = heads;
         false
     }
 
@@ -292,7 +301,8 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         };
         flow.resend_ms = 200;
         flow.resend_at = self.now + 200;
-        self.host.splice(self.id, &self.flow.splice, None);
+        self.arm();
+        self.install();
         let flow = &*self.flow;
         let until = match flow.body {
             BodyState::Length(_) => super::client::earlier(flow.have(), flow.expect),

@@ -40,6 +40,10 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.host.forward(Direction::ToClient, &splice, packet);
         }
         self.follow_answer(segment);
+        if self.adopt() {
+            // The answer to what passed, if it is that.
+            self.follow_answer(segment);
+        }
         if segment.has(flags::RST) {
             // The client's stack judges it; one far off is nobody's.
             let off = segment.seq.wrapping_sub(self.flow.progress.server_nxt);
@@ -63,7 +67,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             splice.mode = (splice.mode | mode::TUNNEL) & !mode::ALL_UP;
             splice.window_cap = u32::MAX;
             self.flow.waiting = false;
-            self.host.splice(self.id, &self.flow.splice, None);
+            self.install();
         }
         self.advance();
     }

@@ -65,6 +65,14 @@ pub enum Reply {
     Lost,
 }
 
+/// The last request that passed without us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passed {
+    pub at: u32,
+    pub next: u32,
+    pub digest: u64,
+}
+
 /// Text of an answer of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Text {
@@ -126,6 +134,9 @@ pub struct Flow {
     pub splice: Splice,
     /// What we sent on ourselves, and what the kernel noted.
     pub progress: Progress,
+    /// Requests of this binding that passed without us, as far as we know.
+    pub heads_seen: u32,
+    pub passed: Option<Passed>,
     /// Sequence number of the SYN to the backend.
     pub syn_seq: u32,
     pub body: BodyState,
@@ -153,6 +164,8 @@ pub struct Flow {
     pub expire_at: u64,
     pub answer_by: u64,
     pub idle_at: u64,
+    /// When requests that passed are counted.
+    pub count_at: u64,
     /// That were sent since something came.
     pub probes: u16,
     /// When the timer must go off.

@@ -16,6 +16,10 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         let due = |time: u64| time != 0 && time <= self.now;
         let (expired, resend) = (due(flow.expire_at), due(flow.resend_at));
         let (late, idle) = (due(flow.answer_by), due(flow.idle_at));
+        if flow.splice.heads.is_some() && (due(flow.count_at) || idle) {
+            self.count_tick();
+        }
+        let flow = &*self.flow;
         match flow.phase {
             Phase::HalfOpen | Phase::Closing if expired => self.free(),
             Phase::Connecting if expired => self.late(),
@@ -110,6 +114,10 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
                 ms @ ..MAX_RESEND_MS => (2 * ms).min(MAX_RESEND_MS),
                 ms => ms + 1,
             };
+            return;
+        }
+        if self.flow.waiting && self.learn_answer(true) {
+            self.advance();
             return;
         }
         if self.flow.waiting && self.answer_was_missed() {

@@ -176,12 +176,15 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         if flow.splice.server.port == 0 {
             return;
         }
+        self.count_last();
+        let flow = &mut *self.flow;
         self.index
             .remove(flow.splice.server, flow.splice.source, self.id);
         self.host.unsplice(self.id, &flow.splice);
         flow.splice = Splice::default();
         flow.phase = Phase::Held;
         (flow.answer_by, flow.resend_at, flow.expire_at) = (0, 0, 0);
+        flow.count_at = 0;
         self.drop_reply_buffer();
     }
 
@@ -199,7 +202,13 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     /// When the flow must be looked at again.
     pub fn settle(&mut self) {
         let flow = &mut *self.flow;
-        let times = [flow.resend_at, flow.expire_at, flow.answer_by, flow.idle_at];
+        let times = [
+            flow.resend_at,
+            flow.expire_at,
+            flow.answer_by,
+            flow.idle_at,
+            flow.count_at,
+        ];
         let soonest = times.iter().copied().filter(|time| *time != 0).min();
         flow.wake = soonest.unwrap_or(self.now + 60_000).max(self.now + 1);
     }

@@ -58,6 +58,16 @@ impl<E: Copy> PathIndex<E> {
         self.exact.get(path).map_or(&[], Vec::as_slice)
     }
 
+    pub fn all_exact(&self) -> impl Iterator<Item = (&str, &[E])> {
+        let all = self.exact.iter();
+        all.map(|(path, list)| (path.as_ref(), list.as_slice()))
+    }
+
+    pub fn all_prefixes(&self) -> impl Iterator<Item = (&str, &[E])> {
+        let all = self.prefixes.iter();
+        all.map(|(path, list)| (path.as_ref(), list.as_slice()))
+    }
+
     pub fn has_patterns(&self) -> bool {
         !self.pattern_entries.is_empty()
     }

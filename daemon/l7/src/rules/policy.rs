@@ -25,7 +25,7 @@ pub struct HttpRule {
 #[derive(Debug, Clone)]
 pub struct Policy {
     entries: Vec<Entry>,
-    paths: PathIndex<u32>,
+    pub(super) paths: PathIndex<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -85,6 +85,17 @@ impl Policy {
             entries,
             paths: PathIndex::build(rows)?,
         })
+    }
+
+    /// An entry that allows all requests of a method at its path.
+    pub(super) fn is_plain(&self, index: u32, method: &str) -> bool {
+        let entry = &self.entries[index as usize];
+        let is_method = match &entry.method {
+            Word::Any => true,
+            Word::Texts(texts) => texts.iter().any(|text| text == method),
+            Word::Regex(_) => false,
+        };
+        is_method && matches!(entry.host, Word::Any) && entry.headers.is_empty()
     }
 
     /// The rule that allows a request, if one does.

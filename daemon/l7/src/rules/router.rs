@@ -69,9 +69,9 @@ pub struct Router {
 }
 
 #[derive(Debug, Clone)]
-struct Table {
+pub(super) struct Table {
     entries: Vec<Entry>,
-    paths: PathIndex<u32>,
+    pub(super) paths: PathIndex<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -136,6 +136,14 @@ impl Router {
             }
         }
         Ok(router)
+    }
+
+    /// The table that any request meets, when there is no other and no
+    /// expression in it.
+    pub(super) fn only_table(&self) -> Option<&Table> {
+        let is_only = self.hosts.is_empty() && self.wildcards.is_empty();
+        let table = self.any.as_ref().filter(|_| is_only);
+        table.filter(|table| !table.paths.has_patterns())
     }
 
     /// The rule of the highest precedence that matches.
@@ -217,6 +225,15 @@ impl Table {
             entries,
             paths: PathIndex::build(rows)?,
         })
+    }
+
+    /// The action of a request with `method` at an entry; `Some(None)` = it
+    /// depends on more than method and path.
+    pub(super) fn plain_action(&self, index: u32, method: &str) -> Option<Option<u32>> {
+        let entry = &self.entries[index as usize];
+        let fits = entry.method.as_deref().is_none_or(|own| own == method);
+        let is_plain = entry.headers.is_empty() && entry.query.is_empty();
+        fits.then(|| is_plain.then_some(entry.action))
     }
 
     /// Exact paths, then expressions, then prefixes from the longest on.

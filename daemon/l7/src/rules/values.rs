@@ -48,6 +48,10 @@ impl Values {
         })
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// Whether every rule has a field that passes. A name that stands twice
     /// is one value with a comma, by RFC 9110; here each alone must pass, so
     /// that no reading of the two gets through.

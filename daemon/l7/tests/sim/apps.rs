@@ -25,6 +25,8 @@ pub struct Ask {
     pub status: u16,
     pub way: Way,
     pub answer_len: usize,
+    /// GET, without a body.
+    pub gets: bool,
 }
 
 /// `/<server><number>.<way>.<length>`

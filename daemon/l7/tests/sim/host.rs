@@ -6,7 +6,9 @@ use terrace_l7::flow::{
 };
 use terrace_l7::http::Request;
 use terrace_l7::rules::{HeadWriter, NoRoom, Scratch};
-use terrace_l7::splice::{Direction, Progress, Splice, translate};
+use terrace_l7::splice::{
+    Direction, HeadNote, HeadRule, HeadRules, Heads, Progress, ROUTES, Splice, Verdict, scan, translate,
+};
 use terrace_l7::tcp::{Endpoint, Segment, wire};
 
 /// Splices, and packets that go out.
@@ -15,9 +17,46 @@ pub struct Kernel {
     pub splices: Splices,
     pub out: Vec<(Direction, Vec<u8>)>,
     pub events: Vec<(Parties, Event)>,
+    pub notes: HashMap<FlowId, HeadNote>,
+    pub rules: HeadRules,
+    /// Requests that passed without the engine.
+    pub n_passed: usize,
+}
+
+/// The sets of the kernel's rules: that of the routes, and a policy's.
+pub const ROUTE_SET: u32 = ROUTES | 1;
+pub const POLICY_SET: u32 = 2;
+
+/// What the kernel may decide of [`Rules`]: `/a` and `/b` for all methods.
+pub fn head_rules() -> HeadRules {
+    let mut rules = Vec::new();
+    for (_, method) in scan::methods() {
+        let rule = |path: &str, value| HeadRule {
+            method,
+            path: path.as_bytes().to_vec(),
+            value,
+        };
+        rules.push((ROUTE_SET, rule("/a", 100)));
+        rules.push((ROUTE_SET, rule("/b", 101)));
+        rules.push((POLICY_SET, rule("/", 1)));
+        rules.push((POLICY_SET, rule("/x", 0)));
+    }
+    HeadRules {
+        generation: 7,
+        secret: 0x1234_5678_9abc_def0,
+        rules,
+    }
 }
 
 impl Kernel {
+    pub fn judge(&mut self, id: FlowId, direction: Direction, segment: &Segment<'_>) -> Verdict {
+        let (splice, progress) = self.splices.get(id).unwrap();
+        let note = self.notes.entry(id).or_default();
+        let verdict = splice.judge_noting(direction, segment, progress, note, &self.rules);
+        self.n_passed += usize::from(verdict == Verdict::Request);
+        verdict
+    }
+
     pub fn pass(&mut self, id: FlowId, direction: Direction, packet: &[u8]) {
         let (splice, progress) = self.splices.get_mut(id).unwrap();
         let segment = wire::parse(packet).unwrap();
@@ -47,6 +86,9 @@ impl Host for Kernel {
     }
 
     fn splice(&mut self, flow: FlowId, splice: &Splice, progress: Option<&Progress>) {
+        if progress.is_some() {
+            self.notes.remove(&flow);
+        }
         self.splices.put(flow, splice, progress);
     }
 
@@ -56,6 +98,14 @@ impl Host for Kernel {
 
     fn progress(&mut self, flow: FlowId) -> Progress {
         self.splices.progress(flow)
+    }
+
+    fn heads(&mut self, flow: FlowId) -> HeadNote {
+        self.notes.get(&flow).copied().unwrap_or_default()
+    }
+
+    fn secret(&self) -> u64 {
+        self.rules.secret
     }
 
     fn event(&mut self, parties: &Parties, event: Event) {
@@ -74,6 +124,8 @@ pub struct Rules {
     /// The servers see an address of the host.
     pub snat: Option<Endpoint>,
     pub timeout_ms: u32,
+    /// Requests may pass without the engine.
+    pub in_kernel: bool,
 }
 
 impl Services for Rules {
@@ -94,6 +146,13 @@ impl Services for Rules {
                 rewrite,
                 tunnel: true,
                 timeout_ms: self.timeout_ms,
+                heads: match (self.in_kernel, pool) {
+                    (true, 0 | 1) => Heads {
+                        generation: 7,
+                        sets: [(ROUTE_SET, 100 + pool as u32), (POLICY_SET, 1), (0, 0)],
+                    },
+                    _ => Heads::default(),
+                },
             }),
             None => Decision::Answer(503),
         };

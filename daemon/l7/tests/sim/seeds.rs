@@ -9,8 +9,12 @@ use crate::random::Random;
 use crate::stack::Traits;
 use crate::world::{Setting, World};
 
-fn ask(random: &mut Random, number: usize, closes: bool, tiny: bool) -> Ask {
-    let server = random.below(3) as usize;
+fn ask(random: &mut Random, number: usize, closes: bool, (tiny, in_kernel): (bool, bool)) -> Ask {
+    let gets = in_kernel && random.per_mille(800);
+    let server = match in_kernel && random.per_mille(850) {
+        true => 0,
+        false => random.below(3) as usize,
+    };
     let letter = ["a", "b", "c"][server];
     let status = match random.below(20) {
         0 => 403,
@@ -38,12 +42,17 @@ fn ask(random: &mut Random, number: usize, closes: bool, tiny: bool) -> Ask {
     };
     let path = format!("{start}{number}.{letter}.{answer_len}");
     let body_len = match tiny {
+        _ if gets => 0,
         true => random.pick(&[0, 5, 60]),
         false => random.pick(&[0, 0, 0, 5, 1_000, 9_000, 40_000]),
     };
     let body = pattern(&path, body_len);
     Ask {
-        bytes: written(random, &path, &body, tiny),
+        bytes: match gets {
+            true => format!("GET {path} HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\n").into_bytes(),
+            false => written(random, &path, &body, tiny),
+        },
+        gets,
         path,
         body,
         status,
@@ -87,7 +96,7 @@ fn traits(random: &mut Random, mtu: usize, timestamps: bool) -> Traits {
     }
 }
 
-fn setting(seed: u64, clean: bool) -> Setting {
+fn setting(seed: u64, clean: bool, in_kernel: bool) -> Setting {
     let mut random = Random(seed);
     let faults = match (clean, random.below(4)) {
         (true, _) => Faults {
@@ -110,13 +119,17 @@ fn setting(seed: u64, clean: bool) -> Setting {
     };
     let mtu = random.pick(&[600, 1_500, 1_500, 9_000]);
     let timestamps = random.per_mille(600);
-    let write_size = random.pick(&[1, 7, 100, 5_000, 60_000]);
+    let write_size = match in_kernel {
+        true => random.pick(&[100, 5_000, 5_000, 60_000]),
+        false => random.pick(&[1, 7, 100, 5_000, 60_000]),
+    };
     let tiny = write_size < 100;
     let n_clients = 1 + random.below(2) as usize;
+    let most = if in_kernel { 12 } else { 5 };
     let scripts = (0..n_clients).map(|c| {
-        let n = 1 + random.below(5) as usize;
+        let n = 1 + random.below(most) as usize;
         (0..n)
-            .map(|i| ask(&mut random, c * 100 + i, i + 1 == n, tiny))
+            .map(|i| ask(&mut random, c * 100 + i, i + 1 == n, (tiny, in_kernel)))
             .collect()
     });
     let scripts = scripts.collect();
@@ -137,13 +150,14 @@ fn setting(seed: u64, clean: bool) -> Setting {
         wrap: random.per_mille(400),
         pipelines: random.per_mille(300),
         write_size,
+        in_kernel,
         lost_copies: if clean { 0 } else { random.pick(&[0, 0, 30]) },
         scripts,
     }
 }
 
 /// Runs a world; returns how many requests were answered and flows reset.
-fn check(setting: &Setting) -> [usize; 3] {
+fn check(setting: &Setting) -> [usize; 4] {
     let what = format!("seed {}: {setting:?}", setting.seed);
     let short = format!("seed {}", setting.seed);
     let mut world = World::new(setting);
@@ -195,7 +209,7 @@ fn check(setting: &Setting) -> [usize; 3] {
     assert!(world.kernel.splices.is_empty(), "{short}: splices leak");
     let gave_up = world.clients.iter().filter(|client| client.gave_up);
     let gave_up = gave_up.inspect(|_| eprintln!("{short}: a client gave up"));
-    [answered, resets.len(), gave_up.count()]
+    [answered, resets.len(), gave_up.count(), world.kernel.n_passed]
 }
 
 /// Every request that a server read was asked by the client, is allowed there,
@@ -211,7 +225,8 @@ fn servers_saw_only_what_was_allowed(setting: &Setting, world: &World) {
             let ask = asks.swap_remove(at.expect("asked, and not seen before"));
             assert_eq!(seen.body, ask.body, "{}", seen.path);
             let host = if number == 2 { "changed" } else { "h" };
-            assert_eq!((seen.method.as_str(), seen.host.as_str()), ("POST", host));
+            let method = if ask.gets { "GET" } else { "POST" };
+            assert_eq!((seen.method.as_str(), seen.host.as_str()), (method, host));
         }
     }
 }
@@ -230,7 +245,7 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
 fn on_clean_paths_every_request_is_answered_and_no_flow_reset() {
     let mut answered = 0;
     for seed in seeds(4_000) {
-        answered += check(&setting(seed, true))[0];
+        answered += check(&setting(seed, true, false))[0];
     }
     eprintln!("{answered} requests answered");
 }
@@ -239,11 +254,38 @@ fn on_clean_paths_every_request_is_answered_and_no_flow_reset() {
 fn on_bad_paths_every_byte_arrives_once_and_in_order_or_the_flow_is_reset() {
     let (mut answered, mut resets, mut gave_up) = (0, 0, 0);
     for seed in seeds(6_000) {
-        let result = check(&setting(seed, false));
+        let result = check(&setting(seed, false, false));
         answered += result[0];
         resets += result[1];
         gave_up += result[2];
     }
     eprintln!("{answered} requests answered, {resets} flows reset, {gave_up} clients gave up");
     assert_eq!(gave_up, 0, "of {answered}");
+}
+
+#[test]
+fn requests_that_pass_in_the_kernel_are_answered_and_allowed_as_the_engines_are() {
+    let (mut answered, mut passed) = (0, 0);
+    for seed in seeds(2_000) {
+        let result = check(&setting(seed, true, true));
+        answered += result[0];
+        passed += result[3];
+    }
+    eprintln!("{answered} requests answered, {passed} passed in the kernel");
+    assert!(passed * 10 > answered, "{passed} of {answered}");
+}
+
+#[test]
+fn on_bad_paths_requests_that_pass_in_the_kernel_lose_nothing_or_the_flow_is_reset() {
+    let (mut answered, mut resets, mut gave_up, mut passed) = (0, 0, 0, 0);
+    for seed in seeds(3_000) {
+        let result = check(&setting(seed, false, true));
+        answered += result[0];
+        resets += result[1];
+        gave_up += result[2];
+        passed += result[3];
+    }
+    eprintln!("{answered} answered, {passed} in the kernel, {resets} reset, {gave_up} gave up");
+    assert_eq!(gave_up, 0, "of {answered}");
+    assert!(passed * 20 > answered, "{passed} of {answered}");
 }

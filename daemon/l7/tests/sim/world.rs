@@ -7,7 +7,7 @@ use terrace_l7::tcp::{Endpoint, wire};
 
 use crate::apps::{Ask, Client, Server};
 use crate::channel::{Channel, Faults};
-use crate::host::{Kernel, Rules};
+use crate::host::{Kernel, Rules, head_rules};
 use crate::random::Random;
 use crate::stack::{Stack, Traits, set_clock};
 
@@ -22,6 +22,8 @@ pub struct Setting {
     pub hold_answers: bool,
     pub max_half_open: u32,
     pub snat: bool,
+    /// Requests without bodies may pass without the engine.
+    pub in_kernel: bool,
     /// The client's numbers begin near the end of their range.
     pub wrap: bool,
     pub pipelines: bool,
@@ -101,6 +103,7 @@ impl World {
             },
             snat: setting.snat.then(|| endpoint(at(8), 0)),
             timeout_ms: 0,
+            in_kernel: setting.in_kernel,
         };
         let channel = |n| Channel::new(setting.faults, setting.seed.wrapping_mul(31) + n);
         Self {
@@ -114,7 +117,10 @@ impl World {
                 hold_answers: setting.hold_answers,
                 ..Config::default()
             }),
-            kernel: Kernel::default(),
+            kernel: Kernel {
+                rules: head_rules(),
+                ..Kernel::default()
+            },
             rules,
             clients,
             client,
@@ -287,9 +293,8 @@ impl World {
             engine.packet(self.now, packet, Arrival::Up, rules, kernel);
             return;
         };
-        let (splice, progress) = kernel.splices.get(id).unwrap();
-        match splice.judge(direction, &segment, progress) {
-            Verdict::Pass => kernel.pass(id, direction, packet),
+        match kernel.judge(id, direction, &segment) {
+            Verdict::Pass | Verdict::Request => kernel.pass(id, direction, packet),
             Verdict::PassAndCopy => {
                 kernel.pass(id, direction, packet);
                 if !self.random.per_mille(self.lost_copies) {

@@ -22,6 +22,8 @@ pub struct RequestLog {
     places: Vec<u32>,
     records: Vec<Record>,
     free: Vec<u32>,
+    /// By flow: where its last request went, and why.
+    last: Vec<(Endpoint, Note)>,
 }
 
 impl RequestLog {
@@ -35,6 +37,7 @@ impl RequestLog {
             places: vec![NONE; max_flows as usize],
             records: vec![Record::default(); under_way as usize],
             free: (0..under_way).rev().collect(),
+            last: vec![Default::default(); max_flows as usize],
         }
     }
 
@@ -51,6 +54,7 @@ impl RequestLog {
             Outcome::Forward { server, .. } => server.endpoint,
             _ => Endpoint::default(),
         };
+        self.last[parties.flow as usize] = (server, ruling.note);
         let Some(record) = self.begin(now_us, parties, &ruling.note) else {
             return;
         };
@@ -101,6 +105,23 @@ impl RequestLog {
         meter.note(status, record.duration_us);
         // The oldest record goes when nobody reads.
         let _ = self.told.queue.force_push(*record);
+    }
+
+    /// So many requests went in the kernel the way of the flow's last one.
+    pub fn passed(&mut self, now_us: u64, parties: &Parties, requests: u32) {
+        let (server, note) = self.last[parties.flow as usize];
+        let meter = self.index.of(&note, &self.told.meters);
+        meter.passed(requests);
+        let _ = self.told.queue.force_push(Record {
+            asked_us: now_us,
+            client: parties.client,
+            service: parties.service,
+            server,
+            note,
+            worker: self.worker,
+            in_kernel: requests,
+            ..Record::default()
+        });
     }
 
     /// The flow is over; a request that waits gets no answer.

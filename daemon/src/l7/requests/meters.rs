@@ -32,6 +32,7 @@ pub struct Meter {
     outcomes: [AtomicU64; N_OUTCOMES],
     buckets: [AtomicU64; N_BUCKETS],
     sum_us: AtomicU64,
+    in_kernel: AtomicU64,
 }
 
 /// What a meter shows.
@@ -43,6 +44,8 @@ pub struct Reading {
     /// Not cumulative.
     pub buckets: [u64; N_BUCKETS],
     pub sum_us: u64,
+    /// Of whose answers nothing is known.
+    pub in_kernel: u64,
 }
 
 #[derive(Debug)]
@@ -118,7 +121,7 @@ impl Meter {
         }
         let counts = self.outcomes.iter().chain(&self.buckets);
         counts
-            .chain([&self.sum_us])
+            .chain([&self.sum_us, &self.in_kernel])
             .for_each(|count| count.store(0, Ordering::Relaxed));
         for (cell, owner) in self.owners.iter().zip(owners) {
             cell.store(owner, Ordering::Release);
@@ -132,6 +135,11 @@ impl Meter {
         let bucket = BUCKETS_US.partition_point(|edge| *edge < duration_us);
         add(&self.buckets[bucket], 1);
         add(&self.sum_us, duration_us);
+    }
+
+    /// Requests that passed in the kernel.
+    pub fn passed(&self, requests: u32) {
+        add(&self.in_kernel, requests.into());
     }
 }
 
@@ -158,6 +166,7 @@ impl Meters {
                 outcomes: meter.outcomes.each_ref().map(load),
                 buckets: meter.buckets.each_ref().map(load),
                 sum_us: load(&meter.sum_us),
+                in_kernel: load(&meter.in_kernel),
             };
             (key, reading)
         })

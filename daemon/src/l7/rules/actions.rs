@@ -7,6 +7,7 @@ use terrace_l7::rules::{
 use terrace_mesh::{Filters, ObjectName, PortRoutes, RouteMatch, RouteRedirect};
 
 use super::PortRules;
+use super::heads::HeadSet;
 use super::sets::value_rule;
 
 /// What a rule of a route does.
@@ -19,6 +20,25 @@ pub struct RouteAction {
     pub timeout_ms: u32,
     /// One of its matches speaks of tunnels.
     pub names_tunnels: bool,
+}
+
+impl RouteAction {
+    /// The pool of a rule that does nothing else than lead there; 0 = none.
+    fn plain_pool(&self) -> u32 {
+        let Action {
+            redirect: None,
+            rewrite: None,
+            shares,
+            ..
+        } = &self.action
+        else {
+            return 0;
+        };
+        match shares.as_slice() {
+            [share] if share.weight > 0 && self.timeout_ms == 0 => share.pool,
+            _ => 0,
+        }
+    }
 }
 
 impl PortRules {
@@ -52,8 +72,11 @@ impl PortRules {
                 rules,
             });
         }
+        let router = terrace_l7::rules::Router::compile(&routes)?;
+        let heads = router.head_rules(|action| actions[action as usize].plain_pool());
         Ok(Self {
-            router: terrace_l7::rules::Router::compile(&routes)?,
+            router,
+            heads: HeadSet::of_routes(heads),
             source: source.clone(),
             actions,
         })

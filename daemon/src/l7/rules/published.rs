@@ -1,7 +1,7 @@
 //! The rules in use: the main loop publishes, each worker reads. A worker
 //! looks at one number a batch and takes the lock only when it has changed.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Rules;
@@ -10,9 +10,22 @@ use super::Rules;
 pub struct Published {
     rules: Mutex<Arc<Rules>>,
     version: AtomicU64,
+    generation: AtomicU32,
 }
 
 impl Published {
+    /// The generation of the next rules; `before` is what the programs go by
+    /// when this process has not said anything yet.
+    pub fn next_generation(&self, before: impl FnOnce() -> u32) -> u32 {
+        let last = match self.generation.load(Ordering::Relaxed) {
+            0 => before(),
+            last => last,
+        };
+        let next = last.wrapping_add(1).max(1);
+        self.generation.store(next, Ordering::Relaxed);
+        next
+    }
+
     pub fn publish(&self, rules: Arc<Rules>) {
         *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = rules;
         self.version.fetch_add(1, Ordering::Release);

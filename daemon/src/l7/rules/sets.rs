@@ -4,11 +4,14 @@ use terrace_l7::http::Request;
 use terrace_l7::rules::{HttpRule, Policy, RuleError, Scratch, Value, ValueRule};
 use terrace_mesh::{RuleSet, SetRule, ValueTest};
 
+use super::heads::HeadSet;
+
 #[derive(Debug)]
 pub struct RequestSet {
     all: Policy,
     /// Rules that speak of tunnels: of the field Upgrade, or of CONNECT.
     tunnels: Policy,
+    pub(super) heads: HeadSet,
 }
 
 impl RequestSet {
@@ -18,8 +21,10 @@ impl RequestSet {
         let rules: Vec<HttpRule> = set.rules.iter().map(http_rule).collect();
         let tunnels = rules.iter().filter(|rule| names_tunnels(rule)).cloned();
         let tunnels: Vec<HttpRule> = tunnels.collect();
+        let all = Policy::compile(&rules)?;
         Ok(Self {
-            all: Policy::compile(&rules)?,
+            heads: HeadSet::of_policy(all.head_rules()),
+            all,
             tunnels: Policy::compile(&tunnels)?,
         })
     }

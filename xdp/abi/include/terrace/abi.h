@@ -51,6 +51,7 @@
 	X(35, NO_SERVICE_REJECT,   ANSWER,  "service address, no service on this port: answered with port unreachable") \
 	X(36, TOO_BIG,             ANSWER,  "larger than the next link's MTU: answered with packet too big") \
 	X(37, L7_RESET,            ANSWER,  "flow from before its requests were under rules: answered with RST, so that it opens anew") \
+	X(38, REQUEST,             FORWARD, "a request's whole head: allowed and routed by the program, translated and sent on") \
 	X(40, DENY_LIST,           DROP,    "source address is on the deny list") \
 	X(41, INGRESS_DENIED,      DROP,    "a policy rule denies it towards the workload") \
 	X(42, INGRESS_DEFAULT,     DROP,    "no policy rule allows it towards the workload (default deny)") \
@@ -649,10 +650,23 @@ enum splice_mode {
 	SPLICE_ALL_UP = 4,    /* everything from the client comes up */
 	SPLICE_TUNNEL = 8,    /* everything passes both ways */
 	SPLICE_HOLD = 16,     /* up instead of a copy */
+	SPLICE_HEADS = 32,    /* heads that `heads` allows pass */
+	SPLICE_ASKED = 64,    /* with HEADS: an answer begins at quiet_until */
 	SPLICE_OPENING = 128, /* ends only: everything comes up */
 };
 
 #define SPLICE_MAX_RAISE 65536
+
+/*
+ * A set of `head_rules` in which a head has to find `want`; set 0 = none. All
+ * of a flow's sets have to agree: its routes, and each direction's policy.
+ */
+#define HEAD_SETS 3
+
+struct head_set {
+	__u32 set;
+	__u32 want;
+};
 
 struct splice {
 	__u32 seq;
@@ -681,6 +695,9 @@ struct splice {
 	__u8 pad[3];
 	__u32 service_index; /* 0 = none: a policy asked for the worker */
 	__u32 backend;	     /* index, 0 = none */
+	struct head_set heads[HEAD_SETS];
+	__u32 generation; /* of the rules that `heads` is of */
+	__u32 pad2;
 };
 
 /* What is noted of segments that pass; the fields are Progress' of the model. */
@@ -701,6 +718,64 @@ struct splice_note {
 struct splice_progress {
 	struct splice_note notes[2];
 	__u64 bytes[2]; /* of packets that passed, [0] towards the server */
+};
+
+/*
+ * ---- requests that pass without a worker ----
+ * On a splice with SPLICE_HEADS a segment that is exactly one request head
+ * (GET, HEAD, OPTIONS, DELETE without a body) at the place where the next one
+ * is due passes, when all sets of the splice find what they want. The model is
+ * daemon/l7/src/splice/heads.rs. What the program is not sure of goes up.
+ *
+ * `head_rules` is a longest-prefix trie of bytes: set, method, then the
+ * target as it stands in the head (sets of policies) or its path alone (sets
+ * of routes, HEAD_ROUTES), with one blank behind it. Numbers of sets are not
+ * used again for another content.
+ */
+#define HEAD_MAX 992	  /* bytes of a head that is looked at */
+#define HEAD_ROOM 1024	  /* that are copied to find one */
+#define HEAD_PATH_MAX 123 /* bytes of a path that rules tell apart */
+#define HEAD_FIELDS_MAX 64
+#define HEAD_ROUTES 0x80000000 /* bit of a set's number */
+
+enum head_method {
+	HEAD_GET = 1,
+	HEAD_HEAD = 2,
+	HEAD_OPTIONS = 3,
+	HEAD_DELETE = 4,
+};
+
+struct head_key { /* of an LPM trie */
+	__u32 bits;
+	__u32 set; /* host byte order */
+	__u8 method;
+	__u8 path[HEAD_PATH_MAX];
+};
+
+enum head_state {
+	HEAD_ANSWER_DUE = 0,   /* at answer_at, its head was not read yet */
+	HEAD_ANSWER_KNOWN = 1, /* it ends at answer_end */
+};
+
+/*
+ * `head_notes`: by number, written by the programs. `seq` is odd while one
+ * writes, and is its lock. It counts for a splice of the same binding whose
+ * open_until is `base`; then the next head is due at head_next.
+ */
+struct head_note {
+	__u32 seq;
+	__u32 binding;
+	__u32 base;
+	__u32 heads;   /* that passed in this binding */
+	__u32 head_at; /* the last one, the client's numbers */
+	__u32 head_next;
+	__u64 digest; /* of its bytes */
+	__u32 answer_at; /* the server's numbers */
+	__u32 answer_end;
+	__u8 state;  /* enum head_state */
+	__u8 method; /* of the last one */
+	__u16 pad;
+	__u32 pad2[5];
 };
 
 /* ---- interfaces, configuration ---- */
@@ -760,7 +835,8 @@ struct config {
 	__u32 l7_timeout_ms; /* of a worker's heartbeat */
 	__u16 l7_port_min;   /* host order: source ports of workers */
 	__u16 l7_port_max;
-	__u32 l7_pad;
+	__u32 l7_generation; /* of the rules on requests; 0 = none are here */
+	__u64 l7_secret;     /* of digests of heads */
 };
 
 struct heartbeat {
@@ -945,8 +1021,9 @@ enum shortcut_event {
  *               deny_roots[PREFIX_ROOTS] deny_cells[]
  *               port_classes[POLICY_CLASS_ENTRIES] policy_cells[]
  *               flows[buckets] flow_locks[1024] traces[1]
- *               splices[] splice_progress[] l7_workers[L7_QUEUES_MAX]: these
- *               three may be mapped
+ *               splices[] splice_progress[] head_notes[]
+ *               l7_workers[L7_QUEUES_MAX]: these four may be mapped
+ * LPM trie:     head_rules
  * array of maps: maglevs[]: inner array of __u64 = two __u32 backend indexes,
  *               the even slot in the low half; slot i of ring = entry i / 2
  * per-CPU array: reasons[IFACES_MAX * HOOK_MAX * REASON_MAX]

@@ -50,6 +50,13 @@ static __always_inline void *ctx_pull(context_t *ctx, __u32 off, __u32 len)
 	return ctx_at(ctx, off, len);
 }
 
+/* Copies `len` bytes at `off`, wherever they lie; 0 = done. */
+static __always_inline int ctx_load(context_t *ctx, __u32 off, void *to,
+				    __u32 len)
+{
+	return bpf_xdp_load_bytes(ctx, off, to, len);
+}
+
 static __always_inline __u32 ctx_len(context_t *ctx)
 {
 	return (__u64)CTX_POINTER(ctx, data_end) -

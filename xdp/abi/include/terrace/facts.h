@@ -66,6 +66,33 @@ struct packet {
 	struct splice splice;
 };
 
+/* What is read behind the last byte of a head: zeroes, which end any scan. */
+#define SCAN_MARGIN 16
+
+/* A head in hand (scan.h); zeroed up to `key` for each. */
+struct scan {
+	__u32 len; /* of what is in `bytes` */
+	__u32 at;
+	__u32 line; /* where the field's line, or its value, begins */
+	__u32 mode; /* enum scan_mode */
+	__u32 is_answer;
+	__u32 n_fields;
+	__u32 n_hosts;
+	__u32 number; /* that is being read, and its digits */
+	__u32 n_digits;
+	__u32 has_length;
+	__u32 length; /* Content-Length */
+	__u32 target; /* where the target begins, ends, and its path ends */
+	__u32 target_end;
+	__u32 path_end;
+	__u32 end; /* behind the empty line */
+	__u32 method;
+	__u64 digest; /* of the bytes */
+	struct head_key key;
+	__u32 pad;
+	__u8 bytes[HEAD_ROOM + SCAN_MARGIN];
+};
+
 /* What is zeroed for every packet. */
 #define PACKET_FACTS __builtin_offsetof(struct packet, reply)
 
@@ -79,6 +106,7 @@ struct packet {
 struct scratch {
 	struct packet pkt;
 	__u32 last_report[4]; /* jiffies, by event kind */
+	struct scan scan;
 };
 
 struct {

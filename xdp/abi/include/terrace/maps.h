@@ -77,6 +77,7 @@ ARRAY_MAP(flows, struct flow_bucket, 1024);
 ARRAY_MAP(traces, struct trace, 1);
 ARRAY_MAP(splices, struct splice, 1024);
 ARRAY_MAP(splice_progress, struct splice_progress, 1024);
+ARRAY_MAP(head_notes, struct head_note, 1024);
 ARRAY_MAP(l7_workers, struct l7_worker, L7_QUEUES_MAX);
 
 PERCPU_MAP(reasons, struct reason_stats, IFACES_MAX *HOOK_MAX *REASON_MAX);
@@ -113,6 +114,14 @@ struct {
 	__type(key, struct fragment_key);
 	__type(value, struct fragment);
 } fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1024);
+	__type(key, struct head_key);
+	__type(value, __u32);
+} head_rules SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

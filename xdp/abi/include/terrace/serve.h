@@ -6,6 +6,7 @@
 #define TERRACE_SERVE_H
 
 #include "encap.h"
+#include "heads.h"
 #include "l7.h"
 #include "related.h"
 #include "track.h"
@@ -109,6 +110,13 @@ static __always_inline bool has_left(__u32 reason)
 	       reason == REASON_TO_FRAGMENT;
 }
 
+static __always_inline int reason_of(__u32 verdict)
+{
+	if (verdict == SPLICE_REQUEST)
+		return REASON_REQUEST;
+	return verdict == SPLICE_PASS ? REASON_SPLICED : REASON_SPLICED_COPIED;
+}
+
 /* A segment of a worker's flow: translated and sent, or given to the worker. */
 static __noinline int serve_l7(context_t *ctx, struct packet *pkt,
 			       const struct view *view,
@@ -125,6 +133,10 @@ static __noinline int serve_l7(context_t *ctx, struct packet *pkt,
 	if (read_segment(ctx, pkt))
 		return REASON_BAD_L4_HEADER;
 	verdict = judge_segment(pkt, to, number, reply);
+	if (verdict == SPLICE_HEAD)
+		verdict = IS_XDP ? SPLICE_UP : judge_head(ctx, pkt, number);
+	else if (verdict == SPLICE_ANSWER)
+		verdict = judge_answer(ctx, pkt, number);
 	/* A copy can't carry tags that the original has to keep. */
 	if (verdict == SPLICE_PASS_AND_COPY && ctx_is_tagged(ctx, pkt->tags))
 		verdict = SPLICE_UP;
@@ -138,8 +150,7 @@ static __noinline int serve_l7(context_t *ctx, struct packet *pkt,
 		if (!dry_run && has_left(reason))
 			note_passed(pkt, number, reply);
 		if (has_left(reason) && reason != REASON_TO_FRAGMENT)
-			reason = verdict == SPLICE_PASS ? REASON_SPLICED :
-							  REASON_SPLICED_COPIED;
+			reason = reason_of(verdict);
 	}
 	if (!dry_run &&
 	    (reason >= REASON_TO_WORKLOAD || reason == REASON_TO_FRAGMENT)) {

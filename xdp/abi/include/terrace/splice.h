@@ -26,6 +26,9 @@ enum splice_verdict {
 	SPLICE_UP = 0,
 	SPLICE_PASS = 1,
 	SPLICE_PASS_AND_COPY = 2,
+	SPLICE_REQUEST = 3, /* a request passes */
+	SPLICE_HEAD = 4,    /* judge_head() says */
+	SPLICE_ANSWER = 5,  /* judge_answer() says */
 };
 
 /* a < b in sequence space. */
@@ -200,7 +203,7 @@ judge_up(const struct packet *pkt, const struct splice *splice,
 		seq_up_to(end, splice->open_until));
 	if (open && seq_up_to(end, note->server_edge - splice->up_delta))
 		return SPLICE_PASS;
-	return SPLICE_UP;
+	return splice->mode & SPLICE_HEADS ? SPLICE_HEAD : SPLICE_UP;
 }
 
 static __always_inline enum splice_verdict
@@ -213,9 +216,14 @@ judge_down(const struct packet *pkt, const struct splice *splice)
 	if (pkt->tcp_flags & TCP_RST)
 		return SPLICE_PASS_AND_COPY;
 	if (segment->len && !(splice->mode & SPLICE_TUNNEL) &&
-	    !seq_up_to(segment->seq + segment->len, splice->quiet_until))
-		return splice->mode & SPLICE_HOLD ? SPLICE_UP :
-						    SPLICE_PASS_AND_COPY;
+	    !seq_up_to(segment->seq + segment->len, splice->quiet_until)) {
+		if (splice->mode & SPLICE_HOLD)
+			return SPLICE_UP;
+		return (splice->mode & SPLICE_HEADS) &&
+				       !(pkt->tcp_flags & TCP_FIN) ?
+			       SPLICE_ANSWER :
+			       SPLICE_PASS_AND_COPY;
+	}
 	return pkt->tcp_flags & TCP_FIN ? SPLICE_PASS_AND_COPY : SPLICE_PASS;
 }
 

@@ -34,7 +34,8 @@ fn sized_by(map: &str, limits: &Limits) -> Option<(&'static str, u32)> {
         "policy_cells" => ("policy_cells", limits.policy_cells),
         "affinities" => ("affinities", limits.affinities),
         "fragments" => ("fragments", limits.fragments),
-        "splices" | "splice_progress" => ("l7_flows", limits.l7_flows),
+        "splices" | "splice_progress" | "head_notes" => ("l7_flows", limits.l7_flows),
+        "head_rules" => ("l7_rules", limits.l7_rules),
         "events" => ("events_bytes", limits.events_bytes),
         _ => return None,
     })
@@ -124,6 +125,7 @@ fn limits_of(root: &Path, pinned: &BTreeMap<String, MapHandle>) -> Result<Limits
         affinities: entries("affinities")?,
         fragments: entries("fragments")?,
         l7_flows: entries("splices")?,
+        l7_rules: entries("head_rules")?,
         events_bytes: entries("events")?,
     })
 }
@@ -229,6 +231,7 @@ fn expected(name: &str, map_type: MapType, entries: u32) -> Shape {
         "backend_stats" => Some(size_of::<types::backend_stats>()),
         "splices" => Some(size_of::<types::splice>()),
         "splice_progress" => Some(size_of::<types::splice_progress>()),
+        "head_notes" => Some(size_of::<types::head_note>()),
         "l7_workers" => Some(size_of::<types::l7_worker>()),
         _ => crate::Table::ALL
             .iter()
@@ -322,6 +325,7 @@ pub fn default_config(hz: u32) -> types::config {
         l7_timeout_ms: 2_000,
         l7_port_min: 16_384,
         l7_port_max: 32_767,
+        l7_secret: RandomState::new().build_hasher().finish(),
         ..types::config::default()
     }
 }

@@ -6,21 +6,23 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::Maps;
 use crate::sys::Words;
-use crate::types::{l7_worker, splice, splice_note, splice_progress};
+use crate::types::{head_note, l7_worker, splice, splice_note, splice_progress};
 use crate::{Error, Plain, consts};
 
 const WORD: usize = size_of::<u64>();
 const SPLICE_WORDS: usize = size_of::<splice>() / WORD;
 const PROGRESS_WORDS: usize = size_of::<splice_progress>() / WORD;
 const NOTE_WORDS: usize = size_of::<splice_note>() / WORD;
+const HEAD_WORDS: usize = size_of::<head_note>() / WORD;
 const WORKER_WORDS: usize = size_of::<l7_worker>() / WORD;
 
-/// `splices`, `splice_progress` and `l7_workers`, mapped. A number's splice
+/// `splices`, `splice_progress`, `head_notes` and `l7_workers`, mapped. A number's splice
 /// has one writer at a time: the worker that the number belongs to. A number
 /// beyond the table is ignored, and reads as zeroes.
 pub struct L7Tables {
     splices: Words,
     progress: Words,
+    heads: Words,
     workers: Words,
     flows: u32,
 }
@@ -36,6 +38,7 @@ impl Maps {
         Ok(L7Tables {
             splices: map("splices", flows, SPLICE_WORDS)?,
             progress: map("splice_progress", flows, PROGRESS_WORDS)?,
+            heads: map("head_notes", flows, HEAD_WORDS)?,
             workers: map("l7_workers", consts::L7_QUEUES_MAX, WORKER_WORDS)?,
             flows,
         })
@@ -88,6 +91,26 @@ impl L7Tables {
         for (place, word) in places[first..first + NOTE_WORDS].iter().zip(words) {
             place.store(word, Ordering::Relaxed);
         }
+        // A note of another binding counts for nothing; one of this number's
+        // from before a restart could have the same.
+        for place in entry(&self.heads, number, HEAD_WORDS).unwrap_or_default() {
+            place.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The requests that passed without the worker. A program that is writing
+    /// is waited for: it takes a few hundred instructions, and a splice that
+    /// was set before is seen by any that begins later.
+    pub fn heads(&self, number: u32) -> head_note {
+        fence(Ordering::SeqCst);
+        loop {
+            let note: head_note = read(&self.heads, number, HEAD_WORDS);
+            let again: head_note = read(&self.heads, number, HEAD_WORDS);
+            if note.seq & 1 == 0 && note.seq == again.seq {
+                return note;
+            }
+            std::hint::spin_loop();
+        }
     }
 
     /// What passed without the worker. A field may be newer than another.
@@ -127,7 +150,7 @@ fn words_of<T: Plain>(value: &T) -> impl Iterator<Item = u64> {
 }
 
 fn read<T: Plain>(words: &Words, index: u32, n: usize) -> T {
-    const MOST: usize = 16;
+    const MOST: usize = 20;
     let mut bytes = [0; MOST * WORD];
     let places = entry(words, index, n).unwrap_or_default();
     for (place, chunk) in places.iter().zip(bytes.chunks_exact_mut(WORD)) {

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Requests that pass without a worker: a segment that is exactly one head, at
+ * the place where the next one is due, behind an answer that has ended and has
+ * arrived. The rest goes up, where the worker goes on from the note.
+ *
+ * The note of a flow is written under its own lock, and only while the splice
+ * is still the one that was judged: a worker that replaces it looks at the note
+ * afterwards, so one of the two sees the other.
+ */
+#ifndef TERRACE_HEADS_H
+#define TERRACE_HEADS_H
+
+#include "scan.h"
+#include "splice.h"
+
+#define DIGEST_MULTIPLIER 0x9fb21c651e98df25ULL
+
+static __always_inline bool note_goes_on(const struct head_note *note,
+					 const struct splice *splice)
+{
+	return note->binding == splice->binding &&
+	       note->base == splice->open_until;
+}
+
+/* `len` bytes from `off` on, for a scan. */
+static __always_inline struct scan *scan_of(context_t *ctx, __u32 off,
+					    __u32 len)
+{
+	__u32 zero = 0;
+	struct scratch *room = bpf_map_lookup_elem(&scratch, &zero);
+	struct scan *scan;
+
+	if (!room || !len || len > HEAD_ROOM)
+		return NULL;
+	scan = &room->scan;
+	__builtin_memset(scan, 0, __builtin_offsetof(struct scan, key));
+	if (ctx_load(ctx, off, scan->bytes, len))
+		return NULL;
+	scan->len = len;
+	__builtin_memset(scan->bytes + len, 0, SCAN_MARGIN);
+	return scan;
+}
+
+/* Nobody can find other bytes of the same digest without the secret. */
+__noinline int digest_of(struct scan *scan, __u64 secret)
+{
+	__u64 digest;
+
+	if (!scan)
+		return -1;
+	digest = secret ^ scan->len;
+	/* Unrolled, its words would fill the stack. */
+#pragma clang loop unroll(disable)
+	for (__u32 at = 0; at < HEAD_ROOM; at += 8) {
+		if (at >= scan->len)
+			break;
+		digest = (digest ^ word_at(scan, at)) * DIGEST_MULTIPLIER;
+		digest ^= digest >> 32;
+	}
+	scan->digest = digest;
+	return 0;
+}
+
+/* What a set says of the request in hand; 0 = nothing. */
+__noinline int ask_set(struct scan *scan, __u32 set)
+{
+	__u32 len, end, *found;
+	__u8 was = ' ';
+
+	if (!scan)
+		return 0;
+	end = set & HEAD_ROUTES ? scan->path_end : scan->target_end;
+	len = end - scan->target;
+	scan->key.set = set;
+	scan->key.method = scan->method;
+	scan->key.bits = 8 * (sizeof(set) + 1 + HEAD_PATH_MAX);
+	if (len < HEAD_PATH_MAX) {
+		was = scan->key.path[len];
+		scan->key.path[len] = ' ';
+		scan->key.bits = 8 * (sizeof(set) + 2 + len);
+	}
+	found = bpf_map_lookup_elem(&head_rules, &scan->key);
+	/* The query's mark stands there for the sets of policies. */
+	if (len < HEAD_PATH_MAX)
+		scan->key.path[len] = was;
+	return found ? *found : 0;
+}
+
+static __always_inline bool sets_agree(struct scan *scan,
+				       const struct splice *splice)
+{
+	for (int i = 0; i < HEAD_SETS; i++) {
+		const struct head_set *wanted = &splice->heads[i];
+
+		if (wanted->set && ask_set(scan, wanted->set) != wanted->want)
+			return false;
+	}
+	return splice->heads[0].set;
+}
+
+/* The note's lock, if it still says what was read with `seq`. */
+static __always_inline bool note_lock(struct head_note *note, __u32 seq,
+				      const struct splice *splice,
+				      __u32 number)
+{
+	struct splice *there = bpf_map_lookup_elem(&splices, &number);
+
+	if ((seq & 1) ||
+	    __sync_val_compare_and_swap(&note->seq, seq, seq + 1) != seq)
+		return false;
+	if (there && *(volatile __u32 *)&there->seq == splice->seq)
+		return true;
+	*(volatile __u32 *)&note->seq = seq;
+	return false;
+}
+
+static __always_inline void note_unlock(struct head_note *note, __u32 seq,
+					const struct splice *splice)
+{
+	note->binding = splice->binding;
+	note->base = splice->open_until;
+	memory_fence(&note->seq);
+	*(volatile __u32 *)&note->seq = seq + 2;
+}
+
+/* Where the answers so far end, the server's numbers; false = not known. */
+static __always_inline bool answered(const struct head_note *note,
+				     const struct splice *splice, bool goes_on,
+				     __u32 *end)
+{
+	*end = goes_on ? note->answer_end : splice->quiet_until;
+	return goes_on ? note->state == HEAD_ANSWER_KNOWN :
+			 !(splice->mode & SPLICE_ASKED);
+}
+
+/* All before has been answered, acknowledged and taken; the window is open. */
+static __always_inline bool is_due(const struct packet *pkt,
+				   const struct splice_note *passed,
+				   __u32 answers_end)
+{
+	const struct segment *segment = &pkt->segment;
+	const struct splice *splice = &pkt->splice;
+	__u32 at = segment->seq + splice->up_delta;
+
+	return passed->server_nxt == answers_end &&
+	       passed->server_ack == at &&
+	       segment->ack == answers_end + splice->down_delta &&
+	       seq_up_to(at + segment->len, passed->server_edge);
+}
+
+/* The last head again: the same bytes at the same place. */
+static __always_inline bool is_again(const struct segment *segment,
+				     const struct head_note *note,
+				     const struct scan *scan)
+{
+	return segment->seq == note->head_at &&
+	       segment->seq + segment->len == note->head_next &&
+	       scan->digest == note->digest;
+}
+
+static __always_inline void note_head(struct head_note *note,
+				      const struct packet *pkt,
+				      const struct scan *scan, bool counts_on,
+				      __u32 answers_end)
+{
+	note->heads = counts_on ? note->heads + 1 : 1;
+	note->head_at = pkt->segment.seq;
+	note->head_next = pkt->segment.seq + pkt->segment.len;
+	note->digest = scan->digest;
+	note->answer_at = answers_end;
+	note->answer_end = answers_end;
+	note->state = HEAD_ANSWER_DUE;
+	note->method = scan->method;
+}
+
+/* A client's payload that its splice does not let through: is it a request? */
+__noinline int judge_head(context_t *ctx, struct packet *pkt, __u32 number)
+{
+	struct head_note *note = bpf_map_lookup_elem(&head_notes, &number);
+	__u32 zero = 0, seq, answers_end;
+	const struct config *cfg = bpf_map_lookup_elem(&config, &zero);
+	struct splice_progress *progress =
+		bpf_map_lookup_elem(&splice_progress, &number);
+	const struct splice *splice;
+	bool goes_on, is_next;
+	struct scan *scan;
+
+	if (!pkt || !note || !cfg || !progress)
+		return SPLICE_UP;
+	splice = &pkt->splice;
+	seq = *(volatile __u32 *)&note->seq;
+	goes_on = note_goes_on(note, splice);
+	is_next = answered(note, splice, goes_on, &answers_end) &&
+		  pkt->segment.seq == (goes_on ? note->head_next :
+						 splice->open_until);
+	if (splice->generation != cfg->l7_generation ||
+	    (!is_next && !goes_on) || pkt->segment.len > HEAD_MAX)
+		return SPLICE_UP;
+	scan = scan_of(ctx, pkt->segment.payload, pkt->segment.len);
+	if (!scan || digest_of(scan, cfg->l7_secret))
+		return SPLICE_UP;
+	if (goes_on && is_again(&pkt->segment, note, scan))
+		return SPLICE_PASS;
+	if (!is_next ||
+	    !is_due(pkt, &progress->notes[splice->binding & 1], answers_end) ||
+	    scan_request(scan) || !sets_agree(scan, splice))
+		return SPLICE_UP;
+	if (dry_run)
+		return SPLICE_REQUEST;
+	if (!note_lock(note, seq, splice, number))
+		return SPLICE_UP;
+	note_head(note, pkt, scan, note->binding == splice->binding,
+		  answers_end);
+	note_unlock(note, seq, splice);
+	return SPLICE_REQUEST;
+}
+
+/*
+ * A server's payload that the worker would have to see: where its answer ends.
+ * The head of an answer to a request of the worker's is copied to it as well.
+ */
+__noinline int judge_answer(context_t *ctx, struct packet *pkt, __u32 number)
+{
+	struct head_note *note = bpf_map_lookup_elem(&head_notes, &number);
+	__u32 seq, at, len, end;
+	const struct splice *splice;
+	struct scan *scan;
+	bool goes_on;
+
+	if (!pkt || !note)
+		return SPLICE_PASS_AND_COPY;
+	splice = &pkt->splice;
+	seq = *(volatile __u32 *)&note->seq;
+	goes_on = note_goes_on(note, splice);
+	at = goes_on ? note->answer_at : splice->quiet_until;
+	len = pkt->segment.len;
+	if (goes_on && note->state == HEAD_ANSWER_KNOWN)
+		return seq_up_to(pkt->segment.seq + len, note->answer_end) ?
+			       SPLICE_PASS :
+			       SPLICE_PASS_AND_COPY;
+	if (IS_XDP || dry_run || pkt->segment.seq != at ||
+	    (goes_on ? note->method == HEAD_HEAD :
+		       !(splice->mode & SPLICE_ASKED)))
+		return SPLICE_PASS_AND_COPY;
+	scan = scan_of(ctx, pkt->segment.payload,
+		       len < HEAD_ROOM ? len : HEAD_ROOM);
+	if (!scan || scan_answer(scan))
+		return SPLICE_PASS_AND_COPY;
+	end = at + scan->end + scan->length;
+	if (!note_lock(note, seq, splice, number))
+		return SPLICE_PASS_AND_COPY;
+	if (!goes_on) {
+		note->heads = note->binding == splice->binding ? note->heads :
+								 0;
+		note->head_at = splice->open_until;
+		note->head_next = splice->open_until;
+	}
+	note->answer_at = at;
+	note->answer_end = end;
+	note->state = HEAD_ANSWER_KNOWN;
+	note_unlock(note, seq, splice);
+	return goes_on ? SPLICE_PASS : SPLICE_PASS_AND_COPY;
+}
+
+#endif

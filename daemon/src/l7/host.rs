@@ -5,7 +5,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use terrace_abi::consts::{HEAD_ANSWER_KNOWN, L7_MAGIC, L7_NO_NUMBER, L7_TO_CLIENT, L7_TO_SERVER, SPLICE_OPENING};
+use terrace_abi::consts::{
+    HEAD_ANSWER_KNOWN, L7_MAGIC, L7_NO_NUMBER, L7_TO_CLIENT, L7_TO_SERVER, SPLICE_OPENING,
+};
 use terrace_abi::types::{head_note, head_set, l7_frame, splice, splice_note};
 use terrace_abi::{L7Tables, Plain as _};
 use terrace_l7::flow::{Event, FlowId, Host, Parties};

@@ -102,7 +102,15 @@ impl<J: Judge, L: Listener> Worker<J, L> {
         let first = seat.queue * seat.n_flows;
         let tables = seat.tables;
         let stats = seat.stats.clone();
-        let host = PortHost::new(sender, listener, tables.clone(), stats, first, choices, seat.secret);
+        let host = PortHost::new(
+            sender,
+            listener,
+            tables.clone(),
+            stats,
+            first,
+            choices,
+            seat.secret,
+        );
         let engine_config = flow::Config {
             max_flows: seat.n_flows,
             ..seat.engine

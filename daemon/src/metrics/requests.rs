@@ -48,7 +48,9 @@ pub(super) fn families(shared: &Shared) -> [Family; 5] {
     let in_kernel = counters(
         "requests_in_kernel",
         "Requests that passed in the kernel by method and path: their status and duration are not known",
-        in_kernel.iter().map(|(labels, sum)| ((*labels).clone(), sum.in_kernel)),
+        in_kernel
+            .iter()
+            .map(|(labels, sum)| ((*labels).clone(), sum.in_kernel)),
     );
     sums.retain(|_, sum| sum.buckets.iter().any(|n| *n > 0));
     let unrecorded = workers.iter().map(|told| told.meters.unrecorded()).sum();

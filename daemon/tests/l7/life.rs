@@ -76,6 +76,10 @@ impl Talk {
         String::from_utf8_lossy(&part[..n]).into_owned()
     }
 
+    pub fn be_patient_for(&self, time: Duration) {
+        self.0.set_read_timeout(Some(time)).expect("a timeout");
+    }
+
     pub fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).expect("sent");
     }

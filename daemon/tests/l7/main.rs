@@ -7,6 +7,7 @@ mod bodies;
 mod bulk;
 mod dying;
 mod heads;
+mod kernel;
 mod life;
 mod load;
 mod losses;

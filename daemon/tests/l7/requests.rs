@@ -172,6 +172,7 @@ fn shown() -> Request {
         client_identity: "app=client".into(),
         server_identity: "app=web".into(),
         tier: Tier::Worker,
+        in_kernel: 0,
         worker: 0,
     }
 }

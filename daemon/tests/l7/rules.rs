@@ -188,6 +188,7 @@ fn outcome(rules: &Rules, asked: &Asked, head: &str) -> (String, terrace::l7::ru
             rewrite,
             tunnel,
             timeout_ms,
+            ..
         } => {
             let mut text = format!("{:?}", server.endpoint);
             text += if tunnel { " tunnel" } else { "" };

@@ -1,13 +1,16 @@
 //! The host in the middle: the splice model in the place of BPF, and what the
 //! engine asks of the world.
 
+use std::collections::HashMap;
+
 use terrace_l7::flow::{
     Backend, Decision, Event, FlowId, Forward, Host, Offer, Parties, Services, Splices, Token,
 };
 use terrace_l7::http::Request;
 use terrace_l7::rules::{HeadWriter, NoRoom, Scratch};
 use terrace_l7::splice::{
-    Direction, HeadNote, HeadRule, HeadRules, Heads, Progress, ROUTES, Splice, Verdict, scan, translate,
+    Direction, HeadNote, HeadRule, HeadRules, Heads, Progress, ROUTES, Splice, Verdict, scan,
+    translate,
 };
 use terrace_l7::tcp::{Endpoint, Segment, wire};
 

@@ -209,7 +209,12 @@ fn check(setting: &Setting) -> [usize; 4] {
     assert!(world.kernel.splices.is_empty(), "{short}: splices leak");
     let gave_up = world.clients.iter().filter(|client| client.gave_up);
     let gave_up = gave_up.inspect(|_| eprintln!("{short}: a client gave up"));
-    [answered, resets.len(), gave_up.count(), world.kernel.n_passed]
+    [
+        answered,
+        resets.len(),
+        gave_up.count(),
+        world.kernel.n_passed,
+    ]
 }
 
 /// Every request that a server read was asked by the client, is allowed there,

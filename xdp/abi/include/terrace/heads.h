@@ -174,6 +174,7 @@ static __always_inline void note_head(struct head_note *note,
 	note->method = scan->method;
 }
 
+#if !IS_XDP
 /* A client's payload that its splice does not let through: is it a request? */
 __noinline int judge_head(context_t *ctx, struct packet *pkt, __u32 number)
 {
@@ -217,38 +218,32 @@ __noinline int judge_head(context_t *ctx, struct packet *pkt, __u32 number)
 }
 
 /*
- * A server's payload that the worker would have to see: where its answer ends.
- * The head of an answer to a request of the worker's is copied to it as well.
+ * The head of a server's answer: where the answer ends. That to a request of
+ * the worker's is copied to it as well.
  */
-__noinline int judge_answer(context_t *ctx, struct packet *pkt, __u32 number)
+__noinline int read_answer(context_t *ctx, struct packet *pkt, __u32 number)
 {
 	struct head_note *note = bpf_map_lookup_elem(&head_notes, &number);
-	__u32 seq, at, len, end;
 	const struct splice *splice;
+	__u32 seq, at, len;
 	struct scan *scan;
 	bool goes_on;
 
-	if (!pkt || !note)
+	if (!pkt || !note || dry_run)
 		return SPLICE_PASS_AND_COPY;
 	splice = &pkt->splice;
 	seq = *(volatile __u32 *)&note->seq;
 	goes_on = note_goes_on(note, splice);
 	at = goes_on ? note->answer_at : splice->quiet_until;
 	len = pkt->segment.len;
-	if (goes_on && note->state == HEAD_ANSWER_KNOWN)
-		return seq_up_to(pkt->segment.seq + len, note->answer_end) ?
-			       SPLICE_PASS :
-			       SPLICE_PASS_AND_COPY;
-	if (IS_XDP || dry_run || pkt->segment.seq != at ||
+	if (pkt->segment.seq != at ||
 	    (goes_on ? note->method == HEAD_HEAD :
 		       !(splice->mode & SPLICE_ASKED)))
 		return SPLICE_PASS_AND_COPY;
 	scan = scan_of(ctx, pkt->segment.payload,
 		       len < HEAD_ROOM ? len : HEAD_ROOM);
-	if (!scan || scan_answer(scan))
-		return SPLICE_PASS_AND_COPY;
-	end = at + scan->end + scan->length;
-	if (!note_lock(note, seq, splice, number))
+	if (!scan || scan_answer(scan) ||
+	    !note_lock(note, seq, splice, number))
 		return SPLICE_PASS_AND_COPY;
 	if (!goes_on) {
 		note->heads = note->binding == splice->binding ? note->heads :
@@ -257,10 +252,46 @@ __noinline int judge_answer(context_t *ctx, struct packet *pkt, __u32 number)
 		note->head_next = splice->open_until;
 	}
 	note->answer_at = at;
-	note->answer_end = end;
+	note->answer_end = at + scan->end + scan->length;
 	note->state = HEAD_ANSWER_KNOWN;
 	note_unlock(note, seq, splice);
 	return goes_on ? SPLICE_PASS : SPLICE_PASS_AND_COPY;
+}
+#endif
+
+/*
+ * A server's payload that the worker would have to see, but for what belongs to
+ * an answer whose end is known: enum splice_verdict.
+ */
+__noinline int judge_known(const struct packet *pkt, __u32 number)
+{
+	struct head_note *note = bpf_map_lookup_elem(&head_notes, &number);
+	__u32 end;
+
+	if (!pkt || !note)
+		return SPLICE_PASS_AND_COPY;
+	if (!note_goes_on(note, &pkt->splice) ||
+	    note->state != HEAD_ANSWER_KNOWN)
+		return SPLICE_ANSWER;
+	end = pkt->segment.seq + pkt->segment.len;
+	return seq_up_to(end, note->answer_end) ? SPLICE_PASS :
+						  SPLICE_PASS_AND_COPY;
+}
+
+/* Reading heads is tc's: what XDP does not know already goes there. */
+static __always_inline int judge_noting(context_t *ctx, struct packet *pkt,
+					__u32 number, int verdict)
+{
+	if (verdict == SPLICE_ANSWER)
+		verdict = judge_known(pkt, number);
+#if IS_XDP
+	return verdict == SPLICE_PASS ? SPLICE_PASS : SPLICE_UP;
+#else
+	if (verdict == SPLICE_HEAD)
+		return judge_head(ctx, pkt, number);
+	return verdict == SPLICE_ANSWER ? read_answer(ctx, pkt, number) :
+					  verdict;
+#endif
 }
 
 #endif

@@ -133,10 +133,8 @@ static __noinline int serve_l7(context_t *ctx, struct packet *pkt,
 	if (read_segment(ctx, pkt))
 		return REASON_BAD_L4_HEADER;
 	verdict = judge_segment(pkt, to, number, reply);
-	if (verdict == SPLICE_HEAD)
-		verdict = IS_XDP ? SPLICE_UP : judge_head(ctx, pkt, number);
-	else if (verdict == SPLICE_ANSWER)
-		verdict = judge_answer(ctx, pkt, number);
+	if (verdict >= SPLICE_HEAD)
+		verdict = judge_noting(ctx, pkt, number, verdict);
 	/* A copy can't carry tags that the original has to keep. */
 	if (verdict == SPLICE_PASS_AND_COPY && ctx_is_tagged(ctx, pkt->tags))
 		verdict = SPLICE_UP;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use terrace_abi::{Reason, consts};
-use terrace_l7::splice::{Direction, Progress, Splice, Verdict, translate};
+use terrace_l7::splice::{Direction, HeadRules, Progress, Splice, Verdict, translate};
 use terrace_l7::tcp::{Segment, wire};
 
 use crate::answer;
@@ -28,6 +28,8 @@ pub struct L7 {
     pub dead: Vec<u32>,
     /// By number.
     pub splices: BTreeMap<u32, Spliced>,
+    /// By which requests pass without a worker.
+    pub rules: HeadRules,
 }
 
 /// A splice as a worker writes it.
@@ -154,7 +156,8 @@ impl Pass<'_> {
         };
         let binding = (flow.service, spliced.binding);
         let progress = self.model.progress.entry(binding).or_insert(spliced.start);
-        let mut verdict = spliced.splice.judge(direction, segment, progress);
+        let progress = *progress;
+        let mut verdict = self.judge(&spliced, binding, direction, segment, &progress);
         if verdict == Verdict::PassAndCopy && (self.facts.tags > 0 || self.hook == Hook::Xdp) {
             verdict = Verdict::Up;
         }
@@ -169,9 +172,35 @@ impl Pass<'_> {
         }
         match (left, verdict) {
             (false, _) => reason,
+            (true, Verdict::Request) => Reason::Request,
             (true, Verdict::Pass) => Reason::Spliced,
             (true, _) => Reason::SplicedCopied,
         }
+    }
+
+    /// Heads are tc's to read: XDP only knows what was noted before.
+    fn judge(
+        &mut self,
+        spliced: &Spliced,
+        binding: (u32, u32),
+        direction: Direction,
+        segment: &Segment<'_>,
+        progress: &Progress,
+    ) -> Verdict {
+        let splice = &spliced.splice;
+        let mut note = self.model.heads.get(&binding).copied().unwrap_or_default();
+        let held = note;
+        let rules = self.world().l7.rules.clone();
+        let verdict = splice.judge_noting(direction, segment, progress, &mut note, &rules);
+        let is_plain = verdict == splice.judge(direction, segment, progress);
+        if self.hook == Hook::Xdp && !is_plain && (direction == Direction::ToServer || note != held)
+        {
+            return Verdict::Up;
+        }
+        if self.hook != Hook::Xdp {
+            self.model.heads.insert(binding, note);
+        }
+        verdict
     }
 
     fn forward_spliced(&mut self, flow: &Flow, splice: &Splice, direction: Direction) -> Reason {

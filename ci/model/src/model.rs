@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use terrace_abi::{Class, Reason, consts};
-use terrace_l7::splice::Progress;
+use terrace_l7::splice::{HeadNote, Progress};
 
 use crate::facts::{self, Facts};
 use crate::flows::{Flow, Key};
@@ -109,6 +109,8 @@ pub struct Model {
     pub(crate) fragments: HashMap<(IpAddr, IpAddr, u32, u8), (u16, u16)>,
     /// What has passed of workers' flows, by number and binding.
     pub progress: HashMap<(u32, u32), Progress>,
+    /// Requests that passed without a worker, by the same.
+    pub heads: HashMap<(u32, u32), HeadNote>,
 }
 
 /// One packet in one program.

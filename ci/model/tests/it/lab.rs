@@ -7,7 +7,7 @@ use libbpf_rs::{MapCore as _, MapFlags};
 use terrace_abi::consts::*;
 use terrace_abi::hash::{address_bytes, address_words};
 use terrace_abi::{L7Tables, Maps, Plain as _, Reason, Table, types};
-use terrace_l7::splice::Progress;
+use terrace_l7::splice::{HeadNote, Progress};
 use terrace_model::{Hook, Iface, L7, Outcome, Spliced, World};
 use terrace_tc::{Direction, Options, Role, TcPrograms};
 use terrace_xdp::XdpPrograms;
@@ -117,6 +117,25 @@ impl Lab {
             }
         }
         self.spliced = l7.splices.clone();
+        self.maps
+            .remove_head_rules(&self.maps.head_rules())
+            .unwrap();
+        let rules = l7.rules.rules.iter();
+        let keys: Vec<_> = rules
+            .map(|(set, rule)| (crate::splices::head_key(*set, rule), rule.value))
+            .collect();
+        let entries = keys.iter().map(|(key, value)| (key, *value));
+        self.maps.add_head_rules(entries).unwrap();
+    }
+
+    /// Begins a binding anew.
+    pub fn rebind(&self, number: u32) {
+        self.bind(number, &self.spliced[&number]);
+    }
+
+    /// The requests that passed, as the model has them.
+    pub fn heads(&self, number: u32, binding: u32) -> HeadNote {
+        crate::splices::head_note(&self.l7.heads(number), binding)
     }
 
     fn bind(&self, number: u32, spliced: &Spliced) {
@@ -351,6 +370,8 @@ fn config(world: &World) -> types::config {
         l7_queues: world.l7.queues,
         l7_flows: world.l7.flows,
         l7_timeout_ms: 1000,
+        l7_generation: world.l7.rules.generation,
+        l7_secret: world.l7.rules.secret,
         ..Default::default()
     }
 }

@@ -6,6 +6,7 @@ mod alone;
 mod concurrent;
 mod fabric;
 mod generate;
+mod heads;
 mod image;
 mod lab;
 mod order;

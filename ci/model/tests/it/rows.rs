@@ -7,6 +7,7 @@ mod established;
 mod extensions;
 mod fragments;
 mod headers;
+mod heads;
 mod l7;
 mod policy;
 mod services;
@@ -14,6 +15,7 @@ mod spliced;
 mod state;
 mod ways;
 
+pub use heads::armed;
 use terrace_model::Family;
 
 use crate::row::Row;
@@ -32,6 +34,7 @@ pub fn all(family: Family) -> Vec<Row> {
         extensions::rows,
         fragments::rows,
         headers::rows,
+        heads::rows,
         l7::rows,
         policy::rows,
         services::rows,

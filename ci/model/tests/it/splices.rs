@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use terrace_abi::hash::address_words;
 use terrace_abi::{consts, types};
-use terrace_l7::splice::{Progress, Splice, mode};
+use terrace_l7::splice::{
+    HeadNote, HeadRule, HeadRules, PATH_MAX, Progress, ROUTES, Splice, mode, scan,
+};
 use terrace_l7::tcp::Endpoint;
 use terrace_model::{Family, L7, Spliced};
 
@@ -92,6 +94,7 @@ pub fn l7(port: u32) -> L7 {
         flows: FLOWS,
         dead: Vec::new(),
         splices,
+        rules: rules(),
     }
 }
 
@@ -158,7 +161,79 @@ pub fn entry(spliced: &Spliced) -> types::splice {
         server_scale_told: splice.server_scale_told,
         mode: splice.mode | opening,
         backend: spliced.backend,
+        heads: splice
+            .heads
+            .sets
+            .map(|(set, want)| types::head_set { set, want }),
+        generation: splice.heads.generation,
         ..Default::default()
+    }
+}
+
+/// A set of routes and one of a policy.
+pub const ROUTED_SET: u32 = ROUTES | 5;
+pub const ALLOWED_SET: u32 = 6;
+pub const GENERATION: u32 = 9;
+
+fn rules() -> HeadRules {
+    let get = scan::method_number("GET").unwrap();
+    let rule = |set: u32, method: u8, path: &str, value: u32| {
+        let path = path.as_bytes().to_vec();
+        (
+            set,
+            HeadRule {
+                method,
+                path,
+                value,
+            },
+        )
+    };
+    let mut rules = vec![
+        rule(ROUTED_SET, get, "/a/", 70),
+        rule(ROUTED_SET, get, "/a ", 70),
+        rule(ROUTED_SET, get, "/a/other ", 71),
+        rule(ROUTED_SET, get, "/a/worker/", 0),
+        rule(ROUTED_SET, get, &format!("/{}", "long/".repeat(24)), 70),
+        rule(ALLOWED_SET, get, "/a/denied", 0),
+        rule(ALLOWED_SET, get, "/a/exact?b=1 ", 1),
+    ];
+    for (_, method) in scan::methods() {
+        rules.push(rule(ROUTED_SET, method, "/all", 70));
+        rules.push(rule(ALLOWED_SET, method, "/", 1));
+    }
+    HeadRules {
+        generation: GENERATION,
+        secret: 0x0123_4567_89ab_cdef,
+        rules,
+    }
+}
+
+pub fn head_key(set: u32, rule: &HeadRule) -> types::head_key {
+    let mut path = [0; PATH_MAX];
+    path[..rule.path.len()].copy_from_slice(&rule.path);
+    types::head_key {
+        bits: 8 * (5 + rule.path.len()) as u32,
+        set,
+        method: rule.method,
+        path,
+    }
+}
+
+/// Without what is not in the model: `None` = of no binding.
+pub fn head_note(note: &types::head_note, binding: u32) -> HeadNote {
+    if note.binding != binding || note.seq == 0 {
+        return HeadNote::default();
+    }
+    let is_known = u32::from(note.state) == consts::HEAD_ANSWER_KNOWN;
+    HeadNote {
+        base: Some(note.base),
+        heads: note.heads,
+        at: note.head_at,
+        next: note.head_next,
+        digest: note.digest,
+        method: note.method,
+        answer_at: note.answer_at,
+        answer_end: is_known.then_some(note.answer_end),
     }
 }
 

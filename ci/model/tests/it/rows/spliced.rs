@@ -16,7 +16,13 @@ pub fn rows(f: Family) -> Vec<Row> {
     parts.into_iter().flat_map(|rows| rows(f)).collect()
 }
 
-fn segment(f: Family, (src, dst): (&str, &str), flags: u8, seq: u32, ack: u32) -> Packet {
+pub(super) fn segment(
+    f: Family,
+    (src, dst): (&str, &str),
+    flags: u8,
+    seq: u32,
+    ack: u32,
+) -> Packet {
     let transport = Transport::Tcp(flags, seq, ack, Vec::new());
     Packet::new(end(f, src), end(f, dst), transport).payload(b"")
 }
@@ -33,7 +39,7 @@ fn options(packet: Packet, options: &[u8]) -> Packet {
 }
 
 /// Of the flow with a remote server, to it; without timestamps.
-fn up(f: Family, name: &str, packet: Packet, reason: Reason) -> Row {
+pub(super) fn up(f: Family, name: &str, packet: Packet, reason: Reason) -> Row {
     let row = Row::new(format!("splice: {name}"), f, packet, reason).before([bound(f, REMOTE)]);
     match reason {
         Spliced | BadL4Header => row,
@@ -134,7 +140,7 @@ fn to_server(f: Family) -> Vec<Row> {
     ]
 }
 
-fn of_all(world: &mut World, change: impl Fn(&mut terrace_l7::splice::Splice)) {
+pub(super) fn of_all(world: &mut World, change: impl Fn(&mut terrace_l7::splice::Splice)) {
     let spliced = world.l7.splices.values_mut();
     spliced.for_each(|spliced| change(&mut spliced.splice));
 }

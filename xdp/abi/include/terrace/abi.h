@@ -769,7 +769,7 @@ struct head_note {
 	__u32 heads;   /* that passed in this binding */
 	__u32 head_at; /* the last one, the client's numbers */
 	__u32 head_next;
-	__u64 digest; /* of its bytes */
+	__u64 digest;	 /* of its bytes */
 	__u32 answer_at; /* the server's numbers */
 	__u32 answer_end;
 	__u8 state;  /* enum head_state */

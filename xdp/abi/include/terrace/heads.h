@@ -101,8 +101,7 @@ static __always_inline bool sets_agree(struct scan *scan,
 
 /* The note's lock, if it still says what was read with `seq`. */
 static __always_inline bool note_lock(struct head_note *note, __u32 seq,
-				      const struct splice *splice,
-				      __u32 number)
+				      const struct splice *splice, __u32 number)
 {
 	struct splice *there = bpf_map_lookup_elem(&splices, &number);
 
@@ -143,8 +142,7 @@ static __always_inline bool is_due(const struct packet *pkt,
 	const struct splice *splice = &pkt->splice;
 	__u32 at = segment->seq + splice->up_delta;
 
-	return passed->server_nxt == answers_end &&
-	       passed->server_ack == at &&
+	return passed->server_nxt == answers_end && passed->server_ack == at &&
 	       segment->ack == answers_end + splice->down_delta &&
 	       seq_up_to(at + segment->len, passed->server_edge);
 }
@@ -193,8 +191,8 @@ __noinline int judge_head(context_t *ctx, struct packet *pkt, __u32 number)
 	seq = *(volatile __u32 *)&note->seq;
 	goes_on = note_goes_on(note, splice);
 	is_next = answered(note, splice, goes_on, &answers_end) &&
-		  pkt->segment.seq == (goes_on ? note->head_next :
-						 splice->open_until);
+		  pkt->segment.seq ==
+			  (goes_on ? note->head_next : splice->open_until);
 	if (splice->generation != cfg->l7_generation ||
 	    (!is_next && !goes_on) || pkt->segment.len > HEAD_MAX)
 		return SPLICE_UP;
@@ -242,12 +240,11 @@ __noinline int read_answer(context_t *ctx, struct packet *pkt, __u32 number)
 		return SPLICE_PASS_AND_COPY;
 	scan = scan_of(ctx, pkt->segment.payload,
 		       len < HEAD_ROOM ? len : HEAD_ROOM);
-	if (!scan || scan_answer(scan) ||
-	    !note_lock(note, seq, splice, number))
+	if (!scan || scan_answer(scan) || !note_lock(note, seq, splice, number))
 		return SPLICE_PASS_AND_COPY;
 	if (!goes_on) {
-		note->heads = note->binding == splice->binding ? note->heads :
-								 0;
+		note->heads =
+			note->binding == splice->binding ? note->heads : 0;
 		note->head_at = splice->open_until;
 		note->head_next = splice->open_until;
 	}

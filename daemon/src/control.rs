@@ -71,8 +71,14 @@ async fn status(State(shared): State<Arc<Shared>>) -> Answer<api::Status> {
     blocking(move || Ok(answers::status(&shared))).await
 }
 
-async fn plan(State(shared): State<Arc<Shared>>) -> Json<api::Plan> {
-    Json((*shared.view().plan).clone())
+async fn plan(State(shared): State<Arc<Shared>>) -> Answer<api::Plan> {
+    blocking(move || {
+        Ok(api::Plan {
+            services: mesh::rungs(&shared),
+            ..(*shared.view().plan).clone()
+        })
+    })
+    .await
 }
 
 async fn services(State(shared): State<Arc<Shared>>) -> Answer<Vec<api::Service>> {

@@ -188,6 +188,21 @@ pub struct Plan {
     /// Tasks that run elsewhere now, where that was compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
+    /// Of the Services that the L7 tier serves, where a daemon knows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceRung>,
+}
+
+/// Where on the L7 ladder a Service is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRung {
+    /// `namespace/name`, with `:port-name` when it has one.
+    pub service: String,
+    /// `in-kernel`, `splice`, or both where some rules need a worker.
+    pub rung: String,
+    pub why: String,
+    /// Why a worker reads some or all requests; empty = it does not.
+    pub not_in_kernel: String,
 }
 
 impl Plan {

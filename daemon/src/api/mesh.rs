@@ -37,10 +37,11 @@ pub struct Service {
 /// Why a service is where it is on the L7 ladder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct L7Rung {
-    /// `splice`
+    /// `in-kernel`, `splice`, or `in-kernel and splice` where some rules need a
+    /// worker. The first request of a connection is always a worker's.
     pub rung: String,
     pub why: String,
-    /// Why the kernel does not decide alone.
+    /// Why the kernel does not decide all; empty = it does.
     pub not_in_kernel: String,
 }
 

@@ -7,6 +7,7 @@ use terrace_abi::consts::{DIRECTION_INGRESS, FLOW_CLOSED, FLOW_ORIG, POLICY_L7};
 use terrace_mesh::Tables;
 use terrace_mesh::directory::{BackendState, Frontend, Pool, Rule};
 use terrace_mesh::{FailMode, Forwarding, FrontendKind};
+use terrace_offload::plan::ServiceRung;
 
 use super::names;
 use crate::api;
@@ -31,7 +32,10 @@ pub(super) fn services(shared: &Shared) -> Result<Vec<api::Service>> {
         );
         let service = services.entry(key).or_insert_with(|| empty_service(pool));
         service.frontends.extend(frontends(tables, *number));
-        service.l7 = service.l7.take().or_else(|| l7_rung(tables, *number, pool));
+        service.l7 = service
+            .l7
+            .take()
+            .or_else(|| l7_rung(tables, *number, pool, shared.config.l7.in_kernel));
         service
             .backends
             .extend(backends(tables, *number, pool, &traffic));
@@ -39,9 +43,28 @@ pub(super) fn services(shared: &Shared) -> Result<Vec<api::Service>> {
     Ok(services.into_values().collect())
 }
 
-fn l7_rung(tables: &Tables, number: u32, pool: &Pool) -> Option<api::L7Rung> {
-    let routed = tables.l7.routed.get(&number).map(|routed| &routed.routes);
-    let routes = routed.into_iter().flatten().map(|route| route.rules.len());
+/// The Services that the L7 tier serves, as the plan tells of them.
+pub(super) fn rungs(shared: &Shared) -> Vec<ServiceRung> {
+    let mesh = shared.mesh();
+    let tables = mesh.tables();
+    let mut rungs = BTreeMap::new();
+    for (number, pool) in &tables.directory.pools {
+        let Some(l7) = l7_rung(tables, *number, pool, shared.config.l7.in_kernel) else {
+            continue;
+        };
+        let service = names::pool(pool);
+        rungs.entry(service.clone()).or_insert(ServiceRung {
+            service,
+            rung: l7.rung,
+            why: l7.why,
+            not_in_kernel: l7.not_in_kernel,
+        });
+    }
+    rungs.into_values().collect()
+}
+
+fn l7_rung(tables: &Tables, number: u32, pool: &Pool, in_kernel: bool) -> Option<api::L7Rung> {
+    let routed = tables.l7.routed.get(&number);
     let backends = pool.backends.iter();
     let backends = backends.filter_map(|index| tables.directory.backends.get(index));
     let subjects: BTreeSet<u32> = backends
@@ -53,16 +76,22 @@ fn l7_rung(tables: &Tables, number: u32, pool: &Pool) -> Option<api::L7Rung> {
     let sets: BTreeSet<u32> = named.map(|(_, value)| value >> 8).collect();
     let sets = sets.iter().filter_map(|set| tables.l7.sets.get(set));
     let rules: Vec<_> = sets.flat_map(|set| &set.rules).collect();
-    let numbers: BTreeSet<_> = rules.iter().map(|rule| (rule.number, rule.index)).collect();
-    let rung = rung::rung(&rung::Needs {
-        routes: routes.sum(),
-        http_rules: numbers.len(),
-        looks_deeper: rules.iter().any(|rule| rung::looks_deeper(&rule.rule)),
-    })?;
+    let mut needs = rung::Needs::default();
+    needs.add_routes(routed.map_or(&[], |routed| routed.routes.as_slice()));
+    let mut seen = BTreeSet::new();
+    for rule in rules {
+        if seen.insert((rule.number, rule.index)) {
+            needs.add_rule(&rule.rule);
+        }
+    }
+    if !in_kernel {
+        needs.keep_with_workers("[l7] in_kernel = false");
+    }
+    let rung = rung::rung(&needs)?;
     Some(api::L7Rung {
         rung: rung.name.to_owned(),
         why: rung.why,
-        not_in_kernel: rung.not_in_kernel.to_owned(),
+        not_in_kernel: rung.not_in_kernel,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use terrace_abi::hash::address_from_bytes;
-use terrace_mesh::directory::{Directory, Frontend};
+use terrace_mesh::directory::{Directory, Frontend, Pool};
 
 use crate::api::{Source, Tier};
 use crate::run::shared::View;
@@ -17,14 +17,17 @@ pub fn service(directory: &Directory, index: u32) -> String {
 }
 
 pub fn service_of(directory: &Directory, frontend: &Frontend) -> String {
-    let port_name = directory
-        .pools
-        .get(&frontend.pool)
-        .map_or("", |pool| &pool.port_name);
-    if port_name.is_empty() {
-        frontend.service.to_string()
-    } else {
-        format!("{}:{port_name}", frontend.service)
+    match directory.pools.get(&frontend.pool) {
+        Some(known) => pool(known),
+        None => frontend.service.to_string(),
+    }
+}
+
+/// `namespace/name`, with `:port-name` when it has one.
+pub fn pool(pool: &Pool) -> String {
+    match pool.port_name.as_str() {
+        "" => pool.service.to_string(),
+        name => format!("{}:{name}", pool.service),
     }
 }
 

@@ -1,17 +1,23 @@
 //! On which rung of the L7 ladder a Service is, and why not on a lower one.
 //! Pure: what is known of its routes and rules in, words out.
 
-use terrace_mesh::HttpRule;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use terrace_mesh::{HttpRule, PathMatch, Route, RouteMatch, RouteRule};
 
 /// What the L7 tier must decide for a Service.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Rules of routes that choose a backend by the request.
     pub routes: usize,
     /// HTTP rules of policies on its backends.
     pub http_rules: usize,
-    /// One of these looks at more than the method and a plain path.
-    pub looks_deeper: bool,
+    /// Why some of these need a worker, each reason once; none = the kernel
+    /// decides all of them.
+    pub workers: BTreeSet<&'static str>,
+    /// So many of the rules.
+    pub of_workers: usize,
 }
 
 /// The lowest rung that can enforce the needs. The worker that holds a request
@@ -21,8 +27,9 @@ pub struct Needs {
 pub struct Rung {
     pub name: &'static str,
     pub why: String,
-    /// Why the kernel does not decide alone.
-    pub not_in_kernel: &'static str,
+    /// Why the kernel does not decide alone; empty = it does, but for the first
+    /// request of a connection.
+    pub not_in_kernel: String,
 }
 
 /// `None` = nothing of L7: no worker sees the Service.
@@ -40,17 +47,91 @@ pub fn rung(needs: &Needs) -> Option<Rung> {
     if why.is_empty() {
         return None;
     }
+    let all = needs.routes + needs.http_rules;
+    let name = match needs.of_workers {
+        0 => "in-kernel",
+        n if n < all => "in-kernel and splice",
+        _ => "splice",
+    };
+    let reasons: Vec<&str> = needs.workers.iter().copied().collect();
+    let not_in_kernel = match (needs.of_workers, reasons.join(", ")) {
+        (0, _) => String::new(),
+        (n, reasons) if n < all => format!("{n} of {all}: {reasons}"),
+        (_, reasons) => reasons,
+    };
     Some(Rung {
-        name: "splice",
+        name,
         why: why.join(" and "),
-        not_in_kernel: match needs {
-            Needs { routes: 1.., .. } => "the backend depends on the request",
-            Needs {
-                looks_deeper: true, ..
-            } => "a rule looks at more than method and plain path",
-            _ => "the programs of this version match no requests",
-        },
+        not_in_kernel,
     })
+}
+
+impl Needs {
+    /// The rules of a Service's routes.
+    pub fn add_routes(&mut self, routes: &[Arc<Route>]) {
+        let rules = || routes.iter().flat_map(|route| &route.rules);
+        let whole = if routes.iter().any(|route| !route.hostnames.is_empty()) {
+            Some("hosts are matched")
+        } else {
+            let mut matches = rules().flat_map(|rule| &rule.matches);
+            let is_regex = |which: &RouteMatch| matches!(which.path, Some(PathMatch::Regex(_)));
+            matches.any(is_regex).then_some("a path is an expression")
+        };
+        for rule in rules() {
+            self.routes += 1;
+            self.note(whole.or_else(|| of_worker(rule)));
+        }
+    }
+
+    /// An HTTP rule of a policy.
+    pub fn add_rule(&mut self, rule: &HttpRule) {
+        self.http_rules += 1;
+        let reason = "a rule looks at more than method and plain path";
+        self.note(looks_deeper(rule).then_some(reason));
+    }
+
+    /// All of it is the workers'.
+    pub fn keep_with_workers(&mut self, why: &'static str) {
+        self.workers = BTreeSet::from([why]);
+        self.of_workers = self.routes + self.http_rules;
+    }
+
+    fn note(&mut self, reason: Option<&'static str>) {
+        self.of_workers += usize::from(reason.is_some());
+        self.workers.extend(reason);
+    }
+}
+
+/// Why a rule of a route needs a worker.
+fn of_worker(rule: &RouteRule) -> Option<&'static str> {
+    const PATH_MAX: usize = terrace_l7::splice::PATH_MAX;
+    let filters = &rule.filters;
+    let changes = filters.redirect.is_some()
+        || filters.rewrite_host.is_some()
+        || filters.rewrite_path.is_some()
+        || !(filters.set.is_empty() && filters.add.is_empty() && filters.remove.is_empty());
+    let deep = |which: &RouteMatch| !(which.headers.is_empty() && which.query.is_empty());
+    let long = |which: &RouteMatch| match &which.path {
+        Some(PathMatch::Exact(path) | PathMatch::Prefix(path)) => path.len() >= PATH_MAX,
+        _ => false,
+    };
+    let reasons = [
+        (changes, "a filter changes or answers requests"),
+        (
+            rule.request_timeout_ms + rule.backend_timeout_ms > 0,
+            "a timeout is watched",
+        ),
+        (rule.backends.len() != 1, "weights choose for each request"),
+        (
+            rule.matches.iter().any(deep),
+            "fields or parameters are matched",
+        ),
+        (
+            rule.matches.iter().any(long),
+            "a path is longer than the kernel's keys",
+        ),
+    ];
+    reasons.into_iter().find_map(|(is, why)| is.then_some(why))
 }
 
 /// Whether a rule looks at more than the method and an exact or prefix path.
@@ -75,42 +156,25 @@ mod tests {
 
     #[test]
     fn a_service_is_on_the_lowest_rung_that_can_enforce_it() {
-        let needs = |routes, http_rules, looks_deeper| Needs {
+        let needs = |routes, http_rules, of_workers, why: &[&'static str]| Needs {
             routes,
             http_rules,
-            looks_deeper,
+            of_workers,
+            workers: why.iter().copied().collect(),
         };
         let rows = [
-            ("nothing", needs(0, 0, false), None),
+            (needs(0, 0, 0, &[]), None),
+            (needs(2, 0, 0, &[]), Some("in-kernel: 2 route rules; ")),
+            (needs(0, 1, 1, &["deep"]), Some("splice: 1 HTTP rule; deep")),
             (
-                "routes",
-                needs(2, 0, false),
-                Some("2 route rules: the backend"),
-            ),
-            (
-                "plain rules",
-                needs(0, 1, false),
-                Some("1 HTTP rule: the programs"),
-            ),
-            (
-                "deep rules",
-                needs(0, 3, true),
-                Some("3 HTTP rules: a rule looks"),
-            ),
-            (
-                "both",
-                needs(1, 1, true),
-                Some("1 route rule and 1 HTTP rule: the backend"),
+                needs(1, 3, 2, &["b", "a"]),
+                Some("in-kernel and splice: 1 route rule and 3 HTTP rules; 2 of 4: a, b"),
             ),
         ];
-        for (name, needs, expected) in rows {
-            let text = rung(&needs).map(|rung| format!("{}: {}", rung.why, rung.not_in_kernel));
-            let agrees = match (&text, expected) {
-                (None, None) => true,
-                (Some(text), Some(start)) => text.starts_with(start),
-                _ => false,
-            };
-            assert!(agrees, "{name}: {text:?}");
+        for (needs, expected) in rows {
+            let text = rung(&needs)
+                .map(|rung| format!("{}: {}; {}", rung.name, rung.why, rung.not_in_kernel));
+            assert_eq!(text.as_deref(), expected, "{needs:?}");
         }
     }
 

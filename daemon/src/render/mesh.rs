@@ -7,7 +7,7 @@ use super::table::{Cell, Table, cell, toned};
 use super::units::{bytes, count, duration_ms};
 use super::{Style, Tone};
 use crate::api::{
-    Backend, Direction, Identity, Policy, RuleVerdict, Service, Source, short_labels,
+    Backend, Direction, Identity, L7Rung, Policy, RuleVerdict, Service, Source, short_labels,
 };
 
 pub fn services(services: &[Service], style: &Style) -> String {
@@ -45,11 +45,7 @@ fn one_service(service: &Service, style: &Style) -> String {
         );
     }
     if let Some(l7) = &service.l7 {
-        let _ = writeln!(
-            text,
-            "  l7 {}: {}; not in-kernel: {}",
-            l7.rung, l7.why, l7.not_in_kernel
-        );
+        let _ = writeln!(text, "  l7 {}", rung(l7));
     }
     if service.backends.is_empty() {
         let _ = writeln!(text, "  {}", style.paint(Tone::Bad, "no backends"));
@@ -62,6 +58,14 @@ fn one_service(service: &Service, style: &Style) -> String {
         backends(&service.backends, false)
     };
     text + &table.print(style)
+}
+
+/// A rung, and why it is not a lower one.
+pub fn rung(l7: &L7Rung) -> String {
+    match l7.not_in_kernel.as_str() {
+        "" => format!("{}: {}", l7.rung, l7.why),
+        why => format!("{}: {}; worker: {why}", l7.rung, l7.why),
+    }
 }
 
 fn backends(backends: &[Backend], with_pod: bool) -> Table {

@@ -18,6 +18,7 @@ pub fn plan(plan: &Plan, style: &Style) -> String {
     }
     let mut text = refusals(plan, style);
     text.push_str(&placements(plan, style));
+    text.push_str(&services(plan, style));
     text.push_str(&moves(plan, style));
     let sections = [
         (false, "In the way of a better tier:"),
@@ -64,6 +65,26 @@ fn placements(plan: &Plan, style: &Style) -> String {
         ]);
     }
     table.print(style)
+}
+
+/// Where Services are on the L7 ladder.
+fn services(plan: &Plan, style: &Style) -> String {
+    if plan.services.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["SERVICE", "L7 RUNG", "DECIDES", "WORKER, BECAUSE"]);
+    for service in &plan.services {
+        table.push(vec![
+            cell(&service.service),
+            cell(&service.rung),
+            cell(&service.why),
+            cell(match service.not_in_kernel.as_str() {
+                "" => "-",
+                why => why,
+            }),
+        ]);
+    }
+    format!("\n{}", table.print(style))
 }
 
 /// What the plan would change of what runs.

@@ -96,6 +96,18 @@ fn root_requests_that_method_and_path_decide_pass_in_the_kernel() {
         assert_eq!(talk.ask("/none").unwrap().0, 404, "{}", stage.report());
     }
     told(&stage);
+    for command in ["plan", "services"] {
+        let (done, text) = stage.terrace(&[command, "--color", "never"]);
+        assert!(done && text.contains("in-kernel"), "{command}: {text}");
+        assert!(text.contains("3 route rules"), "{command}: {text}");
+    }
+    let hosts = routes(&[("/a", "a")]).replace("  rules:", "  hostnames: [front]\n  rules:");
+    stage.change("routes.yaml", &hosts);
+    let (_, text) = stage.terrace(&["plan", "--json"]);
+    let plan: Value = serde_json::from_str(&text).expect("JSON");
+    let service = &plan["services"][0];
+    assert_eq!(service["rung"], "splice", "{text}");
+    assert_eq!(service["not_in_kernel"], "hosts are matched", "{text}");
     stage.wait_empty();
 }
 

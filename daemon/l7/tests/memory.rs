@@ -102,6 +102,7 @@ impl Services for Rules {
             rewrite: (routed.action % 2 == 1).then_some(token),
             tunnel: false,
             timeout_ms: 1_000,
+            heads: Default::default(),
         })
     }
 

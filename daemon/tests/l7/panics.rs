@@ -49,6 +49,7 @@ impl Services for Rules {
             rewrite: None,
             tunnel: false,
             timeout_ms: 0,
+            heads: Default::default(),
         })
     }
 

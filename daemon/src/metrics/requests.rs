@@ -44,18 +44,10 @@ pub(super) fn families(shared: &Shared) -> [Family; 5] {
         sum.sum_us += reading.sum_us;
         sum.in_kernel += reading.in_kernel;
     }
-    let in_kernel: Vec<_> = sums.iter().filter(|(_, sum)| sum.in_kernel > 0).collect();
-    let in_kernel = counters(
-        "requests_in_kernel",
-        "Requests that passed in the kernel by method and path: their status and duration are not known",
-        in_kernel
-            .iter()
-            .map(|(labels, sum)| ((*labels).clone(), sum.in_kernel)),
-    );
     sums.retain(|_, sum| sum.buckets.iter().any(|n| *n > 0));
     let unrecorded = workers.iter().map(|told| told.meters.unrecorded()).sum();
     [
-        in_kernel,
+        in_kernel(&sums),
         counters(
             "requests",
             "Requests by the first digit of their answer's status",
@@ -79,6 +71,15 @@ pub(super) fn families(shared: &Shared) -> [Family; 5] {
             unrecorded,
         ),
     ]
+}
+
+fn in_kernel(sums: &BTreeMap<Labels, Sum>) -> Family {
+    let passed = sums.iter().filter(|(_, sum)| sum.in_kernel > 0);
+    let text = "Requests that passed in the kernel by method and path: their status and duration are not known";
+    let rows: Vec<_> = passed
+        .map(|(labels, sum)| (labels.clone(), sum.in_kernel))
+        .collect();
+    counters("requests_in_kernel", text, rows)
 }
 
 fn by_outcome(sums: &BTreeMap<Labels, Sum>) -> Vec<(Labels, u64)> {

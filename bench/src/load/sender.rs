@@ -38,13 +38,19 @@ pub struct SentFrames {
 
 impl Sender {
     pub fn new(outside: &Netns, settings: &Settings, size: usize) -> Result<Self> {
-        let mut memory = Memory::new(MemorySize {
-            sockets: 1,
-            frames_each_way: FRAMES,
+        // The first socket of a UMEM is made with it: made elsewhere it would be
+        // bound to whatever interface has that number there.
+        let made = outside.enter(|| -> Result<(Memory, Xsk)> {
+            let mut memory = Memory::new(MemorySize {
+                sockets: 1,
+                frames_each_way: FRAMES,
+            })?;
+            let socket = memory.bind(NIC, 0, Bind::Copy)?;
+            Ok((memory, socket))
         })?;
-        let socket = outside.enter(|| memory.bind(NIC, 0, Bind::Copy))?;
+        let (memory, socket) = made.context("an AF_XDP socket to send by")?;
         Ok(Self {
-            socket: socket.context("an AF_XDP socket to send by")?,
+            socket,
             frames: (0..FLOWS).map(|key| frame(settings, key, size)).collect(),
             _memory: memory,
         })

@@ -340,8 +340,7 @@ impl Scenario {
             && let Some(curve) = &mut self.curve
             && let [first, .., last] = curve.values[..]
         {
-            let middle = curve.values[curve.values.len() / 2];
-            curve.values = vec![first, middle, last];
+            curve.values = vec![first, last];
         }
     }
 

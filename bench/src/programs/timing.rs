@@ -28,7 +28,7 @@ impl Effort {
     pub const SHORT: Self = Self {
         slice: 100_000,
         slices: 5,
-        rounds: 4,
+        rounds: 3,
     };
     pub const QUICK: Self = Self {
         slice: 100_000,

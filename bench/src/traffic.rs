@@ -7,8 +7,6 @@ use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 
-use crate::agent;
-use crate::interrupt;
 use crate::lab::{self, Arm};
 use crate::load::{self, Driver, Sample};
 use crate::noise::{self, Round};
@@ -17,7 +15,7 @@ use crate::result::{ArmResult, Measured};
 use crate::run::Context;
 use crate::scenario::{Axis, Load, LoadKind, Role, Scenario};
 use crate::stats::median;
-use crate::usage;
+use crate::{agent, interrupt, usage};
 
 /// The percentiles of a latency plot.
 const PERCENTILES: [f64; 13] = [

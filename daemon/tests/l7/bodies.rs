@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use terrace_testkit::{Background, wait};
+use terrace_testkit::Background;
 
-use crate::stage::{PORT, Shape, Stage, VIP};
+use crate::stage::{Shape, Stage, VIP};
 
 /// GET /a/<n> answers n bytes, POST the SHA-256 of what came; chunked when asked.
 const SERVER: &str = r#"
@@ -86,14 +86,7 @@ print('ok')
 
 /// The echoing server in the place of pod a's nginx.
 pub fn echo(stage: &mut Stage) -> Background {
-    stage.servers[0].process().kill();
-    let ns = &stage.nodes()[0].ns;
-    let mut program = Command::new("python3");
-    program.args(["-c", SERVER]);
-    let server = ns.spawn(program).unwrap();
-    let address = std::net::SocketAddr::new("127.0.0.1".parse().unwrap(), PORT);
-    wait::port(ns, address, wait::PATIENCE).unwrap();
-    server
+    stage.python(0, &[SERVER])
 }
 
 pub fn check(stage: &Stage, vip: &str, kind: &str, sizes: &str) {

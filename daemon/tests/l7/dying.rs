@@ -1,11 +1,7 @@
 //! Backends that die, in every state of a connection.
 
-use std::process::Command;
-
-use terrace_testkit::{Background, wait};
-
 use crate::life::Talk;
-use crate::stage::{PORT, Shape, Stage, VIP, urls};
+use crate::stage::{Shape, Stage, VIP, urls};
 
 /// Answers `/a/fine`; dies where the path says.
 const MORTAL: &str = r#"
@@ -38,16 +34,6 @@ while True:
         if when == 'idle': die()
 "#;
 
-fn mortal(stage: &Stage, when: &str) -> Background {
-    let ns = &stage.nodes()[0].ns;
-    let mut program = Command::new("python3");
-    program.args(["-c", MORTAL, when]);
-    let server = ns.spawn(program).unwrap();
-    let address = std::net::SocketAddr::new("127.0.0.1".parse().unwrap(), PORT);
-    wait::port(ns, address, wait::PATIENCE).unwrap();
-    server
-}
-
 /// Where it dies, and what of an answer the client gets before its connection
 /// ends: `None` = nothing.
 const STATES: [(&str, Option<&str>); 6] = [
@@ -62,10 +48,9 @@ const STATES: [(&str, Option<&str>); 6] = [
 #[test]
 fn root_a_backend_that_dies_ends_its_connections_and_no_flow_stays() {
     let mut stage = Stage::start("l7-dying", &Shape::default());
-    stage.servers[0].process().kill();
     for vip in VIP {
         for (when, expected) in STATES {
-            let _server = mortal(&stage, when);
+            let _server = stage.python(0, &[MORTAL, when]);
             let mut talk = Talk::open(&stage, vip);
             talk.send(b"GET /a/x HTTP/1.1\r\nHost: front\r\n\r\n");
             let said = talk.rest();
@@ -79,7 +64,7 @@ fn root_a_backend_that_dies_ends_its_connections_and_no_flow_stays() {
         // Nobody listens: refused before it was connected.
         let mut talk = Talk::open(&stage, vip);
         assert_eq!(talk.ask("/a/x").unwrap().0, 503, "{}", stage.report());
-        let _server = mortal(&stage, "never");
+        let _server = stage.python(0, &[MORTAL, "never"]);
         let mut talk = Talk::open(&stage, vip);
         assert_eq!(talk.ask("/a/x").unwrap(), (200, "fine\n".into()));
         assert_eq!(talk.ask("/a/x").unwrap(), (200, "fine\n".into()));

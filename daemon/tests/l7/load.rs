@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::stage::{Shape, Stage, urls};
+use crate::stage::{Shape, Stage, long_or, urls};
 
 /// Raises the limit of open files, then runs.
 fn run(stage: &Stage, command: &str) -> String {
@@ -33,8 +33,12 @@ fn root_thousands_of_connections_at_once_are_all_answered_and_leave_nothing() {
 fn root_a_churn_of_connections_leaves_no_flow() {
     let stage = Stage::start("l7-churn", &Shape::default());
     let [url, _] = urls("/b");
-    let said = run(&stage, &format!("ab -q -s 60 -n 10000 -c 50 {url}"));
-    assert!(said.contains("Complete requests:      10000"), "{said}");
+    let n = long_or(100_000, 10_000);
+    let said = run(&stage, &format!("ab -q -s 60 -n {n} -c 50 {url}"));
+    assert!(
+        said.contains(&format!("Complete requests:      {n}")),
+        "{said}"
+    );
     assert!(
         said.contains("Failed requests:        0"),
         "{said}\n{}",

@@ -3,7 +3,7 @@
 use terrace_testkit::Faults;
 
 use crate::bodies::{check, echo};
-use crate::stage::{Shape, Stage, VIP};
+use crate::stage::{Shape, Stage, VIP, long_or};
 
 /// Both ways between the client and the router.
 fn spoil(stage: &Stage, faults: Faults) {
@@ -12,11 +12,6 @@ fn spoil(stage: &Stage, faults: Faults) {
         ns.run("ethtool", &["-K", iface, "tx", "off"]).unwrap();
         ns.act_as_bad_wire(iface, faults).unwrap();
     }
-}
-
-/// `TERRACE_BYTES=1073741824` makes it the long run: 1 GiB each way.
-fn bytes() -> String {
-    std::env::var("TERRACE_BYTES").unwrap_or_else(|_| "268435456".to_owned())
 }
 
 /// What the client's and the server's stack had to do about it.
@@ -42,7 +37,12 @@ fn root_bodies_arrive_whole_over_a_path_that_loses_and_reorders() {
     let _server = echo(&mut stage);
     spoil(&stage, Faults { lost: 5, late: 10 });
     for kind in ["get", "post"] {
-        check(&stage, VIP[0], kind, &format!("0,1,16384,{}", bytes()));
+        check(
+            &stage,
+            VIP[0],
+            kind,
+            &format!("0,1,16384,{}", long_or(1 << 30, 256 << 20)),
+        );
     }
     for kind in ["chunked-get", "chunked-post"] {
         check(&stage, VIP[1], kind, "0,777,300000");

@@ -1,12 +1,8 @@
 //! What backends get: heads that filters have changed, tunnels, and requests
 //! that wait for `100 Continue`.
 
-use std::process::Command;
-
-use terrace_testkit::{Background, wait};
-
 use crate::life::Talk;
-use crate::stage::{PORT, Shape, Stage, VIP, urls};
+use crate::stage::{Shape, Stage, VIP, urls};
 
 /// Says in its answer what it was asked. `/b/ws` and CONNECT become a tunnel
 /// that says everything twice.
@@ -105,21 +101,10 @@ const ROWS: &[Row<'_>] = &[
     ),
 ];
 
-fn mirror(stage: &mut Stage) -> Background {
-    stage.servers[1].process().kill();
-    let ns = &stage.nodes()[1].ns;
-    let mut program = Command::new("python3");
-    program.args(["-c", MIRROR]);
-    let server = ns.spawn(program).unwrap();
-    let address = std::net::SocketAddr::new("127.0.0.1".parse().unwrap(), PORT);
-    wait::port(ns, address, wait::PATIENCE).unwrap();
-    server
-}
-
 #[test]
 fn root_backends_get_what_filters_made_of_a_request() {
     let mut stage = Stage::start("l7-mirror", &Shape::default());
-    let _server = mirror(&mut stage);
+    let _server = stage.python(1, &[MIRROR]);
     stage.change("routes.yaml", ROUTES);
     for (path, fields, has, has_not) in ROWS {
         for url in urls(path) {
@@ -177,7 +162,7 @@ fn bodies_go_with_changed_heads(stage: &Stage) {
 #[test]
 fn root_tunnels_open_where_the_route_names_them_and_a_client_waits_for_100() {
     let mut stage = Stage::start("l7-tunnels", &Shape::default());
-    let _server = mirror(&mut stage);
+    let _server = stage.python(1, &[MIRROR]);
     stage.change("routes.yaml", ROUTES);
     let upgrade = |path| {
         format!(

@@ -6,14 +6,14 @@ use terrace_l7::http::{Limits as HeadLimits, parse_request, storage};
 use terrace_l7::rules::{HeadWriter, Scratch};
 use terrace_mesh::{Compiler, HostFacts, InterfaceFact, SourceFile, Tables, parse};
 
-const CLIENT: &str = "10.0.0.1:40000";
+pub const CLIENT: &str = "10.0.0.1:40000";
 const STRANGER: &str = "203.0.113.9:40000";
-const SHOP: &str = "10.96.0.1:80";
-const PLAIN: &str = "10.96.0.2:80";
+pub const SHOP: &str = "10.96.0.1:80";
+pub const PLAIN: &str = "10.96.0.2:80";
 
 /// Services `shop` (routes), `plain` (none), `v2` and `dead`; workloads `web`
 /// (a backend of `plain`, under policy) and `client`.
-const MESH: &str = r#"
+pub const MESH: &str = r#"
 apiVersion: v1
 kind: Service
 metadata: {name: shop}
@@ -152,12 +152,12 @@ fn tables(text: &str) -> Tables {
         .clone()
 }
 
-fn rules(text: &str) -> Rules {
+pub fn rules(text: &str) -> Rules {
     let built = Rules::build(&tables(text), true, &Rules::default());
     built.unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn asked(client: &str, service: &str) -> Asked {
+pub fn asked(client: &str, service: &str) -> Asked {
     let endpoint = |text: &str| text.parse::<SocketAddr>().expect("an endpoint").into();
     Asked {
         client: endpoint(client),
@@ -204,7 +204,7 @@ fn outcome(rules: &Rules, asked: &Asked, head: &str) -> (String, terrace::l7::ru
     (text, ruling.note)
 }
 
-fn get(path: &str) -> String {
+pub fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: plain\r\n\r\n")
 }
 

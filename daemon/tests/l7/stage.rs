@@ -119,6 +119,19 @@ impl Stage {
         assert!(ready.is_ok(), "not ready:\n{}", self.daemon.log());
     }
 
+    /// A server in Python in the place of a node's nginx, which is killed.
+    pub fn python(&mut self, node: usize, args: &[&str]) -> Background {
+        self.servers[node].process().kill();
+        let ns = &self.nodes()[node].ns;
+        let mut program = Command::new("python3");
+        program.arg("-c").args(args);
+        let server = ns.spawn(program).expect("python3");
+        let address = SocketAddr::new(IpAddr::from([127, 0, 0, 1]), PORT);
+        let up = wait::port(ns, address, wait::PATIENCE);
+        assert!(up.is_ok(), "{up:?}\n{}", server.log());
+        server
+    }
+
     pub fn pins(&self) -> &std::path::Path {
         self.pins.path()
     }
@@ -193,6 +206,14 @@ impl Stage {
             self.terrace(&["flows", "--limit", "20"]).1,
             self.daemon.log()
         )
+    }
+}
+
+/// `TERRACE_LONG=1` makes the runs that are too long for every day.
+pub fn long_or(long: u64, short: u64) -> u64 {
+    match std::env::var_os("TERRACE_LONG") {
+        Some(_) => long,
+        None => short,
     }
 }
 

@@ -420,6 +420,8 @@ impl Relay {
         if direction == Direction::ToServer && segment.has(flags::SYN) {
             known.spliced.splice.open_from = segment.seq.wrapping_add(1);
             known.spliced.splice.open_until = segment.seq.wrapping_add(1 << 30);
+            // 0 would be a floor as well, for numbers that are about to wrap.
+            known.spliced.splice.ack_floor = segment.seq.wrapping_add(1);
         }
         if direction == Direction::ToClient && segment.has(flags::SYN) {
             self.bind(known, &segment);

@@ -121,6 +121,20 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         own.client_ack = later(own.client_ack, noted.client_ack);
         own.ts_value = later(own.ts_value, noted.ts_value);
         self.flow.client_ack = later(self.flow.client_ack, own.client_ack);
+        self.raise_floor();
+    }
+
+    /// What the server has acknowledged we need not. Sequence numbers wrap: a
+    /// floor of long ago would be one of the future, and acknowledgements that
+    /// come near it would be raised to bytes that nobody has sent.
+    fn raise_floor(&mut self) {
+        const FAR: u32 = 1 << 30;
+        let flow = &mut *self.flow;
+        flow.acked = later(flow.acked, flow.server_ack());
+        if flow.acked.wrapping_sub(flow.splice.ack_floor) > FAR {
+            flow.splice.ack_floor = flow.acked;
+            self.host.splice(self.id, &self.flow.splice, None);
+        }
     }
 
     /// Ends a flow with RST to both sides.

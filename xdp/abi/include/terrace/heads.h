@@ -23,18 +23,31 @@ static __always_inline bool note_goes_on(const struct head_note *note,
 	       note->base == splice->open_until;
 }
 
+/* The one scan of this CPU. */
+static __always_inline struct scan *scan_here(void)
+{
+	__u32 zero = 0;
+	struct scratch *room = bpf_map_lookup_elem(&scratch, &zero);
+
+	if (!room)
+		return NULL;
+	/* Nothing is added to the pointer before it is known not to be NULL. */
+	asm volatile("" : "+r"(room));
+	return &room->scan;
+}
+
 /* `len` bytes from `off` on, for a scan. */
 static __always_inline struct scan *scan_of(context_t *ctx, __u32 off,
 					    __u32 len)
 {
-	__u32 zero = 0;
-	struct scratch *room = bpf_map_lookup_elem(&scratch, &zero);
-	struct scan *scan;
+	struct scan *scan = scan_here();
 
-	if (!room || !len || len > HEAD_ROOM)
+	if (!scan || !len || len > HEAD_ROOM)
 		return NULL;
-	scan = &room->scan;
 	__builtin_memset(scan, 0, __builtin_offsetof(struct scan, key));
+	/* Linux 6.1 does not learn from "not 0" that it is 1 at least. */
+	asm volatile("" : "+r"(len));
+	len = ((len - 1) & (HEAD_ROOM - 1)) + 1;
 	if (ctx_load(ctx, off, scan->bytes, len))
 		return NULL;
 	scan->len = len;
@@ -62,9 +75,14 @@ __noinline int digest_of(struct scan *scan, __u64 secret)
 	return 0;
 }
 
-/* What a set says of the request in hand; 0 = nothing. */
-__noinline int ask_set(struct scan *scan, __u32 set)
+/*
+ * What a set says of the request in hand; 0 = nothing. The scan is not an
+ * argument: Linux 6.1 takes a map's value as a key, but not an argument's
+ * memory.
+ */
+__noinline int ask_set(__u32 set)
 {
+	struct scan *scan = scan_here();
 	__u32 len, end, *found;
 	__u8 was = ' ';
 
@@ -87,13 +105,12 @@ __noinline int ask_set(struct scan *scan, __u32 set)
 	return found ? *found : 0;
 }
 
-static __always_inline bool sets_agree(struct scan *scan,
-				       const struct splice *splice)
+static __always_inline bool sets_agree(const struct splice *splice)
 {
 	for (int i = 0; i < HEAD_SETS; i++) {
 		const struct head_set *wanted = &splice->heads[i];
 
-		if (wanted->set && ask_set(scan, wanted->set) != wanted->want)
+		if (wanted->set && ask_set(wanted->set) != wanted->want)
 			return false;
 	}
 	return splice->heads[0].set;
@@ -203,7 +220,7 @@ __noinline int judge_head(context_t *ctx, struct packet *pkt, __u32 number)
 		return SPLICE_PASS;
 	if (!is_next ||
 	    !is_due(pkt, &progress->notes[splice->binding & 1], answers_end) ||
-	    scan_request(scan) || !sets_agree(scan, splice))
+	    scan_request(scan) || !sets_agree(splice))
 		return SPLICE_UP;
 	if (dry_run)
 		return SPLICE_REQUEST;

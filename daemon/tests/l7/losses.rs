@@ -5,10 +5,20 @@ use terrace_testkit::Faults;
 use crate::bodies::{check, echo};
 use crate::stage::{Shape, Stage, VIP, long_or};
 
-/// Both ways between the client and the router.
+/// Both ways between the client and the router, who know each other's MAC: three
+/// lost answers of ARP are "no route to host", whatever TCP does.
 fn spoil(stage: &Stage, faults: Faults) {
+    for vip in VIP {
+        check(stage, vip, "get", "1");
+    }
     let ends = [(stage.client(), "net0"), (&stage.net.router, "client0")];
     for (ns, iface) in ends {
+        let keep = format!(
+            "ip neigh show dev {iface} | while read -r address word mac _; do \
+             [ \"$word\" != lladdr ] || ip neigh replace \"$address\" \
+             lladdr \"$mac\" dev {iface} nud permanent; done"
+        );
+        ns.run("sh", &["-ec", &keep]).unwrap();
         ns.run("ethtool", &["-K", iface, "tx", "off"]).unwrap();
         ns.act_as_bad_wire(iface, faults).unwrap();
     }

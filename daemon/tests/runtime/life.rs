@@ -170,10 +170,10 @@ fn root_a_start_that_fails_leaves_nothing() {
         ("broken manifest", "", "kind: Nothing\n", 3, "broken.yaml:1"),
         (
             "impossible plan",
-            "\n[[interfaces]]\nmatch = \"none0\"\nrole = \"uplink\"\n[interfaces.tiers.steer]\nnic = \"require\"\n",
+            "\n[[interfaces]]\nmatch = \"up0\"\nrole = \"uplink\"\n[interfaces.tiers.steer]\nnic = \"require\"\n",
             "",
             3,
-            "nic",
+            "up0: steer can't run on nic",
         ),
     ];
     for (name, more, manifest, code, part) in rows {

@@ -122,7 +122,12 @@ impl Daemon {
     }
 
     fn note(&mut self, change: crate::netlink::Change) {
-        self.pending |= self.network.apply(change);
+        let effects = self.network.apply(change);
+        if effects.links {
+            // A program that came and went since the last look leaves the link as it was.
+            self.interfaces.mark_stale();
+        }
+        self.pending |= effects;
         if self.pending.any() {
             self.act_at.get_or_insert_with(|| Instant::now() + GATHER);
         }

@@ -19,6 +19,11 @@ fragments = 256
 
 /// A Pod of the host `node`, labelled `app: <name>`.
 pub fn pod(workload: &Workload, node: &str) -> String {
+    pod_with(workload, node, "")
+}
+
+/// The same, with annotations: `a: b, c: d`.
+pub fn pod_with(workload: &Workload, node: &str, annotations: &str) -> String {
     let (name, v4, v6) = (&workload.name, workload.v4, workload.v6);
     let iface = &workload.host_iface;
     format!(
@@ -30,7 +35,7 @@ metadata:
   name: {name}
   namespace: shop
   labels: {{ app: {name} }}
-  annotations: {{ terrace.io/interface: {iface} }}
+  annotations: {{ terrace.io/interface: {iface}, {annotations} }}
 spec:
   nodeName: {node}
   containers: [{{ name: main }}]

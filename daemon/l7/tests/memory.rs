@@ -25,6 +25,25 @@ fn endpoint(text: &str) -> Endpoint {
     text.parse::<SocketAddr>().unwrap().into()
 }
 
+fn client_at(port: u16) -> Endpoint {
+    Endpoint {
+        port,
+        ..endpoint("10.0.0.1:1")
+    }
+}
+
+fn segment(src: Endpoint, dst: Endpoint, seq: u32, flags: u8, payload: &[u8]) -> Segment<'_> {
+    Segment {
+        src,
+        dst,
+        seq,
+        flags,
+        window: 60_000,
+        payload,
+        ..Segment::default()
+    }
+}
+
 /// Routes, policy with expressions, and a changed head on every other request.
 struct Rules {
     router: Router,
@@ -207,38 +226,18 @@ impl Case {
     }
 
     fn client(&mut self, port: u16, seq: u32, ack: u32, flags: u8, payload: &[u8]) {
-        self.packet(&Segment {
-            src: Endpoint {
-                port,
-                ..endpoint("10.0.0.1:1")
-            },
-            dst: endpoint("10.96.0.1:80"),
-            seq,
-            ack,
-            flags,
-            window: 60_000,
-            payload,
-            ..Segment::default()
-        });
+        let dst = endpoint("10.96.0.1:80");
+        let sent = segment(client_at(port), dst, seq, flags, payload);
+        self.packet(&Segment { ack, ..sent });
     }
 
     fn server(&mut self, port: u16, seq: u32, flags: u8, payload: &[u8]) {
         let last = self.world.last(Direction::ToServer);
         let ack = last.seq.wrapping_add(last.payload.len() as u32);
         let ack = ack.wrapping_add(u32::from(last.has(flags::SYN)));
-        self.packet(&Segment {
-            src: endpoint("10.0.1.1:8080"),
-            dst: Endpoint {
-                port,
-                ..endpoint("10.0.0.1:1")
-            },
-            seq,
-            ack,
-            flags,
-            window: 60_000,
-            payload,
-            ..Segment::default()
-        });
+        let src = endpoint("10.0.1.1:8080");
+        let sent = segment(src, client_at(port), seq, flags, payload);
+        self.packet(&Segment { ack, ..sent });
     }
 
     /// A connection: one request answered here, or a request with its answer;

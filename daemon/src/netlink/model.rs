@@ -70,6 +70,8 @@ pub enum Change {
 pub struct Effects {
     /// A link came, went, or changed in a way that programs see.
     pub links: bool,
+    /// Another XDP program than before, or none: whatever comes next.
+    pub programs: bool,
     pub addresses: bool,
     /// The MAC address of a neighbour came, changed or went.
     pub macs: bool,
@@ -81,6 +83,7 @@ pub struct Effects {
 impl Effects {
     pub const ALL: Self = Self {
         links: true,
+        programs: true,
         addresses: true,
         macs: true,
         next_hops: true,
@@ -95,6 +98,7 @@ impl Effects {
 impl BitOrAssign for Effects {
     fn bitor_assign(&mut self, other: Self) {
         self.links |= other.links;
+        self.programs |= other.programs;
         self.addresses |= other.addresses;
         self.macs |= other.macs;
         self.next_hops |= other.next_hops;
@@ -163,10 +167,12 @@ impl Network {
 
     fn link(&mut self, link: Link) -> Effects {
         let ifindex = link.ifindex;
-        let changed = self.links.get(&ifindex) != Some(&link);
-        self.links.insert(ifindex, link);
+        let xdp = link.xdp;
+        let before = self.links.insert(ifindex, link);
+        let changed = before.as_ref() != self.links.get(&ifindex);
         Effects {
             links: changed,
+            programs: before.is_some_and(|before| before.xdp != xdp),
             next_hops: changed,
             ..Effects::default()
         }
@@ -178,6 +184,7 @@ impl Network {
         self.neighbours.retain(|(of, _), _| *of != ifindex);
         Effects {
             links: gone,
+            programs: gone,
             addresses: gone,
             macs: gone,
             next_hops: gone,
@@ -251,6 +258,14 @@ mod tests {
             next_hops: true,
             ..none
         };
+        let programs = Effects {
+            programs: true,
+            ..links
+        };
+        let with_xdp = Link {
+            xdp: 7,
+            ..link(2, true)
+        };
         let addresses = Effects {
             addresses: true,
             next_hops: true,
@@ -272,6 +287,7 @@ mod tests {
         let rows = [
             ("same link", Change::Link(link(2, true)), none),
             ("link down", Change::Link(link(2, false)), links),
+            ("another program", Change::Link(with_xdp), programs),
             ("new link", Change::Link(link(3, true)), links),
             ("unknown link gone", Change::LinkGone(9), none),
             ("same address", address(2, 24), none),

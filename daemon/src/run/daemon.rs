@@ -122,12 +122,7 @@ impl Daemon {
     }
 
     fn note(&mut self, change: crate::netlink::Change) {
-        let effects = self.network.apply(change);
-        if effects.links {
-            // A program that came and went since the last look leaves the link as it was.
-            self.interfaces.mark_stale();
-        }
-        self.pending |= effects;
+        self.pending |= self.network.apply(change);
         if self.pending.any() {
             self.act_at.get_or_insert_with(|| Instant::now() + GATHER);
         }
@@ -157,6 +152,10 @@ impl Daemon {
                 Err(error) => self.kernel_refused(&error),
             }
             effects |= Effects::ALL;
+        }
+        if effects.programs {
+            // One that came and went since the last look leaves the link as it was.
+            self.interfaces.mark_stale();
         }
         block_in_place(|| {
             if effects.next_hops {

@@ -2,7 +2,7 @@
 //! that wait for `100 Continue`.
 
 use crate::life::Talk;
-use crate::stage::{Shape, Stage, VIP, urls};
+use crate::stage::{Shape, Stage, VIP, route, urls};
 
 /// Says in its answer what it was asked. `/b/ws` and CONNECT become a tunnel
 /// that says everything twice.
@@ -34,14 +34,7 @@ class Server(ThreadingHTTPServer):
 Server(('::', 8080), Handler).serve_forever()
 "#;
 
-const ROUTES: &str = r#"
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: { name: front, namespace: shop }
-spec:
-  parentRefs: [{ group: "", kind: Service, name: front, port: 80 }]
-  rules:
-    - matches: [{ path: { type: PathPrefix, value: /fields } }]
+const RULES: &str = r#"    - matches: [{ path: { type: PathPrefix, value: /fields } }]
       filters:
         - type: RequestHeaderModifier
           requestHeaderModifier:
@@ -105,7 +98,7 @@ const ROWS: &[Row<'_>] = &[
 fn root_backends_get_what_filters_made_of_a_request() {
     let mut stage = Stage::start("l7-mirror", &Shape::default());
     let _server = stage.python(1, &[MIRROR]);
-    stage.change("routes.yaml", ROUTES);
+    stage.change("routes.yaml", &route(RULES));
     for (path, fields, has, has_not) in ROWS {
         for url in urls(path) {
             let mut args = vec![];
@@ -163,7 +156,7 @@ fn bodies_go_with_changed_heads(stage: &Stage) {
 fn root_tunnels_open_where_the_route_names_them_and_a_client_waits_for_100() {
     let mut stage = Stage::start("l7-tunnels", &Shape::default());
     let _server = stage.python(1, &[MIRROR]);
-    stage.change("routes.yaml", ROUTES);
+    stage.change("routes.yaml", &route(RULES));
     let upgrade = |path| {
         format!(
             "GET {path} HTTP/1.1\r\nHost: front\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"

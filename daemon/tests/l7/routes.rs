@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::stage::{Shape, Stage, urls};
+use crate::stage::{Shape, Stage, route, urls};
 
 const POLICY: &str = r#"
 apiVersion: cilium.io/v2
@@ -21,14 +21,7 @@ spec:
               - { path: /a/host, host: inner }
 "#;
 
-const ROUTES: &str = r#"
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: { name: front, namespace: shop }
-spec:
-  parentRefs: [{ group: "", kind: Service, name: front, port: 80 }]
-  rules:
-    - matches: [{ path: { type: PathPrefix, value: /a } }]
+const RULES: &str = r#"    - matches: [{ path: { type: PathPrefix, value: /a } }]
       backendRefs: [{ name: a, port: 80 }]
     - matches: [{ path: { type: PathPrefix, value: /old } }]
       filters:
@@ -83,7 +76,7 @@ const ROWS: &[Row<'_>] = &[
 fn root_routes_filters_and_rules_decide_each_request() {
     let stage = Stage::quiet("l7-rules", &Shape::default());
     stage.write("policy.yaml", POLICY);
-    stage.write("routes.yaml", ROUTES);
+    stage.write("routes.yaml", &route(RULES));
     let mut stage = stage;
     stage.run();
     for (name, args, path, expected) in ROWS {

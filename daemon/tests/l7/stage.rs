@@ -305,6 +305,11 @@ pub fn routes(rules: &[(&str, &str)]) -> String {
             )
         })
         .collect();
+    route(&rules)
+}
+
+/// The same of rules as they stand in a manifest.
+pub fn route(rules: &str) -> String {
     format!(
         r#"
 apiVersion: gateway.networking.k8s.io/v1

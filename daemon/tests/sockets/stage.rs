@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use terrace_testkit::scripts::DIAL;
-use terrace_testkit::{Agent, Cgroup, Daemon, Netns, PinRoot, Topology, wait};
+use terrace_testkit::{Agent, Cgroup, Daemon, Netns, PinRoot, Topology, manifests, wait};
 
 pub const START: Duration = Duration::from_secs(120);
 
@@ -183,25 +183,7 @@ endpoints: [{endpoints}]
     }
 
     pub fn pod(&self, name: &str, annotations: &str) -> String {
-        let workload = self.net.workload(name);
-        let comma = if annotations.is_empty() { "" } else { ", " };
-        format!(
-            r#"
----
-apiVersion: v1
-kind: Pod
-metadata:
-  name: {name}
-  namespace: shop
-  labels: {{ app: {name} }}
-  annotations: {{ terrace.io/interface: {iface}{comma}{annotations} }}
-spec: {{ nodeName: test-host, containers: [{{ name: main }}] }}
-status: {{ podIP: {v4}, podIPs: [{{ ip: {v4} }}, {{ ip: "{v6}" }}] }}
-"#,
-            iface = workload.host_iface,
-            v4 = workload.v4,
-            v6 = workload.v6
-        )
+        manifests::pod_with(self.net.workload(name), "test-host", annotations)
     }
 
     /// Puts a manifest in place, whole.

@@ -232,14 +232,15 @@ fn put(
     if tried.list.is_empty() {
         return (None, NicState::Nothing);
     }
-    // What was switched off under us is asked once more, for the kernel's words.
-    if let (Some(closed), false) = (closed(tried.into, &tried.ways), was_held) {
-        return (None, closed);
+    // A driver may go on taking what the host has switched off (netdevsim of Linux 7.3
+    // does), so it is not asked.
+    if let Some(closed) = closed(tried.into, &tried.ways) {
+        return (None, if was_held { lost(closed) } else { closed });
     }
     let limit = host.config.offload.entries as usize;
     let wanted = &tried.list[..tried.list.len().min(limit)];
     let mut refusals = Vec::new();
-    for way in front::ways(tried.into, &tried.ways, was_held) {
+    for way in front::ways(tried.into, &tried.ways) {
         match Front::put(way, hooks, host.maps, link, wanted) {
             Ok((front, next)) => {
                 let state = NicState::Held {
@@ -268,6 +269,14 @@ fn closed(into: OffloadInto, ways: &Ways) -> Option<NicState> {
         OffloadInto::Program => of(&ways.program),
         OffloadInto::Flower => of(&ways.rules),
         OffloadInto::Auto | OffloadInto::Off => ways.closed(),
+    }
+}
+
+/// What was closed while the list was there: news, and nobody's wish.
+fn lost(closed: NicState) -> NicState {
+    match closed {
+        NicState::Closed { why, fix } => NicState::Refused { why, fix },
+        other => other,
     }
 }
 
@@ -315,7 +324,7 @@ pub fn untried(
     let facts = known.find(|facts| facts.name == iface)?;
     let ways = Ways::of(machine, facts);
     let untried = || {
-        let ways = front::ways(offload.deny_list, &ways, false);
+        let ways = front::ways(offload.deny_list, &ways);
         let way = ways
             .first()
             .map(|way| terrace_offload::plan::way(way.tier()));

@@ -32,6 +32,7 @@ fn rules_follow_the_list_are_read_back_and_go_with_the_daemon() {
     holds(&daemon, "hw-switch", 2, 2);
     assert_eq!(rules(UPLINK), 2);
     a_rule_that_somebody_removes_comes_back(&daemon);
+    switched_off_by_somebody_it_goes_and_comes_back(&daemon);
     let many: String = (0..70).map(|n| format!("10.8.{n}.1\n")).collect();
     daemon.deny(&many);
     holds(&daemon, "hw-switch", 64, 70);
@@ -51,6 +52,17 @@ fn a_rule_that_somebody_removes_comes_back(daemon: &Daemon) {
     sh("tc filter del dev upsim ingress pref 40961 protocol ipv6");
     daemon.until("it again", || (rules(UPLINK) == 2).then_some(()));
     assert!(daemon.has_told("nic-lost", "taken off"));
+}
+
+/// netdevsim would go on taking rules: its callback does not look at the feature.
+fn switched_off_by_somebody_it_goes_and_comes_back(daemon: &Daemon) {
+    sh("ethtool -K upsim hw-tc-offload off");
+    refused(daemon, "hw-tc-offload is off at upsim");
+    assert_eq!(rules(UPLINK), 0);
+    assert!(daemon.has_told("nic-lost", "left the NIC"));
+    assert!(daemon.has_told("tier-fallback", "hw-tc-offload is off at upsim"));
+    sh("ethtool -K upsim hw-tc-offload on");
+    holds(daemon, "hw-switch", 2, 2);
 }
 
 /// The program's place is refused in the middle of a change: rules take over, and the

@@ -36,22 +36,16 @@ impl Way {
     }
 }
 
-/// The ways to try, best first. `again` = there was something: also what looks closed
-/// now, as the kernel's words say more.
-pub fn ways(into: OffloadInto, ways: &Ways, again: bool) -> Vec<Way> {
+/// The open ways, best first.
+pub fn ways(into: OffloadInto, ways: &Ways) -> Vec<Way> {
     let both = [
         (Way::Program, OffloadInto::Program, ways.program.is_ok()),
         (Way::Rules, OffloadInto::Flower, ways.rules.is_ok()),
     ];
-    let open: Vec<_> = both
+    let open = both
         .into_iter()
-        .filter(|(_, only, _)| into == OffloadInto::Auto || into == *only)
-        .collect();
-    let any_open = open.iter().any(|(.., is_open)| *is_open);
-    open.into_iter()
-        .filter(|(.., is_open)| *is_open || (again && !any_open))
-        .map(|(way, ..)| way)
-        .collect()
+        .filter(|(_, only, is_open)| *is_open && (into == OffloadInto::Auto || into == *only));
+    open.map(|(way, ..)| way).collect()
 }
 
 /// What is in a NIC.

@@ -36,6 +36,9 @@ pub use buffers::BUFFER_BYTES;
 pub use splices::Splices;
 pub use state::MAX_FLOW_BYTES;
 
+/// How long a client may take for the last part of its handshake.
+const HALF_OPEN_MS: u64 = 10_000;
+
 /// A flow's place in the engine; also the place of its splice.
 pub type FlowId = u32;
 
@@ -59,6 +62,11 @@ pub struct Config {
     /// A silent client is asked so often whether it is still there: its RST may
     /// have been lost.
     pub probe_ms: u32,
+    /// A head that has begun must be whole after this: 408.
+    pub head_ms: u32,
+    /// What a client that has ended still waits for may be silent so long; as
+    /// long as the connection table keeps such a connection.
+    pub half_closed_ms: u32,
 }
 
 impl Default for Config {
@@ -73,6 +81,8 @@ impl Default for Config {
             connect_ms: 5_000,
             idle_ms: 3_600_000,
             probe_ms: 20_000,
+            head_ms: 60_000,
+            half_closed_ms: 60_000,
         }
     }
 }
@@ -156,6 +166,8 @@ pub enum Reset {
     BackendSilent,
     #[error("the client does not take or end its answer")]
     ClientSilent,
+    #[error("the client has ended, and nothing comes from the backend")]
+    HalfClosed,
 }
 
 /// What happened, for logs and metrics.
@@ -305,8 +317,7 @@ impl Engine {
             return;
         };
         let is_syn = segment.flags & (flags::SYN | flags::ACK) == flags::SYN;
-        if is_syn && self.flows[id as usize].phase == Phase::Closing && arrival == Arrival::Up {
-            // The client uses the port of a closed connection again.
+        if is_syn && arrival == Arrival::Up && self.flows[id as usize].gives_way(&segment) {
             self.turn(now, id, services, host, |turn| turn.free());
             self.stranger(now, &segment, packet, services, host);
             return;
@@ -388,12 +399,15 @@ impl Engine {
             self.syn(now, segment, &offer, services, host);
             return;
         }
-        let Some(flow) = cookie::open(&self.config, now, segment, &offer) else {
+        let flow = match segment.has(flags::ACK) {
+            true => cookie::open(&self.config, now, segment, &offer),
+            false => None,
+        };
+        let Some(flow) = flow else {
             answer::refuse(segment, host);
             return;
         };
-        if let Some(id) = self.place(flow) {
-            self.n_half_open += 1;
+        if let Some(id) = self.place(now, flow) {
             self.turn(now, id, services, host, |turn| {
                 turn.segment(segment, packet, Arrival::Up);
             });
@@ -413,19 +427,19 @@ impl Engine {
         let answer = flow.syn_ack(&flow.told_options(offer));
         if !remember {
             host.send(Direction::ToClient, &answer);
-        } else if let Some(id) = self.place(flow) {
-            self.n_half_open += 1;
+        } else if let Some(id) = self.place(now, flow) {
             host.send(Direction::ToClient, &answer);
-            self.turn(now, id, services, host, |turn| {
-                turn.flow.expire_at = now + 10_000
-            });
+            self.turn(now, id, services, host, |_| {});
         }
     }
 
-    fn place(&mut self, flow: Flow) -> Option<FlowId> {
+    /// A half-open flow, for a while.
+    fn place(&mut self, now: u64, flow: Flow) -> Option<FlowId> {
         let id = self.free.pop()?;
         self.index.insert(flow.client, flow.service, id);
         self.flows[id as usize] = flow;
+        self.flows[id as usize].expire_at = now + HALF_OPEN_MS;
+        self.n_half_open += 1;
         Some(id)
     }
 }

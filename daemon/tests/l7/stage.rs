@@ -15,8 +15,9 @@ pub const PORT: u16 = 8080;
 /// Of the Service `front`, whose routes lead to `a`, `b` and `far`.
 pub const VIP: [&str; 2] = ["10.96.0.10", "fd00:96::10"];
 const START: Duration = Duration::from_secs(120);
-/// Clients whose RST was lost are asked every 20 s, on a busy machine also later.
-const EMPTY: Duration = Duration::from_secs(300);
+/// A lost RST is found after 20 s, a client that has ended is waited for at most
+/// 80 s (daemon/l7/README.md, "How long a flow lives"); on a busy machine longer.
+const EMPTY: Duration = Duration::from_secs(150);
 
 #[derive(Debug, Clone)]
 pub struct Shape {

@@ -46,6 +46,7 @@ pub fn text_of(status: u16) -> &'static [u8] {
         400 "Bad Request" 12
         403 "Forbidden" 10
         404 "Not Found" 10
+        408 "Request Timeout" 16
         414 "URI Too Long" 13
         431 "Request Header Fields Too Large" 32
         503 "Service Unavailable" 20
@@ -79,6 +80,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         flow.base = flow.acked;
         flow.resend_ms = RESEND_MS;
         flow.expire_at = self.now + ANSWER_MS;
+        flow.head_by = 0;
         self.send_answer();
     }
 
@@ -130,7 +132,11 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.client_gone(segment);
             return;
         }
-        if segment.has(flags::SYN) || !segment.has(flags::ACK) {
+        if segment.has(flags::SYN) {
+            self.challenge();
+            return;
+        }
+        if !segment.has(flags::ACK) {
             return;
         }
         self.note_client(segment);

@@ -11,6 +11,8 @@ use crate::tcp::{Segment, before, distance, flags, later, up_to};
 const MAX_OPEN: u64 = 1 << 30;
 /// How long a flow that both ends have closed is kept for late segments.
 pub const CLOSING_MS: u64 = 3_000;
+/// A flow answers SYNs that are none of its own so often at most.
+const CHALLENGE_MS: u64 = 500;
 
 impl<S: Services, H: Host> Turn<'_, S, H> {
     pub fn client_segment(&mut self, segment: &Segment<'_>, packet: &[u8]) {
@@ -34,11 +36,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             return;
         }
         if segment.has(flags::SYN) {
-            // A new attempt from the same port begins anew; one again is answered again.
-            if segment.seq.wrapping_add(1) != flow.expect {
-                self.free();
-                return;
-            }
+            // The same one again: our answer was lost.
             if let Some(offer) = self.services.offer(flow.service) {
                 let answer = flow.syn_ack(&flow.told_options(&offer));
                 self.host.send(Direction::ToClient, &answer);
@@ -60,7 +58,11 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.client_reset(segment);
             return;
         }
-        if segment.has(flags::SYN) || !segment.has(flags::ACK) {
+        if segment.has(flags::SYN) {
+            self.challenge();
+            return;
+        }
+        if !segment.has(flags::ACK) {
             self.ack_client();
             return;
         }
@@ -90,6 +92,23 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         }
     }
 
+    /// A SYN on a connection that stands: a client that does not know it any
+    /// more answers what we expect next with RST, and tries again (RFC 5961
+    /// section 4). Nobody makes us send more than one in a while.
+    pub fn challenge(&mut self) {
+        if self.now < self.flow.challenge_at {
+            return;
+        }
+        self.flow.challenge_at = self.now + CHALLENGE_MS;
+        let flow = &*self.flow;
+        let mut segment = flow.as_service(&[]);
+        segment.seq = flow.client_ack;
+        if flow.phase == Phase::Bound {
+            segment.ack = later(flow.acked, flow.server_ack());
+        }
+        self.host.send(Direction::ToClient, &segment);
+    }
+
     /// The client ends before its head does; without any of it, it just leaves.
     fn cut_off(&mut self) {
         if self.flow.have() == self.flow.expect {
@@ -116,7 +135,11 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.pass_reset(segment);
             return;
         }
-        if segment.has(flags::SYN) || !segment.has(flags::ACK) {
+        if segment.has(flags::SYN) {
+            self.challenge();
+            return;
+        }
+        if !segment.has(flags::ACK) {
             return;
         }
         if segment.has(flags::URG) {
@@ -161,9 +184,12 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         // Thousands of connections a second close: they need no buffers.
         self.make_room();
         self.drop_reply_buffer();
+        if self.flow.phase != Phase::Closing {
+            self.flow.expire_at = self.now + CLOSING_MS;
+        }
         self.flow.phase = Phase::Closing;
-        self.flow.expire_at = self.now + CLOSING_MS;
         (self.flow.resend_at, self.flow.answer_by) = (0, 0);
+        (self.flow.idle_at, self.flow.count_at, self.flow.head_by) = (0, 0, 0);
     }
 
     /// Payload or FIN that the kernel may not pass.

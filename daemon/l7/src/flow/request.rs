@@ -66,6 +66,9 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         let asked = match self.asked() {
             Ok(Some(asked)) => asked,
             Ok(None) => {
+                if self.flow.head_by == 0 {
+                    self.flow.head_by = self.now + u64::from(self.config.head_ms);
+                }
                 self.own_partial();
                 return false;
             }
@@ -75,6 +78,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
                 return self.finish_with(Text::Status(fault.status()));
             }
         };
+        self.flow.head_by = 0;
         match asked.decision {
             Decision::Answer(status) => self.finish_with(Text::Status(status)),
             Decision::Redirect(token) => self.redirect(token, &asked),
@@ -123,7 +127,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     }
 
     /// Our own answer, when the last one has ended and has arrived.
-    fn finish_with(&mut self, text: Text) -> bool {
+    pub fn finish_with(&mut self, text: Text) -> bool {
         if !self.may_speak() {
             return false;
         }
@@ -406,7 +410,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     }
 
     /// A byte before its window makes a server tell its window again.
-    fn ask_window(&mut self) {
+    pub fn ask_window(&mut self) {
         let flow = &*self.flow;
         let at = flow.server_ack().wrapping_sub(1);
         let segment = flow.as_client(at, flow.client_ack, &[]);

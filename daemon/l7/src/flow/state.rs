@@ -166,8 +166,12 @@ pub struct Flow {
     pub idle_at: u64,
     /// When requests that passed are counted.
     pub count_at: u64,
-    /// That were sent since something came.
+    /// That were sent since something new came.
     pub probes: u16,
+    /// Until when no SYN is answered.
+    pub challenge_at: u64,
+    /// Until when the head that has begun must be whole.
+    pub head_by: u64,
     /// When the timer must go off.
     pub wake: u64,
 }
@@ -186,6 +190,16 @@ impl Flow {
             server: self.splice.server,
             source: self.splice.source,
         })
+    }
+
+    /// Whether a SYN begins another connection at once: the client uses the port
+    /// of a closed one again, or its first attempt is forgotten.
+    pub fn gives_way(&self, syn: &Segment<'_>) -> bool {
+        match self.phase {
+            Phase::Closing => true,
+            Phase::HalfOpen => syn.src == self.client && syn.seq.wrapping_add(1) != self.expect,
+            _ => false,
+        }
     }
 
     /// Behind the bytes that are held.

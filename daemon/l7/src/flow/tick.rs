@@ -1,6 +1,6 @@
 //! What time does to a flow.
 
-use super::state::{Phase, Reply, Text};
+use super::state::{BodyState, Phase, Reply, Text};
 use super::turn::Turn;
 use super::{Host, Reset, Services};
 use crate::splice::Direction;
@@ -13,7 +13,8 @@ const SHUT_TRIES: u32 = 15;
 impl<S: Services, H: Host> Turn<'_, S, H> {
     pub fn tick(&mut self) {
         let flow = &*self.flow;
-        let due = |time: u64| time != 0 && time <= self.now;
+        let now = self.now;
+        let due = |time: u64| time != 0 && time <= now;
         let (expired, resend) = (due(flow.expire_at), due(flow.resend_at));
         let (late, idle) = (due(flow.answer_by), due(flow.idle_at));
         if flow.splice.heads.is_some() && (due(flow.count_at) || idle) {
@@ -26,6 +27,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             Phase::Connecting if resend => self.send_syn(),
             Phase::Answering if expired => self.reset(Reset::ClientSilent),
             Phase::Answering if resend => self.send_answer(),
+            Phase::Bound | Phase::Held if due(flow.head_by) => self.head_late(),
             Phase::Bound => self.bound_tick(resend, late, idle),
             Phase::Held if idle => self.probe(),
             _ => {}
@@ -58,7 +60,43 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             if before_merge != self.flow.progress {
                 self.flow.probes = 0;
             }
-            self.probe();
+            match self.flow.client_fin {
+                true => self.half_closed(),
+                false => self.probe(),
+            }
+        }
+    }
+
+    /// The client has ended. The copy of the server's FIN may have been lost;
+    /// where the answer ends says that it was one. Else the server is asked, not
+    /// the client: its stack may know the connection as one that is over, and
+    /// our probes would keep it so for good.
+    fn half_closed(&mut self) {
+        self.learn_answer(true);
+        let flow = &mut *self.flow;
+        if let Reply::Done { end } = flow.reply
+            && flow.progress.server_nxt == end.wrapping_add(1)
+        {
+            flow.server_fin = true;
+            self.maybe_close();
+            return;
+        }
+        let probe_ms = u64::from(self.config.probe_ms);
+        if u64::from(flow.probes) * probe_ms >= u64::from(self.config.half_closed_ms) {
+            self.reset(Reset::HalfClosed);
+            return;
+        }
+        flow.probes += 1;
+        flow.idle_at = self.now + probe_ms;
+        self.ask_window();
+    }
+
+    /// The head that has begun is not whole in time.
+    fn head_late(&mut self) {
+        self.flow.head_by = 0;
+        let begun = before(self.flow.expect, self.flow.have());
+        if begun && !self.flow.waiting && self.flow.body == BodyState::None {
+            self.finish_with(Text::Status(408));
         }
     }
 

@@ -24,7 +24,11 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     pub fn segment(&mut self, segment: &Segment<'_>, packet: &[u8], arrival: Arrival) {
         let from_client = (segment.src, segment.dst) == (self.flow.client, self.flow.service);
         self.flow.idle_at = self.now + u64::from(self.config.probe_ms);
-        self.flow.probes = 0;
+        // An answer to a probe is nothing new: a client's stack gives it for a
+        // connection that nobody uses any more (TIME-WAIT), each time anew.
+        if !segment.payload.is_empty() {
+            self.flow.probes = 0;
+        }
         match (from_client, arrival) {
             (true, Arrival::Up) => self.client_segment(segment, packet),
             (true, Arrival::Copy) => {}
@@ -222,6 +226,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             flow.answer_by,
             flow.idle_at,
             flow.count_at,
+            flow.head_by,
         ];
         let soonest = times.iter().copied().filter(|time| *time != 0).min();
         flow.wake = soonest.unwrap_or(self.now + 60_000).max(self.now + 1);

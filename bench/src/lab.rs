@@ -211,6 +211,7 @@ fn terrace(
         wish: arm.wish.as_deref().unwrap_or(tier).to_owned(),
         cpu: source.cpus.peer,
         wait: arm.wait.clone(),
+        in_kernel: tier == "in-kernel",
         ..Setup::default()
     };
     let start = || Daemon::start(&net.host, &binary, &setup);

@@ -164,9 +164,10 @@ fn judge_tier(tier: &str, moved: &Counters, sent: &Sent) -> Result<String, Strin
     let xdp = count(&|exit| forwards(exit, "xdp"));
     let tc = count(&|exit| forwards(exit, "tc"));
     let worker = count(&|exit| l7(exit));
+    let heads = count(&|exit| exit.reason == "request" && exit.class == "forward");
     let mode = moved.xdp.as_deref().unwrap_or("none");
     let seen = format!(
-        "XDP ({mode}) {xdp}, tc {tc}, worker and splices {worker}, the kernel's own forwarding {}, ended at the host {}",
+        "XDP ({mode}) {xdp}, tc {tc}, worker and splices {worker}, requests in the kernel {heads}, the kernel's own forwarding {}, ended at the host {}",
         moved.forwarded, moved.terminated
     );
     let passed_by = moved.forwarded <= few && moved.terminated <= few;
@@ -176,7 +177,8 @@ fn judge_tier(tier: &str, moved: &Counters, sent: &Sent) -> Result<String, Strin
             tier.ends_with(mode) && enough(xdp) && tc <= few && passed_by
         }
         "tc" => enough(tc) && xdp <= few && worker == 0 && passed_by,
-        "worker" => enough(worker) && passed_by,
+        "worker" => enough(worker) && heads == 0 && passed_by,
+        "in-kernel" => enough(worker + heads) && heads + few >= sent.requests && passed_by,
         _ => return Err(format!("no tier is called {tier}")),
     };
     if holds {
@@ -231,6 +233,10 @@ mod tests {
         let at_xdp = [("xdp", "tx", "forward", 10_000)];
         let passed = [("xdp", "to_tc", "pass", 10_000), at_tc[0]];
         let worker = [("tc-ingress", "to_worker", "forward", 10_000)];
+        let in_kernel = [
+            ("tc-ingress", "request", "forward", 5_000),
+            ("tc-ingress", "splice", "forward", 5_000),
+        ];
         let way = Label::Way;
         let rows = [
             ("forwarded", way(Way::Forwarded), kernel(10_000, 3), true),
@@ -300,6 +306,24 @@ mod tests {
                 false,
             ),
             ("worker", tier("worker"), terrace(&worker, None), true),
+            (
+                "in the kernel",
+                tier("in-kernel"),
+                terrace(&in_kernel, None),
+                true,
+            ),
+            (
+                "the worker says it is in the kernel",
+                tier("in-kernel"),
+                terrace(&worker, None),
+                false,
+            ),
+            (
+                "in the kernel says it is the worker",
+                tier("worker"),
+                terrace(&in_kernel, None),
+                false,
+            ),
             (
                 "L4 says it is the worker",
                 tier("worker"),

@@ -47,7 +47,7 @@ pub use shortcut::{Check, Shortcut, ShortcutReason, ShortcutSwitch, Verdict};
 pub use sockets::{ConnectAnswer, ConnectRequest, Socket, Sockets};
 pub use status::{
     Attachment, Error, Event, FlowTable, Interface, Manifests, NicFront, Phase, ReasonCount,
-    Reload, Status, TableUse, Version, Worker,
+    Reload, Status, TableUse, Version, Worker, WorkerSocket,
 };
-pub use terrace_offload::plan::{Change, Step};
+pub use terrace_offload::plan::{Change, Reading, Step};
 pub use terrace_offload::{Blocker, Placement, Plan, Refusal, Role, Task, Tier, Wish};

@@ -75,6 +75,7 @@ async fn plan(State(shared): State<Arc<Shared>>) -> Answer<api::Plan> {
     blocking(move || {
         Ok(api::Plan {
             services: mesh::rungs(&shared),
+            readings: answers::readings(&shared),
             ..(*shared.view().plan).clone()
         })
     })

@@ -8,6 +8,7 @@
 
 mod clock;
 pub mod host;
+pub mod inlet;
 mod mailbox;
 mod orphans;
 pub mod port;
@@ -18,8 +19,10 @@ pub mod services;
 pub mod sources;
 pub mod stats;
 pub mod tier;
+pub mod uplink;
 mod wait;
 pub mod worker;
 
 pub use stats::Stats;
+pub use uplink::UplinkSockets;
 pub use wait::Wait;

@@ -191,6 +191,22 @@ pub struct Plan {
     /// Of the Services that the L7 tier serves, where a daemon knows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceRung>,
+    /// Of the uplinks, where a daemon has workers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub readings: Vec<Reading>,
+}
+
+/// How what is for workers comes from an uplink.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// The uplink.
+    pub iface: String,
+    /// So many of its queues are read by workers; 0 = it comes by the l7 port.
+    pub queues: usize,
+    /// `copy` or `zero-copy`; empty = it comes by the l7 port.
+    pub mode: String,
+    /// Why not in a better way; empty = it is the best.
+    pub why: String,
 }
 
 /// Where on the L7 ladder a Service is.

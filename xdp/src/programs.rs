@@ -1,11 +1,11 @@
 //! Loading the XDP programs, exchanging them, and dry runs.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
-use libbpf_rs::{MapCore as _, MapFlags};
-use terrace_abi::{Constant, Maps, PacketRun, Program, sys};
+use libbpf_rs::{MapCore as _, MapFlags, MapHandle};
+use terrace_abi::{Constant, Loaded, Maps, OwnMap, PacketRun, Program, sys};
 
 use crate::{Attachment, Error, Mode, attach};
 
@@ -15,12 +15,19 @@ const INNER: &str = "terrace_xdp";
 /// The entry of `xdp_programs` that the root program calls.
 const ENTRY: [u8; 4] = 0u32.to_ne_bytes();
 
+const SOCKETS: OwnMap = OwnMap {
+    name: "uplink_sockets",
+    entries: 0,
+    value_size: 4,
+};
+
 /// The loaded programs, ready to be attached.
 #[derive(Debug)]
 pub struct XdpPrograms {
     root: OwnedFd,
     root_id: u32,
     inner: Program,
+    sockets: MapHandle,
 }
 
 /// The inner program, changing nothing but the trace that it leaves.
@@ -37,8 +44,12 @@ impl XdpPrograms {
     }
 
     pub(crate) fn load_object(maps: &Maps, object: &[u8]) -> Result<Self, Error> {
-        let mut programs = load(maps, object, &[])?;
+        let Loaded {
+            mut programs,
+            maps: mut own,
+        } = load(maps, object, &[])?;
         let inner = take(&mut programs, INNER)?;
+        let sockets = own.remove(SOCKETS.name);
         let path = root_pin(maps.root());
         let root = match sys::open_pin(&path) {
             Ok(root) => root,
@@ -57,7 +68,18 @@ impl XdpPrograms {
             root,
             root_id,
             inner,
+            sockets: sockets.ok_or_else(|| missing("map", SOCKETS.name))?,
         })
+    }
+
+    /// What is for workers and comes by the queue of this entry
+    /// (`iface.l7_first` + queue) goes to the socket from now on, if the
+    /// interface says so; the kernel takes it out when the socket closes.
+    pub fn give(&self, entry: u32, socket: RawFd) -> Result<(), Error> {
+        let socket = (socket as u32).to_ne_bytes();
+        self.sockets
+            .update(&entry.to_ne_bytes(), &socket, MapFlags::ANY)
+            .map_err(|source| Error::Install { source })
     }
 
     /// Makes the root programs call this program from the next packet on.
@@ -92,9 +114,9 @@ impl DryRun {
     }
 
     pub(crate) fn load_object(maps: &Maps, object: &[u8]) -> Result<Self, Error> {
-        let mut programs = load(maps, object, &[("dry_run", 1)])?;
+        let mut loaded = load(maps, object, &[("dry_run", 1)])?;
         Ok(Self {
-            inner: take(&mut programs, INNER)?,
+            inner: take(&mut loaded.programs, INNER)?,
         })
     }
 
@@ -124,8 +146,14 @@ fn xdp_programs(maps: &Maps) -> Result<&libbpf_rs::MapHandle, Error> {
     maps.handle("xdp_programs").ok_or_else(missing)
 }
 
-fn load(maps: &Maps, object: &[u8], constants: &[Constant]) -> Result<Vec<Program>, Error> {
-    Ok(terrace_abi::load("xdp", object, maps, constants)?)
+fn load(maps: &Maps, object: &[u8], constants: &[Constant]) -> Result<Loaded, Error> {
+    Ok(terrace_abi::load_with(
+        "xdp",
+        object,
+        maps,
+        constants,
+        &[SOCKETS],
+    )?)
 }
 
 fn take(programs: &mut Vec<Program>, name: &str) -> Result<Program, Error> {

@@ -24,6 +24,8 @@ pub use send::Sender;
 pub const BATCH: usize = 64;
 /// Bytes of a frame; also the alignment that the kernel wants.
 pub const FRAME_BYTES: usize = 4096;
+/// Bytes of a packet that one frame holds: the kernel keeps room in front.
+pub const FRAME_ROOM: u32 = FRAME_BYTES as u32 - 256;
 /// The largest packet, with its Ethernet header.
 pub const MAX_PACKET: usize = 9_216;
 

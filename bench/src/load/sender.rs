@@ -43,7 +43,8 @@ impl Sender {
         let made = outside.enter(|| -> Result<(Memory, Xsk)> {
             let mut memory = Memory::new(MemorySize {
                 sockets: 1,
-                frames_each_way: FRAMES,
+                frames_in: FRAMES,
+                frames_out: FRAMES,
             })?;
             let socket = memory.bind(NIC, 0, Bind::Copy)?;
             Ok((memory, socket))

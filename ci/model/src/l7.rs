@@ -158,7 +158,11 @@ impl Pass<'_> {
         let progress = self.model.progress.entry(binding).or_insert(spliced.start);
         let progress = *progress;
         let mut verdict = self.judge(&spliced, binding, direction, segment, &progress);
-        if verdict == Verdict::PassAndCopy && (self.facts.tags > 0 || self.hook == Hook::Xdp) {
+        let is_local = flow.flags & consts::FLOW_LOCAL != 0;
+        if self.hook == Hook::Xdp && (verdict != Verdict::Pass || is_local) {
+            return Reason::ToTc;
+        }
+        if verdict == Verdict::PassAndCopy && self.facts.tags > 0 {
             verdict = Verdict::Up;
         }
         if verdict == Verdict::Up {

@@ -23,7 +23,8 @@ impl Pass<'_> {
             return None;
         }
         let flow = *self.model.flows.get(&key)?;
-        if self.hook == crate::Hook::Xdp && flow.flags & consts::FLOW_LOCAL != 0 {
+        let is_local = flow.flags & consts::FLOW_LOCAL != 0;
+        if self.hook == crate::Hook::Xdp && is_local && !self.may_go_up(&flow) {
             return Some(Reason::ToTc);
         }
         if flow.flags & consts::FLOW_FROM_HERE != 0 && self.is_forged() {
@@ -59,6 +60,12 @@ impl Pass<'_> {
             self.follow(key);
         }
         Some(reason)
+    }
+
+    /// XDP may give a worker what it reads, also of a flow with a workload.
+    fn may_go_up(&self, flow: &Flow) -> bool {
+        let is_longer_than_headers = self.facts.len > 120;
+        self.iface.sockets && flow.flags & consts::FLOW_L7 != 0 && is_longer_than_headers
     }
 
     /// Nobody in the network has an address of this host or its workloads.

@@ -82,6 +82,9 @@ pub struct Iface {
     pub xdp: bool,
     /// XDP sends back by a redirect: XDP_TX would not wake the other end.
     pub redirect_back: bool,
+    /// Its entry says that workers have a socket on its first queue. In test
+    /// runs there is none, so XDP finds that out and leaves all as it was.
+    pub sockets: bool,
     /// Sources for hairpin NAT; unspecified = none.
     pub addresses: [IpAddr; 2],
 }

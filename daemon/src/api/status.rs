@@ -68,6 +68,12 @@ pub struct Worker {
     pub overruns: u64,
     /// Packets that came to it and were another worker's.
     pub handed_over: u64,
+    /// Of these, lost because the other worker's mailbox was full.
+    #[serde(default)]
+    pub not_handed: u64,
+    /// Where its packets come in.
+    #[serde(default)]
+    pub sockets: Vec<WorkerSocket>,
     /// System calls: to tell the kernel of packets, to wait for packets.
     pub kicks: u64,
     pub waits: u64,
@@ -77,6 +83,17 @@ pub struct Worker {
     pub panics: u64,
     /// Since its last heartbeat.
     pub silence_ms: u64,
+}
+
+/// A socket that a worker reads, since the daemon's start or its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerSocket {
+    /// `terrace-l7x`, the port, or an uplink.
+    pub iface: String,
+    pub queue: u32,
+    pub packets: u64,
+    /// That the kernel had no frame or no place for.
+    pub overruns: u64,
 }
 
 /// The folder of manifests, as applied.

@@ -125,6 +125,7 @@ fn view(config: &Config, network: Network) -> Result<View, Failure> {
         unhealthy: Arc::default(),
         checked: 0,
         nics: Arc::default(),
+        readings: Arc::default(),
     })
 }
 

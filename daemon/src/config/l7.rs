@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::section::{Section, Wrong};
 use super::values::{boolean, duration, integer, ports, word};
-use crate::l7::Wait;
+use crate::l7::{UplinkSockets, Wait};
 
 /// The L7 tier.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct L7 {
     pub half_open: u32,
     /// Requests that method and path decide pass without a worker.
     pub in_kernel: bool,
+    /// Sockets of the workers on the queues of uplinks with native XDP.
+    pub uplink_sockets: UplinkSockets,
     /// Of connections between a remote client and a remote backend.
     pub source_ports: RangeInclusive<u16>,
 }
@@ -43,6 +45,7 @@ impl Default for L7 {
             buffers: 4_096,
             half_open: 4_096,
             in_kernel: true,
+            uplink_sockets: UplinkSockets::Auto,
             source_ports: 30_000..=32_767,
         }
     }
@@ -62,6 +65,9 @@ pub(super) fn read(section: Section<'_>) -> L7 {
             integer(v, 16..=1_000_000)
         }),
         in_kernel: section.read("in_kernel", default.in_kernel, boolean),
+        uplink_sockets: section.read("uplink_sockets", default.uplink_sockets, |v| {
+            word(v, &UplinkSockets::NAMES)
+        }),
         source_ports: section.read("source_ports", default.source_ports, ports),
     };
     if !l7.frames.is_power_of_two() {

@@ -49,6 +49,18 @@ pub(super) fn status(shared: &Shared) -> api::Status {
     }
 }
 
+/// How what is for workers comes from each uplink.
+pub(super) fn readings(shared: &Shared) -> Vec<api::Reading> {
+    let view = shared.view();
+    let readings = view.readings.iter().map(|reading| api::Reading {
+        iface: reading.iface.clone(),
+        queues: reading.inlets.len(),
+        mode: reading.mode.to_owned(),
+        why: reading.why.clone(),
+    });
+    readings.collect()
+}
+
 fn flow_table(limits: &Limits, census: &Census) -> api::FlowTable {
     api::FlowTable {
         used: census.live,

@@ -1,8 +1,10 @@
-//! Packets that came to another worker's queue than that of their flow.
+//! Packets that came to another worker's queue than that of their flow, and
+//! sockets that a worker is given while it runs.
 
 use crossbeam_queue::ArrayQueue;
 use terrace_xdp::xsk::MAX_PACKET;
 
+use super::inlet::{Inlet, MAX_INLETS};
 use super::wait::Bell;
 
 /// Packets that wait at most; more are lost, as on a full wire.
@@ -19,6 +21,7 @@ struct Parcel {
 pub struct Mailbox {
     full: ArrayQueue<Parcel>,
     empty: ArrayQueue<Parcel>,
+    inlets: ArrayQueue<Inlet>,
     pub bell: Bell,
 }
 
@@ -32,6 +35,7 @@ impl Mailbox {
         Ok(Self {
             full: ArrayQueue::new(SLOTS),
             empty,
+            inlets: ArrayQueue::new(MAX_INLETS),
             bell: Bell::new()?,
         })
     }
@@ -60,7 +64,19 @@ impl Mailbox {
         n
     }
 
+    /// One more socket for the worker to read.
+    pub fn give(&self, inlet: Inlet) {
+        // As many places as sockets that a worker may have; see `Tier::open`.
+        let _ = self.inlets.push(inlet);
+        self.bell.ring();
+    }
+
+    /// The next of them.
+    pub fn given(&self) -> Option<Inlet> {
+        self.inlets.pop()
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.full.is_empty()
+        self.full.is_empty() && self.inlets.is_empty()
     }
 }

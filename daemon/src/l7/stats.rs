@@ -17,6 +17,8 @@ pub struct Stats {
     /// System calls that waited for packets.
     pub waits: Count,
     pub handed_over: Count,
+    /// Packets of other workers, lost because their mailbox was full.
+    pub not_handed: Count,
     pub panics: Count,
     pub requests: Count,
     /// Requests that passed in the kernel.

@@ -1,6 +1,7 @@
 //! The tier as the daemon sees it: started when there is something to enforce,
 //! watched, and stopped with the daemon.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -8,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::thread::{CpuSet, sched_setaffinity};
+use terrace_abi::consts::L7_SOCKETS_MAX;
 use terrace_abi::{L7Tables, Maps};
 use terrace_l7::flow;
 use terrace_xdp::port::PortProgram;
 use terrace_xdp::xsk::{Bind, Memory, MemorySize, Xsk};
 
 use super::clock::beat_ns;
+use super::inlet::{Inlet, InletState, MAX_INLETS};
 use super::mailbox::Mailbox;
 use super::port::{self, Port};
 use super::stats::Count;
@@ -31,6 +34,8 @@ const BUSY_BUDGET: u32 = 64;
 pub struct Tier {
     pub port: Port,
     pub workers: Vec<Arc<Stats>>,
+    /// Their sockets on the port.
+    pub inlets: Vec<Arc<InletState>>,
     /// Looks at which a worker was silent.
     pub stalls: Count,
     pub has_huge_pages: bool,
@@ -39,6 +44,8 @@ pub struct Tier {
     /// When the workers were started, as heartbeats are told.
     since: u64,
     secret: u64,
+    frames: u32,
+    wait: Wait,
     tables: Arc<L7Tables>,
     mailboxes: Arc<[Mailbox]>,
     stop: Arc<AtomicBool>,
@@ -67,17 +74,21 @@ impl Tier {
         program.attach(port::WORKERS_END, port.workers_ifindex)?;
         let mut memory = Memory::new(MemorySize {
             sockets: n,
-            frames_each_way: settings.frames,
+            frames_in: settings.frames,
+            frames_out: settings.frames,
         })?;
         let mailboxes: Result<Vec<_>, _> = (0..n).map(|_| Mailbox::new()).collect();
         let mut tier = Self {
             port,
             workers: (0..n).map(|_| Arc::default()).collect(),
+            inlets: (0..n).map(|_| Arc::default()).collect(),
             stalls: Count::default(),
             has_huge_pages: memory.has_huge_pages(),
             n_flows,
             since: beat_ns(),
             secret: maps.config()?.l7_secret,
+            frames: settings.frames,
+            wait: settings.wait,
             tables,
             mailboxes: mailboxes.context("make the workers' mailboxes")?.into(),
             stop: Arc::default(),
@@ -85,20 +96,72 @@ impl Tier {
             _program: program,
         };
         for queue in 0..n {
-            let xsk = tier.socket(&mut memory, queue, settings)?;
+            let xsk = tier.socket(&mut memory, queue)?;
             let maker = maker(queue);
             tier.spawn(queue, xsk, settings, maker)?;
         }
         Ok(tier)
     }
 
-    fn socket(&self, memory: &mut Memory, queue: u32, settings: &config::L7) -> Result<Xsk> {
+    fn socket(&self, memory: &mut Memory, queue: u32) -> Result<Xsk> {
         let xsk = bind(memory, queue)?;
-        if settings.wait == Wait::BusyPoll {
-            xsk.busy_poll(BUSY_BUDGET, BUSY_POLL)?;
-        }
+        self.prepare(&xsk)?;
         self._program.give(queue, xsk.fd())?;
         Ok(xsk)
+    }
+
+    fn prepare(&self, xsk: &Xsk) -> Result<()> {
+        if self.wait == Wait::BusyPoll {
+            xsk.busy_poll(BUSY_BUDGET, BUSY_POLL)?;
+        }
+        Ok(())
+    }
+
+    /// Entries of `uplink_sockets` that there are readers for: the worker of
+    /// one is its number modulo the workers.
+    pub fn n_entries(&self) -> u32 {
+        let most = (MAX_INLETS as u32 - 1) * self.workers.len() as u32;
+        most.min(L7_SOCKETS_MAX)
+    }
+
+    /// Has workers read the queues of an interface: `give` puts each socket into
+    /// its entry, from `first` on. Packets come when the program is told.
+    ///
+    /// # Errors
+    /// What the kernel refused; nothing of it is left.
+    pub fn open(
+        &self,
+        iface: &str,
+        n_queues: u32,
+        how: Bind,
+        first: u32,
+        give: impl Fn(u32, RawFd) -> Result<()>,
+    ) -> Result<Vec<Arc<InletState>>> {
+        let mut memory = Memory::new(MemorySize {
+            sockets: n_queues,
+            frames_in: self.frames,
+            frames_out: 0,
+        })?;
+        let mut bound = Vec::new();
+        for queue in 0..n_queues {
+            let xsk = memory.bind(iface, queue, how)?;
+            self.prepare(&xsk)?;
+            give(first + queue, xsk.fd())?;
+            bound.push((Arc::new(InletState::default()), xsk.receiver));
+        }
+        let inlets = bound.iter().map(|(state, _)| state.clone()).collect();
+        for (entry, (state, receiver)) in (first as usize..).zip(bound) {
+            self.mailboxes[entry % self.mailboxes.len()].give(Inlet::new(receiver, state));
+        }
+        Ok(inlets)
+    }
+
+    /// Has the workers close sockets, when what came by them is read.
+    pub fn close(&self, inlets: &[Arc<InletState>]) {
+        inlets.iter().for_each(|inlet| inlet.leave());
+        self.mailboxes
+            .iter()
+            .for_each(|mailbox| mailbox.bell.ring());
     }
 
     fn spawn<M: Maker>(
@@ -112,6 +175,7 @@ impl Tier {
             queue,
             n_flows: self.n_flows,
             xsk,
+            port: self.inlets[queue as usize].clone(),
             tables: self.tables.clone(),
             mailboxes: self.mailboxes.clone(),
             stats: self.workers[queue as usize].clone(),

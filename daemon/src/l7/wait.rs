@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use super::inlet::MAX_INLETS;
+
 /// What a worker does while nothing comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Wait {
@@ -56,20 +58,28 @@ impl Bell {
 
     /// Sleeps until a packet comes, somebody rings, or the time is over; not at
     /// all when `is_idle` is no longer so.
-    pub fn sleep(&self, socket: BorrowedFd<'_>, time: Duration, is_idle: impl Fn() -> bool) {
+    pub fn sleep<'s>(
+        &'s self,
+        sockets: impl Iterator<Item = BorrowedFd<'s>>,
+        time: Duration,
+        is_idle: impl Fn() -> bool,
+    ) {
         self.asleep.store(true, Ordering::SeqCst);
         if is_idle() {
-            let mut fds = [
-                PollFd::from_borrowed_fd(socket, PollFlags::IN),
-                PollFd::new(&self.fd, PollFlags::IN),
-            ];
+            let bell = || PollFd::new(&self.fd, PollFlags::IN);
+            let mut fds: [_; 1 + MAX_INLETS] = std::array::from_fn(|_| bell());
+            let mut n = 1;
+            for (fd, socket) in fds[1..].iter_mut().zip(sockets) {
+                *fd = PollFd::from_borrowed_fd(socket, PollFlags::IN);
+                n += 1;
+            }
             let time = Timespec {
                 tv_sec: time.as_secs() as i64,
                 tv_nsec: i64::from(time.subsec_nanos()),
             };
             // Interrupted or not, the worker looks at everything next.
-            let _ = poll(&mut fds, Some(&time));
-            if !fds[1].revents().is_empty() {
+            let _ = poll(&mut fds[..n], Some(&time));
+            if !fds[0].revents().is_empty() {
                 let _ = rustix::io::read(self.fd.as_fd(), &mut [0u8; 8]);
             }
         }

@@ -1,7 +1,6 @@
 //! One worker: packets of its queue through the engine, and back.
 
 use std::cell::Cell;
-use std::os::fd::AsFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +10,11 @@ use terrace_abi::consts::{L7_COPY, L7_MAGIC, L7_NO_NUMBER, L7_UP};
 use terrace_abi::types::l7_frame;
 use terrace_abi::{L7Tables, Plain as _};
 use terrace_l7::flow::{self, Arrival, Engine, Host as _, Services};
-use terrace_xdp::xsk::{Receiver, Xsk};
+use terrace_xdp::xsk::Xsk;
 
 use super::clock::{beat_ns, now_ms};
 use super::host::{Choices, Chosen, FRAME, Listener, PortHost};
+use super::inlet::{Inlet, InletState, MAX_INLETS};
 use super::mailbox::Mailbox;
 use super::orphans::Orphans;
 use super::{Stats, Wait};
@@ -46,6 +46,8 @@ pub struct Seat {
     /// Numbers of flows that each worker has.
     pub n_flows: u32,
     pub xsk: Xsk,
+    /// Of that socket.
+    pub port: Arc<InletState>,
     pub tables: Arc<L7Tables>,
     pub mailboxes: Arc<[Mailbox]>,
     pub stats: Arc<Stats>,
@@ -75,7 +77,8 @@ struct Worker<J, L> {
     queue: u32,
     n_flows: u32,
     generation: u32,
-    receiver: Receiver,
+    /// The port's first: copies lie there, and belong before what follows them.
+    inlets: Vec<Inlet>,
     engine: Engine,
     engine_config: flow::Config,
     host: PortHost<L>,
@@ -90,6 +93,8 @@ struct Worker<J, L> {
     idle: Option<Instant>,
     beaten: u64,
     measured: u64,
+    /// By sockets that have left.
+    lost_before: u64,
 }
 
 impl<J: Judge, L: Listener> Worker<J, L> {
@@ -115,11 +120,13 @@ impl<J: Judge, L: Listener> Worker<J, L> {
             max_flows: seat.n_flows,
             ..seat.engine
         };
+        let mut inlets = Vec::with_capacity(MAX_INLETS);
+        inlets.push(Inlet::new(receiver, seat.port));
         let mut worker = Self {
             queue: seat.queue,
             n_flows: seat.n_flows,
             generation: tables.worker(seat.queue).generation,
-            receiver,
+            inlets,
             engine: Engine::new(engine_config.clone()),
             engine_config,
             host,
@@ -133,6 +140,7 @@ impl<J: Judge, L: Listener> Worker<J, L> {
             idle: None,
             beaten: 0,
             measured: 0,
+            lost_before: 0,
         };
         worker.begin_anew();
         worker
@@ -152,6 +160,7 @@ impl<J: Judge, L: Listener> Worker<J, L> {
         while !self.stop.load(Ordering::Relaxed) {
             let now = now_ms();
             self.judge.refresh();
+            self.take_inlets();
             let n = self.receive(now) + self.collect(now);
             self.engine.tick(now, &mut self.judge, &mut self.host);
             let (engine, orphans) = (&mut self.engine, &mut self.orphans);
@@ -166,9 +175,18 @@ impl<J: Judge, L: Listener> Worker<J, L> {
         }
     }
 
+    /// Sockets that it was given.
+    fn take_inlets(&mut self) {
+        let mailbox = self.mailboxes.get(self.queue as usize);
+        while let Some(inlet) = mailbox.and_then(Mailbox::given) {
+            self.inlets.push(inlet);
+        }
+    }
+
     fn receive(&mut self, now: u64) -> usize {
         let Self {
-            receiver,
+            inlets,
+            lost_before,
             engine,
             host,
             judge,
@@ -180,15 +198,14 @@ impl<J: Judge, L: Listener> Worker<J, L> {
             ..
         } = self;
         let (queue, n_flows) = (*queue, *n_flows);
-        receiver.receive(|frame| {
+        let mut each = |frame: &[u8]| {
             let Some(head) = head(frame) else { return };
             let owner = u32::from(head.queue);
             if owner != queue {
-                if mailboxes
-                    .get(owner as usize)
-                    .is_some_and(|to| to.post(frame))
-                {
-                    stats.handed_over.add(1);
+                let to = mailboxes.get(owner as usize);
+                match to.is_some_and(|to| to.post(frame)) {
+                    true => stats.handed_over.add(1),
+                    false => stats.not_handed.add(1),
                 }
                 return;
             }
@@ -201,7 +218,18 @@ impl<J: Judge, L: Listener> Worker<J, L> {
                 n_flows,
             };
             desk.packet(now, &head, &frame[FRAME..]);
-        })
+        };
+        let mut all = 0;
+        inlets.retain_mut(|inlet| {
+            let n = inlet.receive(&mut each);
+            all += n;
+            let is_over = inlet.is_over(now, n);
+            if is_over {
+                *lost_before += inlet.measure();
+            }
+            !is_over
+        });
+        all
     }
 
     /// What other workers have handed over.
@@ -243,9 +271,8 @@ impl<J: Judge, L: Listener> Worker<J, L> {
         stats.dropped.set(self.host.sender.dropped);
         if now - self.measured >= MEASURE_NS {
             self.measured = now;
-            if let Ok(kernels) = self.receiver.stats() {
-                stats.overruns.set(kernels.overruns);
-            }
+            let lost: u64 = self.inlets.iter().map(Inlet::measure).sum();
+            stats.overruns.set(self.lost_before + lost);
         }
     }
 
@@ -254,8 +281,7 @@ impl<J: Judge, L: Listener> Worker<J, L> {
     }
 
     fn rest(&mut self, now: u64) {
-        // Zero-copy devices wait to be told of frames; asking costs a call.
-        let _ = self.receiver.wake_if_asked();
+        self.inlets.iter_mut().for_each(Inlet::wake_if_asked);
         if self.wait == Wait::Spin || self.looks_again() {
             std::hint::spin_loop();
             return;
@@ -271,7 +297,8 @@ impl<J: Judge, L: Listener> Worker<J, L> {
         };
         self.stats.waits.add(1);
         let is_idle = || mailbox.is_empty() && !self.stop.load(Ordering::Relaxed);
-        mailbox.bell.sleep(self.receiver.as_fd(), time, is_idle);
+        let sockets = self.inlets.iter().map(Inlet::socket);
+        mailbox.bell.sleep(sockets, time, is_idle);
     }
 }
 

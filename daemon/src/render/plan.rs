@@ -7,6 +7,7 @@ use terrace_offload::plan::HOST;
 use terrace_offload::verdict::Disruption;
 
 use super::table::{Table, cell, toned};
+use super::units::plural;
 use super::{Style, Tone};
 use crate::api::{Blocker, Change, Moved, Placement, Plan, Step, Tier};
 
@@ -19,6 +20,7 @@ pub fn plan(plan: &Plan, style: &Style) -> String {
     let mut text = refusals(plan, style);
     text.push_str(&placements(plan, style));
     text.push_str(&services(plan, style));
+    text.push_str(&readings(plan, style));
     text.push_str(&moves(plan, style));
     let sections = [
         (false, "In the way of a better tier:"),
@@ -83,6 +85,26 @@ fn services(plan: &Plan, style: &Style) -> String {
                 why => why,
             }),
         ]);
+    }
+    format!("\n{}", table.print(style))
+}
+
+/// How what is for workers comes from uplinks.
+fn readings(plan: &Plan, style: &Style) -> String {
+    if plan.readings.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["INTERFACE", "WORKERS READ", "BECAUSE"]);
+    for reading in &plan.readings {
+        let read = match reading.queues {
+            0 => "the l7 port".to_owned(),
+            n => format!("its {}, {}", plural(n, "queue"), reading.mode),
+        };
+        let why = match reading.why.as_str() {
+            "" => "XDP is native there",
+            why => why,
+        };
+        table.push(vec![cell(&reading.iface), cell(&read), cell(why)]);
     }
     format!("\n{}", table.print(style))
 }

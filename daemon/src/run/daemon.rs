@@ -199,6 +199,17 @@ impl Daemon {
             self.kernel_refused(&error);
         }
         tend_sysctls(&shared, &self.network, &self.interfaces);
+        self.tend_uplinks();
+    }
+
+    /// The queues that workers read themselves.
+    fn tend_uplinks(&mut self) {
+        let shared = self.shared.clone();
+        let host = host(&shared, &self.network, &self.changer);
+        let workers = l7::running(&shared);
+        let readings = self.interfaces.tend_uplinks(host, workers.as_deref());
+        let readings = Arc::new(readings);
+        shared.change_view(|view| view.readings = readings);
     }
 
     fn facts_changed(&mut self) {
@@ -303,6 +314,7 @@ impl Daemon {
             api::Task::Connect | api::Task::Shortcut => shortcut::move_to(&shared, request),
             _ => block_in_place(|| self.interfaces.move_task(host, request)),
         };
+        block_in_place(|| self.tend_uplinks());
         self.show_network();
         done.map(|changes| api::Moved { changes })
             .map_err(|why| api::Error {
@@ -396,9 +408,10 @@ impl Daemon {
         self.interfaces.clear_nics(host);
     }
 
-    fn tend_l7(&self) {
+    fn tend_l7(&mut self) {
         let hooks = self.interfaces.hooks();
         block_in_place(|| l7::tend(&self.shared, &self.network, hooks));
+        block_in_place(|| self.tend_uplinks());
     }
 
     fn rearm(&mut self) {

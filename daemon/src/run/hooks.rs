@@ -1,5 +1,7 @@
 //! The loaded programs, and putting them on interfaces.
 
+use std::os::fd::RawFd;
+
 use anyhow::{Context, Result};
 use terrace_abi::Maps;
 use terrace_tc::{Direction, TcPrograms};
@@ -51,6 +53,11 @@ impl Hooks {
     /// Removes that qdisc, if Terrace made it.
     pub fn drop_qdisc(&self, maps: &Maps, name: &str, ifindex: u32) -> Result<()> {
         Ok(terrace_tc::remove_qdisc(maps.root(), name, ifindex)?)
+    }
+
+    /// Puts a worker's socket where the XDP program finds it.
+    pub fn give_uplink_socket(&self, entry: u32, socket: RawFd) -> Result<()> {
+        Ok(self.xdp.give(entry, socket)?)
     }
 
     pub fn attach_xdp(&self, name: &str, ifindex: u32, tier: Tier) -> Result<Attachment> {

@@ -7,6 +7,7 @@ mod chosen;
 mod disarm;
 mod nics;
 mod shown;
+pub mod uplinks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use terrace_offload::{Plan, Policy, Profiles, Wishes};
 
 use self::chosen::Chosen;
 use self::disarm::disarm;
+use self::uplinks::Uplinks;
 pub use self::disarm::disarm_unwanted;
 use super::change;
 use super::events::{Events, Kind};
@@ -68,6 +70,8 @@ pub struct Interfaces {
     /// One of them is being tried.
     moving: bool,
     hardware: Hardware,
+    /// Where workers read queues themselves.
+    uplinks: Uplinks,
     seen: Seen,
     moves: Moves,
     plan: Plan,
@@ -99,6 +103,7 @@ impl Interfaces {
             chosen: Chosen::default(),
             moving: false,
             hardware: Hardware::default(),
+            uplinks: Uplinks::default(),
             seen: Seen::default(),
             moves: Moves::new(config.moves.patience),
             plan: Plan::default(),
@@ -244,7 +249,10 @@ impl Interfaces {
         } else {
             HOOK_TC_INGRESS
         };
-        let entry = facts::iface(link, role, hook, host.network);
+        let mut entry = facts::iface(link, role, hook, host.network);
+        if let Some(armed) = self.armed.get(&link.ifindex) {
+            (entry.l7_first, entry.l7_sockets) = (armed.entry.l7_first, armed.entry.l7_sockets);
+        }
         if let Some(armed) = self.armed.get_mut(&link.ifindex) {
             if armed.entry.as_bytes() != entry.as_bytes() {
                 host.maps.set_iface(&entry)?;
@@ -453,10 +461,14 @@ fn moved(armed: &Armed, to: Option<Tier>, why: &str) -> String {
 
 impl Armed {
     fn set_prefilter(&mut self, maps: &Maps, hook: u32) -> Result<()> {
-        let entry = types::iface {
+        let mut entry = types::iface {
             prefilter_hook: hook as u8,
             ..self.entry
         };
+        if hook != HOOK_XDP {
+            // The program is about to go, or has gone: the port has all of it.
+            entry.l7_sockets = 0;
+        }
         maps.set_iface(&entry)
             .with_context(|| format!("move the deny list of {}", self.link.name))?;
         self.entry = entry;

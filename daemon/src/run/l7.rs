@@ -14,6 +14,7 @@ use super::facts;
 use super::hooks::Hooks;
 use super::shared::Shared;
 use crate::api;
+use crate::l7::inlet::InletState;
 use crate::l7::port;
 use crate::l7::rules::{Rules, heads};
 use crate::l7::services::{Common, ServicesMaker};
@@ -51,8 +52,10 @@ pub fn workers(shared: &Shared) -> Vec<api::Worker> {
         return Vec::new();
     };
     let silences = tier.silence_ms();
-    let rows = tier.workers.iter().zip(silences);
-    rows.map(|(stats, silence_ms)| api::Worker {
+    let rows = tier.workers.iter().zip(silences).zip(sockets(shared, &tier));
+    rows.map(|((stats, silence_ms), sockets)| api::Worker {
+        sockets,
+        not_handed: stats.not_handed.get(),
         flows: stats.flows.get(),
         buffers: stats.buffers.get(),
         orphans: stats.orphans.get(),
@@ -71,6 +74,28 @@ pub fn workers(shared: &Shared) -> Vec<api::Worker> {
         silence_ms,
     })
     .collect()
+}
+
+/// Those of each worker.
+fn sockets(shared: &Shared, tier: &Tier) -> Vec<Vec<api::WorkerSocket>> {
+    let socket = |iface: &str, queue: usize, inlet: &InletState| api::WorkerSocket {
+        iface: iface.to_owned(),
+        queue: queue as u32,
+        packets: inlet.packets.get(),
+        overruns: inlet.overruns.get(),
+    };
+    let of_port = tier.inlets.iter().enumerate();
+    let mut all: Vec<_> = of_port
+        .map(|(queue, inlet)| vec![socket(port::WORKERS_END, queue, inlet)])
+        .collect();
+    let n = all.len();
+    for reading in shared.view().readings.iter() {
+        for (queue, inlet) in reading.inlets.iter().enumerate() {
+            let worker = (reading.first as usize + queue) % n;
+            all[worker].push(socket(&reading.iface, queue, inlet));
+        }
+    }
+    all
 }
 
 pub fn running(shared: &Shared) -> Option<Arc<Tier>> {
@@ -214,7 +239,7 @@ pub async fn watch(shared: Arc<Shared>) -> Result<()> {
             tell_overruns(
                 &shared,
                 queue,
-                tier.workers[queue].overruns.get(),
+                tier.workers[queue].overruns.get() + tier.workers[queue].not_handed.get(),
                 &mut lost[queue],
             );
             if u128::from(silence_ms) <= timeout.as_millis() {

@@ -15,6 +15,7 @@ use terrace_offload::plan::SocketState;
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::{Events, unix_ms};
+use super::interfaces::uplinks::Reading;
 use super::pulse::Census;
 use super::sockets::Sockets;
 use crate::api;
@@ -49,6 +50,8 @@ pub struct View {
     pub checked: usize,
     /// What NICs hold and have dropped, as of the latest look.
     pub nics: Arc<Vec<api::NicFront>>,
+    /// How what is for workers comes from each uplink.
+    pub readings: Arc<Vec<Reading>>,
 }
 
 /// What the tables are made from.

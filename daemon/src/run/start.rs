@@ -325,6 +325,7 @@ fn first_view(network: &Network) -> View {
         unhealthy: Arc::default(),
         checked: 0,
         nics: Arc::default(),
+        readings: Arc::default(),
     }
 }
 

@@ -16,13 +16,26 @@ use super::{Bind, FRAME_BYTES, MAX_PACKET, Receiver, Sender, Xsk, XskError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemorySize {
     pub sockets: u32,
-    /// Frames that wait for packets, and as many that carry packets away.
-    pub frames_each_way: u32,
+    /// That wait for packets.
+    pub frames_in: u32,
+    /// That carry packets away; 0 = the sockets only receive.
+    pub frames_out: u32,
 }
 
+/// Of rings that nobody uses; the kernel wants them nevertheless.
+const SMALLEST_RING: u32 = 64;
+
 impl MemorySize {
+    fn share(self) -> u32 {
+        self.frames_in + self.frames_out
+    }
+
     fn frames(self) -> u32 {
-        self.sockets * self.frames_each_way * 2
+        self.sockets * self.share()
+    }
+
+    fn ring_out(self) -> QueueSize {
+        queue_size(self.frames_out.max(SMALLEST_RING))
     }
 }
 
@@ -53,8 +66,8 @@ impl Memory {
                 (umem, frames, false)
             }
         };
-        let share = 2 * size.frames_each_way as usize;
-        let shares = frames.chunks_exact(share).map(<[_]>::to_vec);
+        let shares = frames.chunks_exact(size.share() as usize);
+        let shares = shares.map(<[_]>::to_vec);
         Ok(Self {
             umem,
             shares: shares.collect(),
@@ -67,11 +80,10 @@ impl Memory {
         size: MemorySize,
         huge: bool,
     ) -> Result<(Umem, Vec<FrameDesc>), xsk_rs::umem::UmemCreateError> {
-        let ring = queue_size(size.frames_each_way);
         let config = UmemConfig::builder()
             .frame_size(FrameSize::new(FRAME_BYTES as u32).expect("4096 is allowed"))
-            .fill_queue_size(ring)
-            .comp_queue_size(ring)
+            .fill_queue_size(queue_size(size.frames_in))
+            .comp_queue_size(size.ring_out())
             .build()
             .expect("a frame of 4096 bytes has room for its headroom");
         let frames = NonZeroU32::new(size.frames()).unwrap_or(NonZeroU32::MIN);
@@ -95,14 +107,13 @@ impl Memory {
             iface: iface.to_owned(),
             queue,
         };
-        let ring = queue_size(self.size.frames_each_way);
         let how = match bind {
             Bind::Copy => BindFlags::XDP_COPY,
             Bind::ZeroCopy => BindFlags::XDP_ZEROCOPY,
         };
         let config = SocketConfig::builder()
-            .rx_queue_size(ring)
-            .tx_queue_size(ring)
+            .rx_queue_size(queue_size(self.size.frames_in))
+            .tx_queue_size(self.size.ring_out())
             .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
             .bind_flags(how | BindFlags::XDP_USE_NEED_WAKEUP | BindFlags::XDP_USE_SG)
             .build();
@@ -117,8 +128,8 @@ impl Memory {
         })?;
         let (fill, comp) = rings.ok_or_else(taken)?;
         let mut frames = self.shares.pop().ok_or_else(taken)?;
-        let for_sending = frames.split_off(self.size.frames_each_way as usize);
-        allow_large_batches(rx.fd().as_raw_fd(), self.size.frames_each_way);
+        let for_sending = frames.split_off(self.size.frames_in as usize);
+        allow_large_batches(rx.fd().as_raw_fd(), self.size.frames_out.max(SMALLEST_RING));
         let scratch = || vec![0; MAX_PACKET].into_boxed_slice();
         Ok(Xsk {
             receiver: Receiver::new(self.umem.clone(), rx, fill, &frames, scratch()),
@@ -128,7 +139,7 @@ impl Memory {
 }
 
 fn queue_size(n: u32) -> QueueSize {
-    QueueSize::new(n).expect("frames_each_way is a power of two")
+    QueueSize::new(n).expect("numbers of frames are powers of two")
 }
 
 /// One call may send all that is waiting, not 32 packets (Linux 6.17; others

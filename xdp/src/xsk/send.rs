@@ -3,11 +3,9 @@
 use xsk_rs::umem::frame::FrameDesc;
 use xsk_rs::{CompQueue, TxQueue, Umem};
 
-use super::{BATCH, FRAME_BYTES, MAX_PACKET};
+use super::{BATCH, FRAME_ROOM, MAX_PACKET};
 
-/// What a frame holds: the kernel keeps room in front of packets.
-const ROOM: usize = FRAME_BYTES - XDP_HEADROOM;
-const XDP_HEADROOM: usize = 256;
+const ROOM: usize = FRAME_ROOM as usize;
 const MORE: u32 = 1; // XDP_PKT_CONTD
 const MAX_KICKS: u32 = 16;
 const MAX_FRAMES: usize = MAX_PACKET.div_ceil(ROOM);

@@ -10,7 +10,8 @@ use crate::port::PortProgram;
 
 const SIZE: MemorySize = MemorySize {
     sockets: 2,
-    frames_each_way: 256,
+    frames_in: 256,
+    frames_out: 256,
 };
 
 /// Two ends, each with a socket on its queue 0.

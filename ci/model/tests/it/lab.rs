@@ -332,6 +332,7 @@ fn iface_entry(iface: &Iface) -> types::iface {
         role: ROLE_UPLINK as u8,
         prefilter_hook: if iface.xdp { HOOK_XDP } else { HOOK_TC_INGRESS } as u8,
         mtu: 1500,
+        l7_sockets: iface.sockets.into(),
         flags: if iface.redirect_back {
             IFACE_REDIRECT_BACK
         } else {

@@ -29,7 +29,8 @@ const BYTES: u64 = 24 << 20;
 const FLOWS: u32 = 16;
 const MEMORY: MemorySize = MemorySize {
     sockets: 1,
-    frames_each_way: 4096,
+    frames_in: 4096,
+    frames_out: 4096,
 };
 
 /// What the splices of a round do.
@@ -274,6 +275,7 @@ fn world(net: &Topology, up: u32, w: u32, l7: u32) -> World {
         ifindex,
         xdp: false,
         redirect_back: false,
+        sockets: false,
         addresses,
     };
     let none = [Family::V4.ip("0.0.0.0"), Family::V6.ip("::")];

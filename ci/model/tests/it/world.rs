@@ -61,6 +61,7 @@ pub fn world(ifaces: &[u32; N_IFACES]) -> World {
             ifindex: ifaces[i],
             xdp: i < 2,
             redirect_back: i == 1,
+            sockets: i == 0,
             addresses: both(&format!("10.{net}.0.1")),
         });
     }
@@ -69,6 +70,7 @@ pub fn world(ifaces: &[u32; N_IFACES]) -> World {
             ifindex: *ifindex,
             xdp: false,
             redirect_back: false,
+            sockets: false,
             addresses: [Family::V4.ip("0.0.0.0"), Family::V6.ip("::")],
         });
     }

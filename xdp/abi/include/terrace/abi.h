@@ -598,9 +598,15 @@ struct listener_key {
  *
  * On the port the Ethernet addresses are a struct l7_frame; the IP packet is
  * as it came, its checksums whole, TCP segmented.
+ *
+ * Workers may have sockets on the queues of an uplink, too: XDP gives them the
+ * same frames there, without the port. Only what clients send comes that way,
+ * and only while the owner of the flow and the socket's worker both live; all
+ * else comes by the port. The worker's answers always leave by the port.
  */
 #define L7_MAGIC 0x6e /* first byte of a locally administered unicast address */
 #define L7_QUEUES_MAX 64
+#define L7_SOCKETS_MAX 256 /* on queues of uplinks; worker = index % workers */
 #define L7_NO_NUMBER 0xffffffff
 
 enum l7_kind {
@@ -799,7 +805,9 @@ struct iface {
 	__be32 addr4[4]; /* source for hairpin NAT; all zero = none */
 	__be32 addr6[4];
 	__u32 flags;
-	__u32 pad;
+	/* Workers' sockets on its queues 0..: entries of `uplink_sockets`. */
+	__u16 l7_first;
+	__u16 l7_sockets; /* 0 = what is for workers goes to the l7 port */
 };
 
 struct reason_stats { /* per CPU; index = reason_index(slot, hook, reason) */
@@ -1035,6 +1043,7 @@ enum shortcut_event {
  *               inbound proxy_ports handshakes (hash), proxy_nets (LPM trie),
  *               listeners (sockhash): made by the socket tier when it is used
  * other:        events (ring buffer), xdp_programs (program array, 1)
+ *               uplink_sockets (XSKMAP, L7_SOCKETS_MAX): of the XDP programs
  * Table sizes are powers of two for cells and flows (index = hash & (n - 1)).
  */
 

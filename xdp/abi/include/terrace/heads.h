@@ -292,14 +292,14 @@ __noinline int judge_known(const struct packet *pkt, __u32 number)
 						  SPLICE_PASS_AND_COPY;
 }
 
-/* Reading heads is tc's: what XDP does not know already goes there. */
+/* Reading heads is tc's: what XDP does not know already stays as it is. */
 static __always_inline int judge_noting(context_t *ctx, struct packet *pkt,
 					__u32 number, int verdict)
 {
 	if (verdict == SPLICE_ANSWER)
 		verdict = judge_known(pkt, number);
 #if IS_XDP
-	return verdict == SPLICE_PASS ? SPLICE_PASS : SPLICE_UP;
+	return verdict;
 #else
 	if (verdict == SPLICE_HEAD)
 		return judge_head(ctx, pkt, number);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The way to a worker: which one, whether it lives, and the frame on the l7
- * port. XDP leaves all of it to tc, which can copy packets and has the port.
+ * The way to a worker: which one, whether it lives, and the frame that it gets.
+ * tc has the l7 port and can copy packets; XDP has sockets on queues of uplinks,
+ * and leaves to tc whatever it can't give to one of them.
  */
 #ifndef TERRACE_L7_H
 #define TERRACE_L7_H
@@ -56,8 +57,7 @@ static __always_inline bool is_unfit(const struct packet *pkt)
 	       (!pkt->is_v4 && pkt->l4 != pkt->l3 + sizeof(struct ipv6hdr));
 }
 
-#if !IS_XDP
-/* In place of the Ethernet header; the queue is the port's to send by. */
+/* In place of the Ethernet header. */
 __noinline int write_frame(context_t *ctx, const struct packet *pkt,
 			   __u32 queue, __u32 number, __u32 kind)
 {
@@ -80,11 +80,12 @@ __noinline int write_frame(context_t *ctx, const struct packet *pkt,
 	frame->number[1] = number >> 16;
 	frame->identity[0] = identity;
 	frame->identity[1] = identity >> 16;
-	/* skb_tx_hash() takes the recorded queue, which counts from 1. */
+#if !IS_XDP
+	/* The port's to send by: skb_tx_hash() counts recorded ones from 1. */
 	ctx->queue_mapping = queue + 1;
+#endif
 	return 0;
 }
-#endif
 
 /* A copy of the packet as it is, if there is anybody to look at it. */
 __noinline int copy_to_worker(context_t *ctx, const struct packet *pkt,
@@ -111,6 +112,52 @@ __noinline int copy_to_worker(context_t *ctx, const struct packet *pkt,
 	return 0;
 }
 
+#if IS_XDP
+/* No entry where a worker has gone: the kernel takes closed sockets out. */
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, L7_SOCKETS_MAX);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} uplink_sockets SEC(".maps");
+
+/*
+ * To the socket on the queue that the packet came by. Its worker hands over what
+ * is another one's, so both must live; fail modes are for tc to decide.
+ */
+static __always_inline int to_socket(context_t *ctx, struct packet *pkt,
+				     const struct config *cfg, __u32 number)
+{
+	__u32 slot, socket, owner = queue_of(pkt, cfg, number);
+	const struct iface *iface = iface_of(ctx_ifindex(ctx), &slot);
+	__u32 n = cfg->l7_queues, queue = ctx->rx_queue_index;
+	struct ethhdr *eth, was;
+
+	if (!iface || queue >= iface->l7_sockets || !n || pkt->tags ||
+	    is_unfit(pkt))
+		return REASON_TO_TC;
+	socket = iface->l7_first + queue;
+	if (!worker_lives(cfg, owner) || !worker_lives(cfg, socket % n))
+		return REASON_TO_TC;
+	if (dry_run)
+		return REASON_TO_WORKER;
+	eth = ctx_at(ctx, 0, sizeof(*eth));
+	if (!eth)
+		return REASON_TO_TC;
+	was = *eth;
+	if (!write_frame(ctx, pkt, owner, number, L7_UP)) {
+		pkt->action = bpf_redirect_map(&uplink_sockets, socket,
+					       XDP_PASS);
+		if (pkt->action == XDP_REDIRECT)
+			return REASON_TO_WORKER;
+	}
+	eth = ctx_at(ctx, 0, sizeof(*eth));
+	if (eth)
+		*eth = was;
+	return REASON_TO_TC;
+}
+#endif
+
 /*
  * Gives the packet to the worker of `number`, as it came. A global function,
  * verified once: it is called wherever a flow may turn out to be a worker's.
@@ -119,7 +166,14 @@ __noinline int to_worker(context_t *ctx, struct packet *pkt, __u32 number,
 			 __u32 fail_mode)
 {
 #if IS_XDP
-	return REASON_TO_TC;
+	__u32 zero = 0;
+	const struct config *cfg = bpf_map_lookup_elem(&config, &zero);
+
+	/* Unused, clang passes what is in the register: "R4 is not a scalar". */
+	asm volatile("" : : "r"(fail_mode));
+	if (!pkt || !cfg)
+		return REASON_TO_TC;
+	return to_socket(ctx, pkt, cfg, number);
 #else
 	__u32 zero = 0, queue;
 	const struct config *cfg = bpf_map_lookup_elem(&config, &zero);

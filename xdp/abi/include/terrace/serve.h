@@ -117,6 +117,17 @@ static __always_inline int reason_of(__u32 verdict)
 	return verdict == SPLICE_PASS ? REASON_SPLICED : REASON_SPLICED_COPIED;
 }
 
+/*
+ * What XDP leaves: reading heads, copies, delivery to workloads. Servers'
+ * segments go up in one line with their copies, by the port.
+ */
+static __always_inline bool is_for_tc(__u32 verdict, __u32 flags, bool reply)
+{
+	if (verdict == SPLICE_UP)
+		return reply;
+	return verdict != SPLICE_PASS || (flags & FLOW_LOCAL);
+}
+
 /* A segment of a worker's flow: translated and sent, or given to the worker. */
 static __noinline int serve_l7(context_t *ctx, struct packet *pkt,
 			       const struct view *view,
@@ -135,10 +146,12 @@ static __noinline int serve_l7(context_t *ctx, struct packet *pkt,
 	verdict = judge_segment(pkt, to, number, reply);
 	if (verdict >= SPLICE_HEAD)
 		verdict = judge_noting(ctx, pkt, number, verdict);
+	if (IS_XDP && is_for_tc(verdict, flags, reply))
+		return REASON_TO_TC;
 	/* A copy can't carry tags that the original has to keep. */
 	if (verdict == SPLICE_PASS_AND_COPY && ctx_is_tagged(ctx, pkt->tags))
 		verdict = SPLICE_UP;
-	if (verdict == SPLICE_UP || (IS_XDP && verdict != SPLICE_PASS)) {
+	if (verdict == SPLICE_UP) {
 		reason = to_worker(ctx, pkt, number, FAIL_LAST);
 	} else {
 		if (verdict == SPLICE_PASS_AND_COPY)
@@ -194,6 +207,17 @@ static __always_inline bool is_orphan(const struct packet *pkt,
 	return false;
 }
 
+/* A packet of headers alone is no longer, whatever options they have. */
+#define HEADERS_MAX 120
+
+/* Of a flow with a workload, only what a worker reads can be XDP's. */
+static __always_inline bool may_go_up(const struct packet *pkt,
+				      const struct view *view, __u32 flags)
+{
+	return (flags & FLOW_L7) && view->iface->l7_sockets &&
+	       pkt->len > HEADERS_MAX;
+}
+
 /* 0 = not a flow of ours (any more): goes on as a new one. */
 static __noinline int serve_flow(context_t *ctx, struct packet *pkt,
 				 const struct view *view,
@@ -205,7 +229,7 @@ static __noinline int serve_flow(context_t *ctx, struct packet *pkt,
 	bool reply;
 	int reason;
 
-	if (IS_XDP && (flags & FLOW_LOCAL))
+	if (IS_XDP && (flags & FLOW_LOCAL) && !may_go_up(pkt, view, flags))
 		return REASON_TO_TC;
 	if ((flags & FLOW_FROM_HERE) && is_forged(pkt, view))
 		return REASON_BAD_SOURCE;

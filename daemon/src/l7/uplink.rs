@@ -106,20 +106,48 @@ mod tests {
         }
     }
 
-    type Row = (&'static str, UplinkSockets, Uplink, Result<&'static [Bind], &'static str>);
+    type Row = (
+        &'static str,
+        UplinkSockets,
+        Uplink,
+        Result<&'static [Bind], &'static str>,
+    );
 
     fn rows() -> Vec<Row> {
         use UplinkSockets::{Auto, Copy, Off, ZeroCopy};
-        let tried = Uplink { has_zero_copy: true, ..nic() };
-        let generic = Uplink { tier: Some(Tier::XdpGeneric), ..nic() };
-        let none = Uplink { tier: None, ..nic() };
-        let jumbo = Uplink { mtu: 9_000, ..veth() };
-        let largest = Uplink { mtu: 3_818, ..nic() };
-        let bond = Uplink { kind: "bond".to_owned(), ..nic() };
+        let tried = Uplink {
+            has_zero_copy: true,
+            ..nic()
+        };
+        let generic = Uplink {
+            tier: Some(Tier::XdpGeneric),
+            ..nic()
+        };
+        let none = Uplink {
+            tier: None,
+            ..nic()
+        };
+        let jumbo = Uplink {
+            mtu: 9_000,
+            ..veth()
+        };
+        let largest = Uplink {
+            mtu: 3_818,
+            ..nic()
+        };
+        let bond = Uplink {
+            kind: "bond".to_owned(),
+            ..nic()
+        };
         let both: &[Bind] = &[Bind::ZeroCopy, Bind::Copy];
         vec![
             ("a NIC is read in copy mode", Auto, nic(), Ok(&[Bind::Copy])),
-            ("zero-copy where it was tried", Auto, tried.clone(), Ok(both)),
+            (
+                "zero-copy where it was tried",
+                Auto,
+                tried.clone(),
+                Ok(both),
+            ),
             ("zero-copy where it is asked for", ZeroCopy, nic(), Ok(both)),
             ("copy is what it says", Copy, tried, Ok(&[Bind::Copy])),
             ("auto leaves a veth out", Auto, veth(), Err("checksums")),
@@ -127,9 +155,19 @@ mod tests {
             ("off is off", Off, nic(), Err("is off")),
             ("not on generic XDP", Copy, generic, Err("xdp-generic")),
             ("not without XDP", Copy, none, Err("served on tc")),
-            ("a large packet needs the port", Copy, jumbo, Err("3818 does")),
+            (
+                "a large packet needs the port",
+                Copy,
+                jumbo,
+                Err("3818 does"),
+            ),
             ("the largest that fits", Auto, largest, Ok(&[Bind::Copy])),
-            ("a bond's packets are its ports'", Copy, bond, Err("a bond has no queues")),
+            (
+                "a bond's packets are its ports'",
+                Copy,
+                bond,
+                Err("a bond has no queues"),
+            ),
         ]
     }
 

@@ -22,8 +22,8 @@ use terrace_offload::{Plan, Policy, Profiles, Wishes};
 
 use self::chosen::Chosen;
 use self::disarm::disarm;
-use self::uplinks::Uplinks;
 pub use self::disarm::disarm_unwanted;
+use self::uplinks::Uplinks;
 use super::change;
 use super::events::{Events, Kind};
 use super::facts;

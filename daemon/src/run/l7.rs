@@ -52,7 +52,11 @@ pub fn workers(shared: &Shared) -> Vec<api::Worker> {
         return Vec::new();
     };
     let silences = tier.silence_ms();
-    let rows = tier.workers.iter().zip(silences).zip(sockets(shared, &tier));
+    let rows = tier
+        .workers
+        .iter()
+        .zip(silences)
+        .zip(sockets(shared, &tier));
     rows.map(|((stats, silence_ms), sockets)| api::Worker {
         sockets,
         not_handed: stats.not_handed.get(),

@@ -89,9 +89,20 @@ pub fn echo(stage: &mut Stage) -> Background {
     stage.python(0, &[SERVER])
 }
 
-pub fn check(stage: &Stage, vip: &str, kind: &str, sizes: &str) {
+fn program(vip: &str, kind: &str, sizes: &str) -> Command {
     let mut program = Command::new("python3");
     program.args(["-c", CLIENT, vip, kind, sizes]);
+    program
+}
+
+/// The same, while something else happens: it ends with success when all is well.
+pub fn talk_in_background(stage: &Stage, vip: &str, kind: &str, sizes: &str) -> Background {
+    let talking = stage.client().spawn(program(vip, kind, sizes));
+    talking.unwrap()
+}
+
+pub fn check(stage: &Stage, vip: &str, kind: &str, sizes: &str) {
+    let mut program = program(vip, kind, sizes);
     let output = stage.client().output(&mut program).unwrap();
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);

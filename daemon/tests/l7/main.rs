@@ -19,5 +19,6 @@ mod routes;
 mod servers;
 mod stage;
 mod statuses;
+mod uplinks;
 mod waits;
 mod workers;

@@ -10,6 +10,7 @@ use terrace_testkit::{Agent, wait};
 use crate::bodies::echo;
 use crate::life::Talk;
 use crate::stage::{Shape, Stage, VIP, routes};
+use crate::uplinks::READS;
 
 /// Stops threads of the daemon, as if they were stuck.
 const FREEZER: &str = r#"
@@ -42,10 +43,11 @@ fn freezer(stage: &Stage) -> Agent {
 }
 
 /// How new connections fare while no worker lives.
-const MODES: [(&str, &str); 3] = [
+const MODES: [(&str, &str); 4] = [
     ("[services]\nfail_mode = \"open\"", "l7_fail_open"),
     ("[services]\nfail_mode = \"closed\"", "l7_no_worker"),
     ("[services]\nfail_mode = \"last\"", "l7_no_worker"),
+    (READS, "l7_no_worker"),
 ];
 
 #[test]
@@ -172,7 +174,19 @@ const STATES: [(&str, &[u8], &[u8], bool); 6] = [
 
 #[test]
 fn root_a_killed_worker_leaves_no_connection_that_hangs() {
-    let mut stage = Stage::start("l7-killed", &Shape::default());
+    killed(&Shape::default());
+}
+
+#[test]
+fn root_a_killed_worker_that_read_an_uplink_leaves_no_connection_that_hangs() {
+    killed(&Shape {
+        config: READS,
+        ..Shape::default()
+    });
+}
+
+fn killed(shape: &Shape) {
+    let mut stage = Stage::start("l7-killed", shape);
     let _server = echo(&mut stage);
     stage
         .net

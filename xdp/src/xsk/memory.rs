@@ -129,6 +129,7 @@ impl Memory {
         let (fill, comp) = rings.ok_or_else(taken)?;
         let mut frames = self.shares.pop().ok_or_else(taken)?;
         let for_sending = frames.split_off(self.size.frames_in as usize);
+        close_on_exec(rx.fd().as_raw_fd());
         allow_large_batches(rx.fd().as_raw_fd(), self.size.frames_out.max(SMALLEST_RING));
         let scratch = || vec![0; MAX_PACKET].into_boxed_slice();
         Ok(Xsk {
@@ -140,6 +141,12 @@ impl Memory {
 
 fn queue_size(n: u32) -> QueueSize {
     QueueSize::new(n).expect("numbers of frames are powers of two")
+}
+
+/// libxdp leaves it open (xsk.c, 1.6.0): a child would hold the queue.
+fn close_on_exec(fd: std::os::fd::RawFd) {
+    // SAFETY: it changes a flag of a descriptor that the caller has open.
+    unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
 }
 
 /// One call may send all that is waiting, not 32 packets (Linux 6.17; others

@@ -88,7 +88,10 @@ impl Uplinks {
 
     /// The lowest entries that are free, one behind the other.
     fn free_entries(&self, n: u32, of: u32) -> Option<u32> {
-        let mut taken: Vec<(u32, u32)> = self.open.values().chain(self.leaving.values())
+        let mut taken: Vec<(u32, u32)> = self
+            .open
+            .values()
+            .chain(self.leaving.values())
             .map(|open| (open.first, open.inlets.len() as u32))
             .collect();
         taken.sort_unstable();
@@ -113,7 +116,9 @@ fn mode(how: Bind) -> &'static str {
 impl Interfaces {
     /// Has the workers read what they may, and no more.
     pub fn tend_uplinks(&mut self, host: Host<'_>, workers: Option<&Workers>) -> Vec<Reading> {
-        self.uplinks.leaving.retain(|_, open| !open.inlets.iter().all(|i| i.has_left()));
+        self.uplinks
+            .leaving
+            .retain(|_, open| !open.inlets.iter().all(|i| i.has_left()));
         self.uplinks.declined.clear();
         let known: Vec<u32> = self.uplinks.open.keys().copied().collect();
         for ifindex in known {
@@ -141,7 +146,9 @@ impl Interfaces {
         let armed = self.armed.get(&ifindex)?;
         let name = &armed.link.name;
         let mut surveyed = self.seen.survey.interfaces.iter();
-        let facts = surveyed.find(|facts| facts.name == *name).map(|facts| &facts.facts);
+        let facts = surveyed
+            .find(|facts| facts.name == *name)
+            .map(|facts| &facts.facts);
         let int = |key| facts.and_then(|facts| facts.int(key)).unwrap_or(0);
         let n_queues = (int("channels.rx") + int("channels.combined")).max(1);
         let key = "af_xdp.zero_copy";
@@ -168,7 +175,9 @@ impl Interfaces {
             (None, _) => "it is gone".to_owned(),
             (_, None) => "there are no workers".to_owned(),
             (Some(now), _) if *now == open.of => return,
-            (Some(now), _) => ways(setting, now).err().unwrap_or("it has changed".to_owned()),
+            (Some(now), _) => ways(setting, now)
+                .err()
+                .unwrap_or("it has changed".to_owned()),
         };
         if let Some(armed) = self.armed.get_mut(&ifindex) {
             armed.tell_sockets(host, 0, 0);
@@ -212,9 +221,10 @@ impl Interfaces {
             host.events.tell(Kind::TierMoved, what);
             self.uplinks.open.insert(ifindex, open);
         }
-        if let (Some(open), Some(armed)) =
-            (self.uplinks.open.get(&ifindex), self.armed.get_mut(&ifindex))
-        {
+        if let (Some(open), Some(armed)) = (
+            self.uplinks.open.get(&ifindex),
+            self.armed.get_mut(&ifindex),
+        ) {
             armed.tell_sockets(host, open.first, open.inlets.len());
         }
         Ok(())
@@ -258,7 +268,9 @@ impl Interfaces {
         error: &anyhow::Error,
     ) -> String {
         let why = format!("{error:#}");
-        let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+        let mut causes = error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<io::Error>());
         let is_passing = causes.any(|cause| cause.kind() == io::ErrorKind::ResourceBusy);
         let before = self.uplinks.refused.get(&ifindex);
         if before.is_none_or(|before| before.why != why) {
@@ -324,11 +336,19 @@ mod tests {
         assert_eq!(uplinks.free_entries(4, 8), Some(0));
         uplinks.open.insert(1, open(0, 4));
         assert_eq!(uplinks.free_entries(4, 8), Some(4));
-        assert_eq!(uplinks.free_entries(5, 8), None, "no more than there are readers for");
+        assert_eq!(
+            uplinks.free_entries(5, 8),
+            None,
+            "no more than there are readers for"
+        );
         uplinks.open.insert(2, open(4, 4));
         let leaving = uplinks.open.remove(&1).unwrap();
         uplinks.leaving.insert(1, leaving);
-        assert_eq!(uplinks.free_entries(1, 8), None, "what is still read is not free");
+        assert_eq!(
+            uplinks.free_entries(1, 8),
+            None,
+            "what is still read is not free"
+        );
         uplinks.leaving.clear();
         assert_eq!(uplinks.free_entries(3, 8), Some(0));
     }

@@ -206,10 +206,7 @@ impl Daemon {
     fn tend_uplinks(&mut self) {
         let shared = self.shared.clone();
         let host = host(&shared, &self.network, &self.changer);
-        let workers = l7::running(&shared);
-        let readings = self.interfaces.tend_uplinks(host, workers.as_deref());
-        let readings = Arc::new(readings);
-        shared.change_view(|view| view.readings = readings);
+        l7::tend_uplinks(&shared, &mut self.interfaces, host);
     }
 
     fn facts_changed(&mut self) {

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::events::Kind;
 use super::facts;
 use super::hooks::Hooks;
+use super::interfaces::{Host, Interfaces};
 use super::shared::Shared;
 use crate::api;
 use crate::l7::inlet::InletState;
@@ -44,6 +45,13 @@ pub fn tend(shared: &Shared, network: &Network, hooks: &Hooks) {
         }
         Err(error) => shared.events.tell(Kind::L7Failed, format!("{error:#}")),
     }
+}
+
+/// The queues that workers read themselves.
+pub fn tend_uplinks(shared: &Shared, interfaces: &mut Interfaces, host: Host<'_>) {
+    let workers = running(shared);
+    let readings = Arc::new(interfaces.tend_uplinks(host, workers.as_deref()));
+    shared.change_view(|view| view.readings = readings);
 }
 
 /// The workers, as people see them.

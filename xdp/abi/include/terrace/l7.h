@@ -146,8 +146,8 @@ static __always_inline int to_socket(context_t *ctx, struct packet *pkt,
 		return REASON_TO_TC;
 	was = *eth;
 	if (!write_frame(ctx, pkt, owner, number, L7_UP)) {
-		pkt->action = bpf_redirect_map(&uplink_sockets, socket,
-					       XDP_PASS);
+		pkt->action =
+			bpf_redirect_map(&uplink_sockets, socket, XDP_PASS);
 		if (pkt->action == XDP_REDIRECT)
 			return REASON_TO_WORKER;
 	}

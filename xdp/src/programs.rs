@@ -146,7 +146,7 @@ fn xdp_programs(maps: &Maps) -> Result<&libbpf_rs::MapHandle, Error> {
     maps.handle("xdp_programs").ok_or_else(missing)
 }
 
-fn load(maps: &Maps, object: &[u8], constants: &[Constant]) -> Result<Loaded, Error> {
+pub(crate) fn load(maps: &Maps, object: &[u8], constants: &[Constant]) -> Result<Loaded, Error> {
     Ok(terrace_abi::load_with(
         "xdp",
         object,

@@ -67,7 +67,9 @@ impl Lab {
 
     /// Attaches a program of somebody else.
     fn foreign(&self, mode: Mode) {
-        let programs = terrace_abi::load("pass", PASS, &self.maps, &[]).unwrap();
+        let programs = crate::programs::load(&self.maps, PASS, &[])
+            .unwrap()
+            .programs;
         let stranger = programs
             .iter()
             .find(|program| program.name() == "stranger")

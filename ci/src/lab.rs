@@ -6,6 +6,7 @@ mod binaries;
 mod cache;
 mod job;
 mod kernel;
+mod lacks;
 mod list;
 mod netdevsim;
 mod vm;
@@ -93,7 +94,7 @@ fn run_all(cache: &Cache, lab: &Lab, tests: &[&Test], options: &Options) -> Resu
         let begin = Instant::now();
         let job = job::write(cache, test, &binaries, options)?;
         kernel.pack_initrd(&cache.tools, &lab.modules.boot, &job.initrd())?;
-        let outcome = vm::run(cache, &kernel, test, &job, options.shell)?;
+        let outcome = vm::run(cache, &kernel, test, &job, options)?;
         println!("lab: {} took {} s", test.name, begin.elapsed().as_secs());
         outcomes.push(outcome);
     }

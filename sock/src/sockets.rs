@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use libbpf_rs::Btf;
+use libbpf_rs::btf::types::Func;
 use terrace_abi::consts::{PEER_CONNECTED, PEER_TERMINATE};
 use terrace_abi::{Maps, Program, types};
 
@@ -14,13 +16,12 @@ const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sockets.bpf.o"))
 const UDP: u8 = 17;
 
 /// Iterators over the sockets of this host.
-///
-/// Loading needs a kernel that lets programs close sockets (Linux 6.5).
 #[derive(Debug)]
 pub struct Sockets {
     programs: Vec<Program>,
     own: Own,
     records: Records,
+    ends: bool,
 }
 
 /// What closing stale sockets did.
@@ -40,7 +41,14 @@ impl Sockets {
             programs: loaded.programs,
             own: Own::new(loaded.maps),
             records: Records::load(maps, max_entries)?,
+            ends: can_end_sockets(),
         })
+    }
+
+    /// Whether this kernel lets programs end sockets (Linux 6.5). Where it does
+    /// not, connected sockets stay with a backend that is gone.
+    pub fn can_end(&self) -> bool {
+        self.ends
     }
 
     /// The loaded programs, for their sizes.
@@ -69,6 +77,9 @@ impl Sockets {
     /// Their processes get ECONNABORTED. Sockets that are not connected move by
     /// themselves.
     pub fn close_stale(&self, keeps: impl Fn(&types::peer) -> bool) -> Result<Closed, Error> {
+        if !self.ends {
+            return Ok(Closed::default());
+        }
         let stale: Vec<types::socket_row> = self
             .ending()?
             .into_iter()
@@ -111,6 +122,11 @@ impl Sockets {
     fn rows(&self, program: &str, map: &'static str) -> Result<Vec<types::socket_row>, Error> {
         rows(&self.programs, program, self.own.map(map)?)
     }
+}
+
+fn can_end_sockets() -> bool {
+    let kernel = Btf::from_vmlinux().ok();
+    kernel.is_some_and(|btf| btf.type_by_name::<Func<'_>>("bpf_sock_destroy").is_some())
 }
 
 fn ends(peer: &types::peer) -> bool {

@@ -29,12 +29,31 @@ pub const FRAME_ROOM: u32 = FRAME_BYTES as u32 - 256;
 /// The largest packet, with its Ethernet header.
 pub const MAX_PACKET: usize = 9_216;
 
+/// The longest packet, with its Ethernet header, that passes sockets in copy
+/// mode on this kernel: before Linux 6.6 what one frame holds.
+pub fn longest_packet() -> u32 {
+    const XDP_HEADROOM: usize = 256;
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let longest = match takes_several_frames(&release) {
+        true => MAX_PACKET,
+        false => FRAME_BYTES - XDP_HEADROOM,
+    };
+    longest as u32
+}
+
+/// `6.12.117+deb12-amd64` does.
+fn takes_several_frames(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|number| number.parse::<u32>().ok());
+    (next(), next()) >= (Some(6), Some(6))
+}
+
 /// How a socket is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bind {
     /// The kernel copies; works on every device with native or generic XDP.
     Copy,
-    /// The device writes into the frames.
+    /// The device writes into the frames. Packets are no longer than a frame.
     ZeroCopy,
 }
 
@@ -111,6 +130,15 @@ impl Xsk {
                 what: "switch busy polling on",
                 source,
             })
+    }
+
+    /// Whether the device writes into the frames: what the kernel says of the
+    /// bound socket, not what was asked for.
+    pub fn is_zero_copy(&self) -> Result<bool, XskError> {
+        receive::is_zero_copy(self.fd()).map_err(|source| XskError::Io {
+            what: "read its options",
+            source,
+        })
     }
 
     /// What was lost so far.

@@ -44,6 +44,13 @@ impl Daemon {
         std::fs::rename(new, self.0.path("deny.txt")).expect("put it in place");
     }
 
+    /// Prefixes of the deny list that counts now.
+    pub fn n_denied(&self) -> u64 {
+        let status = self.json("status");
+        let n = &status["manifests"]["denied_prefixes"];
+        n.as_u64().unwrap_or_else(|| panic!("{status}"))
+    }
+
     /// Ends it as a crash would, and starts it with another deny list.
     pub fn crash_and_restart(&mut self, deny: &str) {
         self.0.kill().expect("it ran");

@@ -21,6 +21,11 @@ pub fn kernel() -> String {
     std::env::var("LAB_KERNEL").expect("the lab says which kernel this is")
 }
 
+/// Whether netdevsim was built for this kernel.
+pub fn has_netdevsim() -> bool {
+    attempt("modprobe -n netdevsim").0
+}
+
 /// Runs a command line; whether it succeeded, and all that it wrote.
 pub fn attempt(line: &str) -> (bool, String) {
     let output = Command::new("sh").args(["-c", line]).output();

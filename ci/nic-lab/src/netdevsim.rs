@@ -40,6 +40,11 @@ impl Netdevsim {
         device
     }
 
+    /// Where the bus shows it.
+    pub fn folder(&self) -> String {
+        format!("/sys/bus/netdevsim/devices/netdevsim{}", self.id)
+    }
+
     fn debugfs(&self) -> PathBuf {
         format!("/sys/kernel/debug/netdevsim/netdevsim{}", self.id).into()
     }

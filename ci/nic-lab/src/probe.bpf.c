@@ -32,6 +32,23 @@ int probe_count(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
+/* Sends what it sees out of another interface. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} target SEC(".maps");
+
+SEC("xdp.redirect")
+int probe_redirect(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	__u32 *ifindex = bpf_map_lookup_elem(&target, &zero);
+
+	return ifindex ? bpf_redirect(*ifindex, 0) : XDP_DROP;
+}
+
 SEC("tc")
 int probe_tc(struct __sk_buff *skb)
 {

@@ -1,7 +1,7 @@
 //! Interfaces change under a running daemon, and other people's programs are there
-//! or come. Here each of them has the machine's own namespace.
+//! or come. The host's own kernel often has no bond, and its NIC can't be pulled.
 
-use terrace_nic_lab::{Daemon, Link, PROBE, attempt, sh};
+use terrace_nic_lab::{Daemon, Link, PROBE, attempt, by_driver, sh};
 
 /// The mode of the XDP program on an interface: 1 native, 2 generic.
 fn xdp_mode(iface: &str) -> u64 {
@@ -21,6 +21,104 @@ fn veth(name: &str, peer: &str) -> Link {
     let link = Link::add(name, &format!("type veth peer name {peer}")).expect("veth");
     sh(&format!("ip link set {peer} up"));
     link
+}
+
+#[test]
+fn a_bonds_tier_follows_its_ports() {
+    let bond = Link::add("upbond", "type bond mode active-backup miimon 100").expect("a bond");
+    let _good = veth("port0", "wire0");
+    let bad = Link::add("port1", "type dummy").expect("a dummy");
+    sh("ip link set port0 down && ip link set port0 master upbond && ip link set upbond up");
+    let daemon = Daemon::start();
+    daemon.until("native XDP on the bond", || {
+        placed_on(&daemon, "upbond", "xdp-native")
+    });
+    assert_eq!(xdp_mode(&bond.name), 1);
+    // The bond hands the program to its ports.
+    assert_eq!(xdp_mode("port0"), 1);
+    // A port without XDP is refused.
+    sh("ip link set port1 down");
+    let (joined, said) = attempt("ip link set port1 master upbond");
+    assert!(
+        !joined,
+        "a port without XDP joined a bond with a program: {said}"
+    );
+    // Without the program it may join, and then the bond has no native XDP.
+    drop(daemon);
+    sh("ip link set port1 master upbond");
+    let daemon = Daemon::start();
+    daemon.until("tc on the bond", || placed_on(&daemon, "upbond", "tc"));
+    assert_eq!(xdp_mode(&bond.name), 0);
+    drop(bad);
+    daemon.until("native XDP after the port went", || {
+        placed_on(&daemon, "upbond", "xdp-native")
+    });
+    daemon.until("the program", || (xdp_mode("upbond") == 1).then_some(()));
+}
+
+/// Attaching resets the link of igb once; nothing that is configured later does.
+#[test]
+fn a_link_that_resets_at_attach_is_left_alone_afterwards() {
+    let (_near, _far) = igb_as_uplink();
+    let daemon = Daemon::start();
+    daemon.until("native XDP", || placed_on(&daemon, "upnic", "xdp-native"));
+    let carrier = || sh("cat /sys/class/net/upnic/carrier");
+    daemon.until("the carrier", || (carrier().trim() == "1").then_some(()));
+    let look = || {
+        let program = sh("ip -d -j link show upnic");
+        let links: serde_json::Value = serde_json::from_str(&program).expect("ip speaks JSON");
+        let changes = sh("cat /sys/class/net/upnic/carrier_changes");
+        (links[0]["xdp"]["prog"]["id"].as_u64(), changes)
+    };
+    let before = look();
+    for (list, n) in [
+        ("192.0.2.1\n", 1),
+        ("192.0.2.1\n198.51.100.0/24\n", 2),
+        ("", 0),
+    ] {
+        daemon.deny(list);
+        daemon.until("the list", || (daemon.n_denied() == n).then_some(()));
+    }
+    assert_eq!(look(), before, "the program was attached again");
+    assert_eq!(carrier().trim(), "1");
+}
+
+#[test]
+fn a_nic_that_is_pulled_and_put_back_is_served_again() {
+    let (near, _far) = igb_as_uplink();
+    let daemon = Daemon::start();
+    daemon.until("a tier", || daemon.placed("upnic"));
+    sh(&format!("echo 1 > {near}/remove"));
+    daemon.until("the end of it", || {
+        daemon.placed("upnic").is_none().then_some(())
+    });
+    sh("echo 1 > /sys/bus/pci/rescan");
+    let again = daemon.until("the NIC", || {
+        std::fs::read_dir(format!("{near}/net"))
+            .ok()?
+            .flatten()
+            .next()
+    });
+    let name = again.file_name().to_string_lossy().into_owned();
+    sh(&format!(
+        "ip link set {name} down; ip link set {name} name upnic && ip link set upnic up"
+    ));
+    daemon.until("programs", || daemon.has_tc("upnic").then_some(()));
+    daemon.until("a tier again", || daemon.placed("upnic"));
+}
+
+/// The first igb under the name that the daemon serves: where the bus has it,
+/// and the name of the other one.
+fn igb_as_uplink() -> (String, String) {
+    if !std::path::Path::new("/sys/class/net/upnic").exists() {
+        let name = by_driver("igb").first().cloned().expect("two igb");
+        sh(&format!(
+            "ip link set {name} down && ip link set {name} name upnic && ip link set upnic up"
+        ));
+    }
+    let device = std::fs::canonicalize("/sys/class/net/upnic/device").expect("a device");
+    let far = by_driver("igb").into_iter().find(|name| name != "upnic");
+    (device.display().to_string(), far.expect("two igb"))
 }
 
 #[test]

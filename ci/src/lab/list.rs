@@ -3,7 +3,7 @@
 use crate::{shell, workspace};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,6 +85,10 @@ pub struct Test {
     /// the virtual machine, never about the kernel.
     #[serde(default)]
     pub without: Vec<String>,
+    /// What tests say that this kernel lacks (`need!` of the test kit): all of
+    /// it and nothing else.
+    #[serde(default)]
+    pub lacks: BTreeSet<String>,
     /// QEMU devices; two of each, on one wire.
     #[serde(default)]
     pub nics: Vec<String>,

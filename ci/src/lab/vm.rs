@@ -1,10 +1,11 @@
 //! One virtual machine: QEMU, its console, its end.
 
-use super::Outcome;
 use super::cache::Cache;
 use super::job::Job;
 use super::kernel::Kernel;
+use super::lacks::Lacks;
 use super::list::Test;
+use super::{Options, Outcome};
 use crate::workspace;
 use anyhow::{Context, Result};
 use std::fs;
@@ -27,9 +28,15 @@ const UP: &str = "lab: up";
 const BOOT: Duration = Duration::from_secs(90);
 const BOOTS: u32 = 3;
 
-pub fn run(cache: &Cache, kernel: &Kernel, test: &Test, job: &Job, shell: bool) -> Result<Outcome> {
-    let mut command = command(cache, kernel, test, job, shell);
-    if shell {
+pub fn run(
+    cache: &Cache,
+    kernel: &Kernel,
+    test: &Test,
+    job: &Job,
+    options: &Options,
+) -> Result<Outcome> {
+    let mut command = command(cache, kernel, test, job, options.shell);
+    if options.shell {
         let status = command.status().context("start QEMU")?;
         return Ok(match status.success() {
             true => Outcome::Skipped("by hand: whoever looked knows".to_owned()),
@@ -39,12 +46,18 @@ pub fn run(cache: &Cache, kernel: &Kernel, test: &Test, job: &Job, shell: bool) 
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     for _ in 0..BOOTS {
         let mut child = command.spawn().context("start QEMU")?;
-        let outcome = watch(&mut child, Duration::from_secs(test.limit_s));
+        let mut lacks = Lacks::default();
+        let outcome = watch(&mut child, Duration::from_secs(test.limit_s), &mut lacks);
         // By its id; it may have ended by itself.
         let _ = child.kill();
         child.wait().context("the end of QEMU")?;
         if let Some(outcome) = outcome? {
-            return Ok(outcome);
+            lacks.print(test);
+            let fault = lacks.fault(test, options.filter.is_none());
+            return Ok(match (outcome, fault) {
+                (Outcome::Passed, Some(fault)) => Outcome::Failed(fault),
+                (outcome, _) => outcome,
+            });
         }
         println!(
             "lab: the machine did not come up within {} s: again",
@@ -56,7 +69,7 @@ pub fn run(cache: &Cache, kernel: &Kernel, test: &Test, job: &Job, shell: bool) 
 
 /// Shows the console until the machine ends or has had its time. `None` = it
 /// did not come up.
-fn watch(child: &mut Child, limit: Duration) -> Result<Option<Outcome>> {
+fn watch(child: &mut Child, limit: Duration, lacks: &mut Lacks) -> Result<Option<Outcome>> {
     let stdout = child.stdout.take().context("QEMU's output")?;
     let (send, lines) = mpsc::channel();
     std::thread::spawn(move || {
@@ -79,6 +92,7 @@ fn watch(child: &mut Child, limit: Duration) -> Result<Option<Outcome>> {
             }
             Ok(line) => {
                 println!("  {line}");
+                lacks.hear(&line);
                 if let Some(steps) = line.strip_prefix(FAILED) {
                     why = format!("failed:{steps}");
                 }

@@ -25,6 +25,7 @@ mod daemon;
 mod dsr;
 mod error;
 pub mod http;
+pub mod kernel;
 pub mod link;
 pub mod manifests;
 mod netns;

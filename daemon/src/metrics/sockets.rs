@@ -15,7 +15,10 @@ pub(super) fn families(shared: &Shared) -> [Family; 4] {
         armed.is_some_and(|armed| match part {
             "services" => armed.options.services,
             "proxy" => armed.options.proxy,
-            _ => armed.iterators.is_some(),
+            _ => armed
+                .iterators
+                .as_ref()
+                .is_some_and(|iterators| iterators.can_end()),
         })
     };
     let rows: Vec<(Labels, f64)> = parts

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use terrace_abi::consts::ROLE_L7_PORT;
 use terrace_abi::types;
+use terrace_xdp::xsk;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::events::Kind;
@@ -200,12 +201,13 @@ fn sources(config: &types::config) -> Sources {
     }
 }
 
-/// Of the interfaces that are managed.
+/// Of the interfaces that are managed, as far as sockets take such packets.
 fn largest_mtu(shared: &Shared, network: &Network) -> u32 {
     const LARGEST: u32 = 9_000;
+    const ETHERNET: u32 = 14;
     let links = facts::wanted(&shared.config, network).into_values();
     let mtu = links.map(|(link, _)| link.mtu).max().unwrap_or(1_500);
-    mtu.clamp(1_280, LARGEST)
+    mtu.clamp(1_280, LARGEST.min(xsk::longest_packet() - ETHERNET))
 }
 
 /// Puts the program on tc's end of the port back when somebody took it off, and

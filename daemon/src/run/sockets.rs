@@ -31,7 +31,7 @@ pub struct Sockets {
     pub cgroup: Cgroup,
     pub options: Options,
     programs: ConnectPrograms,
-    /// None = this kernel can't list and close sockets.
+    /// None = this kernel can't list sockets.
     pub iterators: Option<Iterators>,
     records: Records,
     seen: Mutex<Seen>,
@@ -195,16 +195,23 @@ fn describe(options: &Options, cgroup: &Cgroup, attached: &[terrace_sock::Attach
 
 /// Without them sockets keep their backend for as long as they live.
 fn iterators(shared: &Shared) -> Option<Iterators> {
-    let loaded = Iterators::load(&shared.maps, shared.config.socket.max_entries);
-    let refused = |error: terrace_sock::Error| {
-        let error = anyhow::Error::from(error);
-        let message = format!(
-            "this kernel lets no program list and close sockets (it takes Linux 6.5): connected \
-             sockets stay with a backend that is gone: {error:#}"
-        );
-        shared.events.tell(Kind::SocketFallback, message);
-    };
-    loaded.map_err(refused).ok()
+    const STAY: &str = "connected sockets stay with a backend that is gone";
+    let tell = |why: String| shared.events.tell(Kind::SocketFallback, why);
+    match Iterators::load(&shared.maps, shared.config.socket.max_entries) {
+        Ok(iterators) => {
+            if !iterators.can_end() {
+                let why = "this kernel lets no program end sockets (it takes Linux 6.5)";
+                tell(format!("{why}: {STAY}"));
+            }
+            Some(iterators)
+        }
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            let why = "this kernel lets no program list and end sockets";
+            tell(format!("{why}: {STAY}: {error:#}"));
+            None
+        }
+    }
 }
 
 /// By the clock: gives back what sockets left that are gone, and tells when

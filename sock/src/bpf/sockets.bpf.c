@@ -11,7 +11,15 @@
 
 #define TCP_LISTEN 10
 
-extern int bpf_sock_destroy(struct sock_common *sk) __ksym;
+/* Linux 6.5; without it the programs load and end nothing. */
+extern int bpf_sock_destroy(struct sock_common *sk) __ksym __weak;
+
+static __always_inline long end_socket(struct sock_common *sk)
+{
+	if (!bpf_ksym_exists(bpf_sock_destroy))
+		return -1;
+	return bpf_sock_destroy(sk);
+}
 
 SEC("iter/bpf_sk_storage_map")
 int list_connected(struct bpf_iter__bpf_sk_storage_map *ctx)
@@ -57,7 +65,7 @@ int close_tcp(struct bpf_iter__tcp *ctx)
 
 	if (!sk || !is_stale(sk))
 		return 0;
-	if (!bpf_sock_destroy(sk))
+	if (!end_socket(sk))
 		count_socket(REASON_SOCKET_CLOSED);
 	return 0;
 }
@@ -90,7 +98,7 @@ int close_udp(struct bpf_iter__udp *ctx)
 
 	if (!sk || !is_stale(sk))
 		return 0;
-	if (!bpf_sock_destroy(sk))
+	if (!end_socket(sk))
 		count_socket(REASON_SOCKET_CLOSED);
 	return 0;
 }

@@ -1,5 +1,8 @@
 //! The live switch, while data flows.
 
+use terrace_sock::shortcut::Pair;
+use terrace_testkit::wait;
+
 use crate::stage::{LOOPBACK, Stage};
 
 #[test]
@@ -29,15 +32,12 @@ fn root_switched_off_new_data_takes_the_stack() {
     stage.shortcut.set_enabled(false).unwrap();
     assert!(!stage.shortcut.is_enabled().unwrap());
     let off = || stage.pairs()[0].reason().name() == "off";
-    terrace_testkit::wait::until("the reason `off`", terrace_testkit::wait::PATIENCE, || {
-        off().then_some(())
-    })
-    .unwrap();
+    wait::until("the reason `off`", wait::PATIENCE, || off().then_some(())).unwrap();
     let before = (
         stage.joined_bytes(),
         stage.pairs()[0].client.sent.stack_messages,
     );
-    terrace_testkit::wait::until("more by the stack", terrace_testkit::wait::PATIENCE, || {
+    wait::until("more by the stack", wait::PATIENCE, || {
         (stage.pairs()[0].client.sent.stack_messages > before.1 + 100).then_some(())
     })
     .unwrap();
@@ -52,13 +52,18 @@ fn root_bytes_and_messages_of_a_connection_are_counted() {
     let (_server, port) = stage.server("echo", LOOPBACK[0]);
     let mut client = stage.peer("load", LOOPBACK[0], port, &[]);
     client.line();
-    stage.await_joined(stage.joined_bytes() + 100_000);
+    let enough =
+        |pair: &Pair| pair.socket_bytes() > 100_000 && pair.client.sent.socket_messages > 10;
+    wait::until("messages from socket to socket", wait::PATIENCE, || {
+        stage.pairs().first().is_some_and(enough).then_some(())
+    })
+    .unwrap();
     stage.shortcut.set_enabled(false).unwrap();
     let pair = stage.pairs()[0];
     let server = pair.server.unwrap();
     assert_eq!(pair.client.remote, server.local);
     assert_eq!(pair.client.local, server.remote);
-    assert!(pair.socket_bytes() > 100_000 && pair.client.sent.socket_messages > 10);
+    assert!(enough(&pair));
     assert_eq!(
         pair.client.sent.stack_messages.min(1),
         1,

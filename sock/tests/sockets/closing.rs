@@ -3,7 +3,7 @@
 use terrace_abi::Reason;
 use terrace_abi::consts::{SERVICE_REJECT, SERVICE_TERMINATE};
 use terrace_sock::sockets::Sockets;
-use terrace_testkit::wait;
+use terrace_testkit::{kernel, need, wait};
 
 use crate::services::{V4, V6, stage_with};
 use crate::stage::Stage;
@@ -22,6 +22,7 @@ fn terminating() -> Kind {
 
 #[test]
 fn root_a_connected_datagram_socket_ends_with_its_backend() {
+    need!("bpf_sock_destroy", kernel::has_function("bpf_sock_destroy"));
     for (host, service) in [("10.96.0.10", V4), ("fd00:96::10", V6)] {
         let (mut stage, service) = stage_with("cudp", service, Kind::new(UDP));
         let sockets = sockets(&stage);
@@ -47,6 +48,7 @@ fn root_a_connected_datagram_socket_ends_with_its_backend() {
 
 #[test]
 fn root_a_tcp_socket_ends_with_its_backend_if_its_service_says_so() {
+    need!("bpf_sock_destroy", kernel::has_function("bpf_sock_destroy"));
     for (host, service) in [("10.96.0.10", V4), ("fd00:96::10", V6)] {
         let (mut stage, service) = stage_with("ctcp", service, terminating());
         let sockets = sockets(&stage);

@@ -9,7 +9,7 @@ use terrace_sock::links;
 use terrace_sock::records::Records;
 use terrace_sock::sockets::Sockets;
 use terrace_testkit::scripts::{AS_PROXY, DIAL};
-use terrace_testkit::{Netns, wait};
+use terrace_testkit::{Netns, need, wait};
 
 use crate::proxied::Proxied;
 use crate::services::{V4, V6, at, stage_with};
@@ -145,6 +145,7 @@ fn root_a_full_table_costs_time_only_and_is_counted() {
     assert_eq!(stage.client.run(dial), shown);
     assert_eq!(stage.tables.count(Reason::SocketsFull), 1);
     assert_eq!(sockets.list().expect("list").len(), 2);
+    need!("bpf_sock_destroy", sockets.can_end());
     stage.tables.keep(&service, |_| false);
     assert_eq!(sockets.close_stale(|_| false).expect("close").stale, 2);
     assert_eq!(stage.client.run("s.recv(1)"), "!ECONNABORTED");

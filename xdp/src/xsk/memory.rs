@@ -101,26 +101,33 @@ impl Memory {
     }
 
     /// Binds a socket to a queue; it takes one share of the memory.
-    /// Packets longer than a frame come and go in several.
+    /// In copy mode packets longer than a frame come and go in several, from
+    /// Linux 6.6 on. Drivers that can in zero-copy are few, and the others
+    /// refuse the flag.
     pub fn bind(&mut self, iface: &str, queue: u32, bind: Bind) -> Result<Xsk, XskError> {
         let taken = || XskError::Taken {
             iface: iface.to_owned(),
             queue,
         };
-        let how = match bind {
-            Bind::Copy => BindFlags::XDP_COPY,
-            Bind::ZeroCopy => BindFlags::XDP_ZEROCOPY,
+        let config = |how: BindFlags| {
+            SocketConfig::builder()
+                .rx_queue_size(queue_size(self.size.frames_in))
+                .tx_queue_size(self.size.ring_out())
+                .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
+                .bind_flags(how | BindFlags::XDP_USE_NEED_WAKEUP)
+                .build()
         };
-        let config = SocketConfig::builder()
-            .rx_queue_size(queue_size(self.size.frames_in))
-            .tx_queue_size(self.size.ring_out())
-            .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-            .bind_flags(how | BindFlags::XDP_USE_NEED_WAKEUP | BindFlags::XDP_USE_SG)
-            .build();
         let name: Interface = iface.parse().map_err(|_| taken())?;
-        // SAFETY: libxdp is told not to load a program of its own, which is
-        // the only condition on a queue that is bound already.
-        let socket = unsafe { Socket::new(config, &self.umem, &name, queue) };
+        let socket = |how| {
+            // SAFETY: libxdp is told not to load a program of its own, which is
+            // the only condition on a queue that is bound already.
+            unsafe { Socket::new(config(how), &self.umem, &name, queue) }
+        };
+        let socket = match bind {
+            Bind::Copy => socket(BindFlags::XDP_COPY | BindFlags::XDP_USE_SG)
+                .or_else(|_| socket(BindFlags::XDP_COPY)),
+            Bind::ZeroCopy => socket(BindFlags::XDP_ZEROCOPY),
+        };
         let (tx, rx, rings) = socket.map_err(|source| XskError::Socket {
             iface: iface.to_owned(),
             queue,

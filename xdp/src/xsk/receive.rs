@@ -121,6 +121,25 @@ impl Receiver {
     }
 }
 
+/// Whether the device itself writes into the frames, as the kernel says of a
+/// bound socket.
+pub(super) fn is_zero_copy(fd: RawFd) -> io::Result<bool> {
+    const SOL_XDP: libc::c_int = 283;
+    const XDP_OPTIONS: libc::c_int = 8;
+    const ZEROCOPY: u32 = 1;
+    let mut flags = 0_u32;
+    let mut len = size_of::<u32>() as libc::socklen_t;
+    // SAFETY: the option is one u32, of which `flags` is one for the call.
+    let done = unsafe {
+        let flags = std::ptr::from_mut(&mut flags).cast();
+        libc::getsockopt(fd, SOL_XDP, XDP_OPTIONS, flags, &mut len)
+    };
+    match done {
+        0 => Ok(flags & ZEROCOPY != 0),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 impl AsFd for Receiver {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the socket is open for as long as the receiver has it.

@@ -141,3 +141,46 @@ fn xdp_and_tc_share_one_slot() {
     let shown = sh(&line("tc filter show dev IFACE ingress", &device));
     assert!(shown.contains(" in_hw"), "{shown}");
 }
+
+/// What a report says of one fact.
+fn fact<'a>(report: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
+    &report["facts"][name]["value"]
+}
+
+/// The name of a port's interface, once it has one.
+fn ports_of(device: &Netdevsim) -> Vec<String> {
+    let folder = format!("{}/net", device.folder());
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| *name != device.iface).collect()
+}
+
+#[test]
+fn a_switch_is_reported_with_its_mode_its_number_and_its_representors() {
+    let device = Netdevsim::new(1);
+    let legacy = report(&device.iface, "");
+    assert_eq!(fact(&legacy, "eswitch.mode"), "legacy", "{legacy}");
+    assert_eq!(legacy["role"], "port", "{legacy}");
+    sh(&format!("echo 2 > {}/sriov_numvfs", device.folder()));
+    sh("devlink dev eswitch set netdevsim/netdevsim1 mode switchdev");
+    let both = || Some(ports_of(&device)).filter(|names| names.len() == 2);
+    let others = wait::until("two representors", LIMIT, both).expect("one each function");
+    let port = report(&device.iface, "");
+    assert_eq!(fact(&port, "eswitch.mode"), "switchdev", "{port}");
+    assert_eq!(fact(&port, "devlink.flavour"), "physical", "{port}");
+    assert_eq!(port["role"], "uplink", "{port}");
+    let number = port["switch_id"].as_str().expect("the switch has a number");
+    for name in &others {
+        let other = report(name, "");
+        assert_eq!(fact(&other, "devlink.flavour"), "pcivf", "{other}");
+        assert_eq!(other["role"], "representor", "{other}");
+        assert_eq!(other["switch_id"], number, "{other}");
+    }
+    // The driver takes no rules on this kernel: a switch alone is no tier.
+    assert_ne!(verdict(&port, "hw-switch"), "yes", "{port}");
+    sh("devlink dev eswitch set netdevsim/netdevsim1 mode legacy");
+    let none = || ports_of(&device).is_empty().then_some(());
+    wait::until("no representors", LIMIT, none).expect("they go with the mode");
+    let legacy = report(&device.iface, "");
+    assert_eq!(legacy["role"], "port", "{legacy}");
+}

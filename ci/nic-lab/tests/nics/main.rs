@@ -1,67 +1,14 @@
 //! Real drivers on emulated NICs: two of each on one wire, one of them in a
-//! namespace of its own.
+//! namespace of its own; and the interfaces that need no NIC.
 
-use std::time::Duration;
-use terrace_nic_lab::{PROBE, attempt, by_driver, kernel, report, sh, trial, verdict};
+mod claims;
+mod pair;
+mod sockets;
+mod zoo;
+
+use pair::{LIMIT, Pair};
+use terrace_nic_lab::{PROBE, attempt, by_driver, report, sh, trial, verdict};
 use terrace_testkit::wait;
-
-const LIMIT: Duration = Duration::from_secs(30);
-
-/// Two NICs of one driver, the second in the namespace `far`.
-struct Pair {
-    near: String,
-    far: String,
-}
-
-impl Pair {
-    fn of(driver: &str) -> Self {
-        let nics = by_driver(driver);
-        let [near, far] = nics.as_slice() else {
-            panic!("{driver}: {nics:?}, and two are needed");
-        };
-        let pair = Self {
-            near: near.clone(),
-            far: far.clone(),
-        };
-        sh("ip netns add far && ip netns exec far ip link set lo up");
-        sh(&format!("ip link set {far} netns far"));
-        sh(&format!(
-            "ip -n far addr add 10.77.0.2/24 dev {far} && ip -n far link set {far} up"
-        ));
-        sh(&format!("ip addr add 10.77.0.1/24 dev {near}"));
-        pair.await_carrier();
-        pair
-    }
-
-    /// Attaching a program resets the link of most NICs: nothing is sent before
-    /// it is back.
-    fn await_carrier(&self) {
-        let path = format!("/sys/class/net/{}/carrier", self.near);
-        let up = || (std::fs::read_to_string(&path).ok()?.trim() == "1").then_some(());
-        wait::until("the carrier", LIMIT, up).expect("a carrier");
-        let far = format!("ip -n far -o link show {}", self.far);
-        let up = || sh(&far).contains("LOWER_UP").then_some(());
-        wait::until("the far carrier", LIMIT, up).expect("a far carrier");
-    }
-
-    /// Whether the near end answers.
-    fn answers(&self) -> bool {
-        attempt("nsenter --net=/run/netns/far ping -c 1 -W 1 10.77.0.1").0
-    }
-
-    fn await_answer(&self) {
-        wait::until("an answer", LIMIT, || self.answers().then_some(())).expect("an answer");
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        attempt(&format!("ip link set dev {} xdp off", self.near));
-        attempt(&format!("ip addr flush dev {}", self.near));
-        attempt(&format!("ip -n far link set {} netns 1", self.far));
-        attempt("ip netns del far");
-    }
-}
 
 /// Packets that the counting program has seen.
 fn seen() -> u64 {
@@ -115,24 +62,6 @@ fn e1000e_refuses_native_programs_and_the_report_knows() {
         "ip link set dev {near} xdpdrv object {PROBE} section xdp"
     ));
     assert!(!works);
-}
-
-/// igb since 6.14, virtio with iommu_platform=on since 6.11: the newest kernel
-/// has both, and the bind is the proof.
-#[test]
-fn zero_copy_is_bound_where_the_report_says_so() {
-    for driver in ["igb", "virtio_net"] {
-        let nics = by_driver(driver);
-        let near = nics.first().expect("a pair of each");
-        let said = report(near, "--mode active --allow attach,xsk");
-        let found = (trial(&said, "xsk_bind_zc"), verdict(&said, "afxdp-zc"));
-        let expected = if kernel() == "new" {
-            ("ok", "yes")
-        } else {
-            ("refused", "no")
-        };
-        assert_eq!(found, expected, "{driver} on {}: {said}", kernel());
-    }
 }
 
 #[test]

@@ -139,7 +139,8 @@ fn role(entry: &Entry) -> InterfaceRole {
     let is = |key: &str, word: &str| facts.text(key) == Some(word);
     let kind = entry.link.kind.as_deref();
     let port = entry.link.port_name.as_deref().unwrap_or_default();
-    let in_switch = entry.link.switch_id.is_some();
+    // Some drivers number a switch that nobody manages, too.
+    let in_switch = entry.link.switch_id.is_some() && !is("eswitch.mode", "legacy");
     let flavour = facts.text("devlink.flavour").unwrap_or_default();
     if entry.link.is_loopback {
         InterfaceRole::Loopback

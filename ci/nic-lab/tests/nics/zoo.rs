@@ -14,6 +14,11 @@ pub struct Interface {
 }
 
 impl Interface {
+    /// Whether it has a link that an attach may reset.
+    pub fn is_nic(&self) -> bool {
+        NICS.contains(&self.kind.as_str())
+    }
+
     fn of(name: &str, kind: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -25,6 +30,7 @@ impl Interface {
     }
 }
 
+const NICS: [&str; 4] = ["igb", "virtio_net", "vmxnet3", "e1000e"];
 const MADE: [(&str, &str, &str); 5] = [
     ("d0", "dummy", "type dummy"),
     ("v0", "veth", "type veth peer name v1"),
@@ -54,7 +60,7 @@ pub fn zoo() -> Vec<Interface> {
         made._links = links;
         all.push(made);
     }
-    for driver in ["igb", "virtio_net", "vmxnet3", "e1000e"] {
+    for driver in NICS {
         if let Some(name) = by_driver(driver).first() {
             all.push(Interface::of(name, driver));
         }

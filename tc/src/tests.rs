@@ -1,11 +1,24 @@
 //! tc programs on interfaces of a namespace of their own.
 
 use terrace_abi::{Limits, Maps, pins, sys};
-use terrace_testkit::{Netns, PinRoot};
+use terrace_testkit::{Netns, PinRoot, kernel, need};
 
 use crate::{Attachment, Direction, DryRun, Error, Kind, Options, Role, TcPrograms, Via};
 
 const PASS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pass.bpf.o"));
+
+fn has_tcx() -> bool {
+    kernel::is_since(6, 6)
+}
+
+/// What this kernel attaches by; clsact is on all of them.
+fn ways() -> Vec<Via> {
+    if !has_tcx() {
+        kernel::tell("TCX");
+        return vec![Via::Clsact];
+    }
+    vec![Via::Tcx, Via::Clsact]
+}
 
 struct Lab {
     ns: Netns,
@@ -70,7 +83,7 @@ impl Lab {
 
 #[test]
 fn root_programs_outlive_their_loader_and_leave_nothing_when_detached() {
-    for via in [Via::Tcx, Via::Clsact] {
+    for via in ways() {
         let lab = Lab::new("tc-life");
         let armed = lab.arm(via, "up0", Role::Uplink);
         let listed = lab.list();
@@ -89,7 +102,7 @@ fn root_programs_outlive_their_loader_and_leave_nothing_when_detached() {
 
 #[test]
 fn root_a_new_daemon_replaces_the_programs_of_the_old_one() {
-    for via in [Via::Tcx, Via::Clsact] {
+    for via in ways() {
         let lab = Lab::new("tc-take");
         let old = lab.arm(via, "up0", Role::Uplink);
         let new = lab.arm(via, "up0", Role::Uplink);
@@ -112,6 +125,7 @@ fn root_changing_the_kind_leaves_only_the_new_one() {
     lab.arm(Via::Clsact, "up0", Role::Uplink);
     assert_eq!(lab.kinds(), [Kind::Clsact; 2]);
     lab.arm(Via::Auto, "up0", Role::Uplink);
+    need!("TCX", has_tcx());
     assert_eq!(lab.kinds(), [Kind::Tcx; 2]);
     assert!(!lab.qdiscs().contains("clsact"));
     lab.arm(Via::Clsact, "up0", Role::Uplink);
@@ -149,7 +163,7 @@ fn root_a_qdisc_of_somebody_else_stays() {
 
 #[test]
 fn root_an_interface_that_went_and_came_back_is_armed_anew() {
-    for via in [Via::Tcx, Via::Clsact] {
+    for via in ways() {
         let lab = Lab::new("tc-back");
         lab.arm(via, "up0", Role::Uplink);
         lab.ns.ip(["link del up0"]).unwrap();
@@ -173,7 +187,7 @@ fn root_interface_names_with_dots_can_be_pinned() {
     lab.ns
         .ip(["link add up0.100 type veth peer name far0.100"])
         .unwrap();
-    lab.arm(Via::Tcx, "up0.100", Role::Uplink);
+    lab.arm(Via::Auto, "up0.100", Role::Uplink);
     assert_eq!(lab.list().len(), 2);
     lab.detach_all();
     assert!(lab.list().is_empty());

@@ -8,7 +8,8 @@ mod zoo;
 
 use pair::{LIMIT, Pair};
 use terrace_nic_lab::{PROBE, attempt, by_driver, report, sh, trial, verdict};
-use terrace_testkit::wait;
+use terrace_testkit::kernel::is_since;
+use terrace_testkit::{need, wait};
 
 /// Packets that the counting program has seen.
 fn seen() -> u64 {
@@ -49,6 +50,7 @@ fn virtio_runs_native_programs() {
 
 #[test]
 fn vmxnet3_runs_native_programs() {
+    need!("XDP of vmxnet3", is_since(6, 6));
     native_xdp_runs("vmxnet3");
 }
 

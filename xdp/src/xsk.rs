@@ -32,13 +32,11 @@ pub const MAX_PACKET: usize = 9_216;
 /// The longest packet, with its Ethernet header, that passes sockets in copy
 /// mode on this kernel: before Linux 6.6 what one frame holds.
 pub fn longest_packet() -> u32 {
-    const XDP_HEADROOM: usize = 256;
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let longest = match takes_several_frames(&release) {
-        true => MAX_PACKET,
-        false => FRAME_BYTES - XDP_HEADROOM,
-    };
-    longest as u32
+    match takes_several_frames(&release) {
+        true => MAX_PACKET as u32,
+        false => FRAME_ROOM,
+    }
 }
 
 /// `6.12.117+deb12-amd64` does.

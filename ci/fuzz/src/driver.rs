@@ -48,6 +48,7 @@ impl Services for Rules {
                 tunnel: false,
                 timeout_ms: 500,
                 heads: Default::default(),
+                copies: Default::default(),
             }),
         }
     }

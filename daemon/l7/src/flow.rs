@@ -13,6 +13,7 @@ mod client;
 mod cookie;
 mod index;
 mod intake;
+mod mirror;
 mod reply;
 mod request;
 mod server;
@@ -28,11 +29,13 @@ use crate::splice::{Direction, HeadNote, Heads, Progress, Splice};
 use crate::tcp::{Endpoint, Segment, flags, wire};
 use buffers::Buffers;
 use index::Index;
+use mirror::Legs;
 use state::{Flow, Phase};
 use turn::Turn;
 use wheel::Wheel;
 
 pub use buffers::BUFFER_BYTES;
+pub use mirror::{Copied, Copies, LEG_BYTES, MAX_MIRRORS, MirrorEnd, Target};
 pub use splices::Splices;
 pub use state::MAX_FLOW_BYTES;
 
@@ -49,6 +52,8 @@ pub struct Config {
     pub max_half_open: u32,
     /// Buffers of [`BUFFER_BYTES`] for requests that are held or in flight.
     pub buffers: u32,
+    /// Copies of requests that may be under way to mirrors, of [`LEG_BYTES`] each.
+    pub mirrors: u16,
     pub limits: Limits,
     /// For initial sequence numbers and cookies; random at every start.
     pub secret: [u8; 16],
@@ -75,6 +80,7 @@ impl Default for Config {
             max_flows: 65_536,
             max_half_open: 4_096,
             buffers: 4_096,
+            mirrors: 256,
             limits: Limits::default(),
             secret: [0; 16],
             hold_answers: false,
@@ -108,7 +114,7 @@ pub struct Parties {
     pub service: Endpoint,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backend {
     pub server: Endpoint,
     /// What the server sees as its client: the client, or an address of ours.
@@ -143,6 +149,8 @@ pub struct Forward {
     pub timeout_ms: u32,
     /// What further requests must find to pass to this backend without us.
     pub heads: Heads,
+    /// Mirrors that get a copy.
+    pub copies: Copies,
 }
 
 /// Why a flow was reset.
@@ -237,6 +245,10 @@ pub trait Services {
         request: &Request<'_, '_>,
         out: &mut HeadWriter<'_>,
     ) -> Result<(), NoRoom>;
+    /// The connection of a copy begins.
+    fn mirror_opens(&mut self, _flow: FlowId, _target: &Target) {}
+    /// What became of a copy by `route`'s mirror.
+    fn mirrored(&mut self, _route: u32, _end: MirrorEnd) {}
     /// A head that is none; it is answered with the fault's status. Like
     /// `decide`, it may be told again of the same one.
     fn malformed(&mut self, _parties: &Parties, _fault: Fault) {}
@@ -259,6 +271,7 @@ pub struct Engine {
     free: Vec<FlowId>,
     index: Index,
     buffers: Buffers,
+    legs: Legs,
     wheel: Wheel,
     scratch: Scratch,
     n_half_open: u32,
@@ -272,6 +285,7 @@ impl Engine {
             free: (0..config.max_flows).rev().collect(),
             index: Index::new(n, &config.secret),
             buffers: Buffers::new(config.buffers),
+            legs: Legs::new(config.mirrors),
             wheel: Wheel::new(n),
             scratch: Scratch::default(),
             n_half_open: 0,
@@ -291,6 +305,11 @@ impl Engine {
 
     pub fn release(&mut self, id: FlowId) {
         self.free.push(id);
+    }
+
+    /// Copies of requests under way.
+    pub fn n_mirrors_used(&self) -> usize {
+        self.legs.n_used()
     }
 
     pub fn n_buffers_used(&self) -> usize {
@@ -339,7 +358,58 @@ impl Engine {
         self.wheel.next()
     }
 
+    /// Acts on a flow, then on the copies of its requests.
     fn turn<S: Services, H: Host>(
+        &mut self,
+        now: u64,
+        id: FlowId,
+        services: &mut S,
+        host: &mut H,
+        act: impl FnOnce(&mut Turn<'_, S, H>),
+    ) {
+        self.turn_one(now, id, services, host, act);
+        while let Some(place) = self.legs.woken() {
+            match self.legs.get_mut(place).flow {
+                Some(flow) => {
+                    self.turn_one(now, flow, services, host, |turn| turn.serve_leg());
+                }
+                None => self.open_leg(now, place, services, host),
+            }
+        }
+    }
+
+    /// Begins the connection of a copy.
+    fn open_leg<S: Services, H: Host>(
+        &mut self,
+        now: u64,
+        place: u16,
+        services: &mut S,
+        host: &mut H,
+    ) {
+        let leg = *self.legs.get_mut(place);
+        let id = match leg.cut {
+            Some(end) => Err(end),
+            None => self.free.pop().ok_or(MirrorEnd::Busy),
+        };
+        match id {
+            Ok(id) => {
+                let flow = leg.connection(place);
+                self.index
+                    .insert(flow.splice.server, flow.splice.source, id);
+                self.flows[id as usize] = flow;
+                self.legs.get_mut(place).flow = Some(id);
+                services.mirror_opens(id, &leg.target);
+                let number = cookie::first_number(&self.config, now, id);
+                self.turn_one(now, id, services, host, |turn| turn.connect_leg(number));
+            }
+            Err(end) => {
+                services.mirrored(leg.route, end);
+                self.legs.over(place);
+            }
+        }
+    }
+
+    fn turn_one<S: Services, H: Host>(
         &mut self,
         now: u64,
         id: FlowId,
@@ -357,6 +427,7 @@ impl Engine {
             flow,
             index: &mut self.index,
             buffers: &mut self.buffers,
+            legs: &mut self.legs,
             scratch: &mut self.scratch,
             services,
             host,

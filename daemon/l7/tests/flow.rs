@@ -3,20 +3,26 @@
 
 #[path = "flow/ends.rs"]
 mod ends;
+#[path = "flow/mirrors.rs"]
+mod mirrors;
 #[path = "flow/window.rs"]
 mod window;
 
 use terrace_l7::flow::{
     Arrival, Backend, Config, Decision, Engine, Event, FlowId, Forward, Host, MAX_FLOW_BYTES,
-    Offer, Parties, Reset, Services, Splices, Token,
+    MirrorEnd, Offer, Parties, Reset, Services, Splices, Token,
 };
 use terrace_l7::http::Request;
 use terrace_l7::rules::{HeadWriter, NoRoom, Scratch};
 use terrace_l7::splice::{Direction, Progress, Splice};
 use terrace_l7::tcp::{Endpoint, Options, Segment, flags, wire};
 
-/// `/deny` is 403, `/tunnel` may become one, all else goes to the one backend.
-struct Rules;
+/// `/deny` is 403, `/tunnel` may become one, all else goes to the one backend;
+/// `/copy` is copied to a mirror, too, and `/void` to one that is not there.
+#[derive(Default)]
+struct Rules {
+    ends: Vec<(u32, MirrorEnd)>,
+}
 
 fn endpoint(text: &str) -> Endpoint {
     text.parse::<std::net::SocketAddr>().unwrap().into()
@@ -65,8 +71,13 @@ impl Services for Rules {
                 tunnel: path == "/tunnel",
                 timeout_ms: 1_000,
                 heads: Default::default(),
+                copies: mirrors::copies(path),
             }),
         }
+    }
+
+    fn mirrored(&mut self, route: u32, end: MirrorEnd) {
+        self.ends.push((route, end));
     }
 
     fn write(&self, _: Token, _: &Request<'_, '_>, _: &mut HeadWriter<'_>) -> Result<(), NoRoom> {
@@ -77,6 +88,7 @@ impl Services for Rules {
 /// A segment that went out: flags, numbers and payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Out {
+    dst: Endpoint,
     direction: Direction,
     flags: u8,
     seq: u32,
@@ -94,6 +106,7 @@ struct World {
 impl Host for World {
     fn send(&mut self, direction: Direction, segment: &Segment<'_>) {
         self.out.push(Out {
+            dst: segment.dst,
             direction,
             flags: segment.flags,
             seq: segment.seq,
@@ -131,6 +144,7 @@ const S: u32 = 5_000;
 
 struct Case {
     engine: Engine,
+    rules: Rules,
     world: World,
     now: u64,
     /// Our first number to the client.
@@ -142,10 +156,12 @@ impl Case {
         let engine = Engine::new(Config {
             max_flows: 4,
             buffers: 4,
+            mirrors: 2,
             ..Config::default()
         });
         Self {
             engine,
+            rules: Rules::default(),
             world: World::default(),
             now: 1,
             iss: 0,
@@ -160,7 +176,7 @@ impl Case {
             self.now,
             &packet[..len],
             Arrival::Up,
-            &mut Rules,
+            &mut self.rules,
             &mut self.world,
         );
         self.world.out.clone()
@@ -200,7 +216,7 @@ impl Case {
     fn tick(&mut self, ms: u64) -> Vec<Out> {
         self.now += ms;
         self.world.out.clear();
-        self.engine.tick(self.now, &mut Rules, &mut self.world);
+        self.engine.tick(self.now, &mut self.rules, &mut self.world);
         self.world.out.clone()
     }
 

@@ -122,6 +122,7 @@ impl Services for Rules {
             tunnel: false,
             timeout_ms: 1_000,
             heads: Default::default(),
+            copies: Default::default(),
         })
     }
 

@@ -50,6 +50,7 @@ impl Services for Rules {
             tunnel: false,
             timeout_ms: 0,
             heads: Default::default(),
+            copies: Default::default(),
         })
     }
 

@@ -23,7 +23,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             Phase::Answering => self.answering(segment),
             Phase::Closing if self.flow.splice.server.port != 0 => self.bound(segment, packet),
             Phase::Closing => self.closing(segment),
-            Phase::Free => {}
+            Phase::Free | Phase::Mirror => {}
         }
     }
 
@@ -159,6 +159,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         if judged == Verdict::Pass {
             splice.note(Direction::ToServer, segment, &mut self.flow.progress);
             self.host.forward(Direction::ToServer, &splice, packet);
+            self.copy_on(segment.seq, segment.payload);
             self.advance();
             return;
         }
@@ -184,6 +185,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         // Thousands of connections a second close: they need no buffers.
         self.make_room();
         self.drop_reply_buffer();
+        self.cut_copies();
         if self.flow.phase != Phase::Closing {
             self.flow.expire_at = self.now + CLOSING_MS;
         }
@@ -264,6 +266,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.flow.client_fin = true;
         }
         self.send_up(&out);
+        self.copy_on(from, payload);
         true
     }
 

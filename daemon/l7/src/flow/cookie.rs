@@ -28,6 +28,15 @@ fn hash(config: &Config, segment: &Segment<'_>, client_isn: u32, rest: u32) -> u
     hasher.finish() as u32 & 0x00ff_ffff
 }
 
+/// A first number of our own for a connection that we open.
+pub fn first_number(config: &Config, now: u64, flow: u32) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&config.secret);
+    hasher.write_u64(now);
+    hasher.write_u32(flow);
+    hasher.finish() as u32
+}
+
 fn mss_index(mss: u16) -> u32 {
     let fitting = MSS.iter().rposition(|known| *known <= mss);
     fitting.unwrap_or(0) as u32

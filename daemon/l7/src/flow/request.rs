@@ -1,6 +1,7 @@
 //! Requests: from held bytes to a decision, and to a backend.
 
 use super::buffers::{HOLD_BYTES, MAX_GROWTH};
+use super::mirror::MAX_MIRRORS;
 use super::state::{BodyState, Phase, Reply, Text};
 use super::turn::Turn;
 use super::{Decision, Forward, Host, Reset, Services, Token};
@@ -239,12 +240,20 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
                 Reply::Done { end } => Some(end),
                 _ => None,
             };
+            self.copy_request(forward, asked);
             self.hand_over(at);
             return true;
         }
         self.connect(&forward.backend);
+        self.copy_request(forward, asked);
         self.flow.splice.heads = heads;
         false
+    }
+
+    fn copy_request(&mut self, forward: &Forward, asked: &Asked) {
+        if !asked.wants_tunnel {
+            self.begin_copies(forward);
+        }
     }
 
     /// Puts the changed head in the place of the client's, in a new buffer.
@@ -297,6 +306,10 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             splice.window_cap = u32::MAX;
             flow.expect = splice.open_until;
             flow.body = BodyState::Length(length - open);
+            if flow.copies != [0; MAX_MIRRORS] {
+                // Its copies need every byte of it.
+                flow.splice.mode |= mode::ALL_UP;
+            }
         }
         flow.splice.ack_floor = flow.acked;
         flow.answer_by = match flow.timeout_ms {
@@ -312,7 +325,11 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             BodyState::Length(_) => super::client::earlier(flow.have(), flow.expect),
             _ => flow.expect,
         };
+        let had_copies = self.is_copied();
         self.send_held(until);
+        if had_copies {
+            self.let_body_pass();
+        }
     }
 
     fn follow_chunks(&mut self, mut chunks: Chunks) -> bool {
@@ -331,6 +348,9 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         };
         flow.resend_at = self.now + u64::from(flow.resend_ms.max(200));
         self.send_held(self.flow.expect);
+        if followed.ended {
+            self.copies_are_whole();
+        }
         followed.ended
     }
 
@@ -354,6 +374,12 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         let flow = &*self.flow;
         let from = flow.base.wrapping_add(u32::from(flow.sent));
         let n = distance(from, until);
+        if self.is_copied() {
+            let start = usize::from(self.flow.sent);
+            let copies = self.flow.copies;
+            let bytes = &self.buffers.get(id)[start..start + n];
+            self.flow.copies = self.legs.put_all(copies, from, bytes);
+        }
         self.flow.sent += n as u16;
         self.send_range(id, from, until);
     }

@@ -1,6 +1,7 @@
 //! What is known of one flow.
 
 use super::buffers::HOLD_BYTES;
+use super::mirror::MAX_MIRRORS;
 use super::{Backend, Offer, Parties};
 use crate::http::{Chunks, Method};
 use crate::splice::{Progress, Splice};
@@ -26,6 +27,8 @@ pub enum Phase {
     Answering,
     /// Over; late segments still meet the flow.
     Closing,
+    /// A copy's connection to a mirror.
+    Mirror,
 }
 
 /// The body of the request that is under way.
@@ -152,6 +155,12 @@ pub struct Flow {
     pub waiting: bool,
     pub client_fin: bool,
     pub server_fin: bool,
+
+    /// Legs that get a copy of the request, by their place and 1; 0 = none.
+    pub copies: [u16; MAX_MIRRORS],
+    /// Of a copy's connection: its leg, and whether the server has answered.
+    pub leg: u16,
+    pub server_talks: bool,
 
     pub text: Text,
     pub asked_at: u64,

@@ -30,6 +30,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             Phase::Bound | Phase::Held if due(flow.head_by) => self.head_late(),
             Phase::Bound => self.bound_tick(resend, late, idle),
             Phase::Held if idle => self.probe(),
+            Phase::Mirror => self.leg_tick(expired, resend, late),
             _ => {}
         }
     }

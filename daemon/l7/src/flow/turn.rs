@@ -2,6 +2,7 @@
 
 use super::buffers::Buffers;
 use super::index::Index;
+use super::mirror::Legs;
 use super::state::{Flow, Phase, Text};
 use super::{Arrival, Config, Event, FlowId, Host, Reset, Services};
 use crate::rules::Scratch;
@@ -15,6 +16,7 @@ pub struct Turn<'e, S, H> {
     pub flow: &'e mut Flow,
     pub index: &'e mut Index,
     pub buffers: &'e mut Buffers,
+    pub legs: &'e mut Legs,
     pub scratch: &'e mut Scratch,
     pub services: &'e mut S,
     pub host: &'e mut H,
@@ -22,6 +24,12 @@ pub struct Turn<'e, S, H> {
 
 impl<S: Services, H: Host> Turn<'_, S, H> {
     pub fn segment(&mut self, segment: &Segment<'_>, packet: &[u8], arrival: Arrival) {
+        if self.flow.phase == Phase::Mirror {
+            if arrival == Arrival::Up {
+                self.leg_segment(segment);
+            }
+            return;
+        }
         let from_client = (segment.src, segment.dst) == (self.flow.client, self.flow.service);
         self.flow.idle_at = self.now + u64::from(self.config.probe_ms);
         // An answer to a probe is nothing new: a client's stack gives it for a
@@ -194,6 +202,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         if flow.splice.server.port == 0 {
             return;
         }
+        self.cut_copies();
         self.count_last();
         let flow = &mut *self.flow;
         self.index
@@ -208,13 +217,16 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
 
     /// The flow is over; nothing of it stays.
     pub fn free(&mut self) {
+        let is_copy = self.flow.phase == Phase::Mirror;
         self.release_binding();
         self.drop_buffer();
         self.drop_reply_buffer();
         self.index
             .remove(self.flow.client, self.flow.service, self.id);
         self.flow.phase = Phase::Free;
-        self.event(Event::Closed);
+        if !is_copy {
+            self.event(Event::Closed);
+        }
     }
 
     /// When the flow must be looked at again.

@@ -156,6 +156,7 @@ impl Services for Rules {
                     },
                     _ => Heads::default(),
                 },
+                copies: Default::default(),
             }),
             None => Decision::Answer(503),
         };

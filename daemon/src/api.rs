@@ -42,7 +42,7 @@ pub use mesh::{
     Source, Traffic, short_labels,
 };
 pub use moves::{MoveRequest, Moved};
-pub use requests::{Request, RequestQuery, RequestVerdict, Requests};
+pub use requests::{Mirrors, Request, RequestQuery, RequestVerdict, Requests};
 pub use shortcut::{Check, Shortcut, ShortcutReason, ShortcutSwitch, Verdict};
 pub use sockets::{ConnectAnswer, ConnectRequest, Socket, Sockets};
 pub use status::{

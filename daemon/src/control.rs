@@ -25,6 +25,7 @@ use crate::api;
 use crate::explain;
 use crate::run::shared::Shared;
 pub use answers::{STATES, reasons as reason_counts, tables};
+pub use requests::mirrors;
 pub use socket::Listener;
 
 type Answer<T> = Result<Json<T>, Refusal>;

@@ -1,5 +1,6 @@
 //! Requests that the L7 tier has seen.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -74,8 +75,22 @@ pub struct Requests {
     /// Requests that were counted by their Services' metrics neither: too many
     /// waited for answers.
     pub unrecorded: u64,
+    /// Copies of requests, by the rule that mirrors them.
+    #[serde(default)]
+    pub mirrors: Vec<Mirrors>,
     /// Oldest first.
     pub requests: Vec<Request>,
+}
+
+/// What became of the copies of a rule's requests.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Mirrors {
+    /// `namespace/name spec.rules[0]`.
+    pub route: String,
+    /// The mirror has acknowledged the whole request.
+    pub mirrored: u64,
+    /// Why others were not sent, or not to their end.
+    pub mirror_dropped: BTreeMap<String, u64>,
 }
 
 impl RequestQuery {

@@ -1,16 +1,17 @@
 //! Requests, with names for their numbers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 use anyhow::Result;
 use rustix::time::{ClockId, clock_gettime};
+use terrace_l7::flow::MirrorEnd;
 use terrace_l7::tcp::Endpoint;
 use terrace_mesh::directory::Directory;
 
 use super::names;
-use crate::api::{Flow, Request, RequestQuery, RequestVerdict, Requests, Tier};
-use crate::l7::requests::{Numbered, Record};
+use crate::api::{Flow, Mirrors, Request, RequestQuery, RequestVerdict, Requests, Tier};
+use crate::l7::requests::{ENDS, Numbered, Record};
 use crate::run::events::unix_ms;
 use crate::run::shared::Shared;
 
@@ -25,8 +26,27 @@ pub(super) fn requests(shared: &Shared, query: &RequestQuery) -> Result<Requests
     Ok(Requests {
         last,
         unrecorded: workers.iter().map(|told| told.meters.unrecorded()).sum(),
+        mirrors: mirrors(shared, mesh.directory()),
         requests: query.select(shown.collect()),
     })
+}
+
+/// What became of copies, by rule, over all workers.
+pub fn mirrors(shared: &Shared, directory: &Directory) -> Vec<Mirrors> {
+    let mut sums: BTreeMap<String, Mirrors> = BTreeMap::new();
+    let workers = shared.requests.workers();
+    for (route, counts) in workers.iter().flat_map(|told| told.mirrors.read()) {
+        let route = names::route(directory, route);
+        for ((end, reason), n) in ENDS.iter().zip(counts).filter(|(_, n)| *n > 0) {
+            let sum = sums.entry(route.clone()).or_default();
+            sum.route.clone_from(&route);
+            match end {
+                MirrorEnd::Sent => sum.mirrored += n,
+                _ => *sum.mirror_dropped.entry((*reason).to_owned()).or_default() += n,
+            }
+        }
+    }
+    sums.into_values().collect()
 }
 
 /// Gives flows the latest request of their connection.

@@ -8,10 +8,12 @@
 mod history;
 mod log;
 mod meters;
+mod mirrors;
 
 pub use history::{History, Numbered};
 pub use log::RequestLog;
 pub use meters::{BUCKETS_US, Meter, MeterKey, Meters, N_BUCKETS, N_OUTCOMES};
+pub use mirrors::{ENDS, MirrorCounts};
 
 use crossbeam_queue::ArrayQueue;
 use terrace_l7::tcp::Endpoint;
@@ -101,6 +103,7 @@ impl Default for Record {
 pub struct Told {
     pub queue: ArrayQueue<Record>,
     pub meters: Meters,
+    pub mirrors: MirrorCounts,
 }
 
 impl Default for Told {
@@ -108,6 +111,7 @@ impl Default for Told {
         Self {
             queue: ArrayQueue::new(QUEUED),
             meters: Meters::default(),
+            mirrors: MirrorCounts::default(),
         }
     }
 }

@@ -5,6 +5,7 @@
 mod actions;
 mod build;
 pub mod heads;
+mod mirrors;
 mod owners;
 mod policy;
 mod pools;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use terrace_abi::consts::ENDPOINT_SERVICE;
-use terrace_l7::flow::{Decision, Token};
+use terrace_l7::flow::{Copies, Decision, MAX_MIRRORS, MirrorEnd, Token};
 use terrace_l7::http::{Body, Request};
 use terrace_l7::rules::{HeadWriter, NoRoom, Router, Scratch};
 use terrace_l7::splice::Heads;
@@ -98,8 +99,13 @@ pub enum Outcome {
         timeout_ms: u32,
         /// What further requests must find to pass without a worker.
         heads: Heads,
+        mirrors: Mirrored,
     },
 }
+
+/// Number of the route's rule, and the servers that get a copy of a request,
+/// or why one gets none.
+pub type Mirrored = (u32, [Option<Result<Server, MirrorEnd>>; MAX_MIRRORS]);
 
 /// Who and what decided, for people.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -136,7 +142,8 @@ pub enum Verdict {
 }
 
 /// What a route, or none, makes of a request.
-struct Way {
+struct Way<'r> {
+    rule: Option<&'r RouteAction>,
     pool: Option<u32>,
     direct: Option<Server>,
     token: Option<Token>,
@@ -225,8 +232,9 @@ impl Rules {
         request: &Request<'_, '_>,
         scratch: &mut Scratch,
         note: &mut Note,
-    ) -> Result<Way, Outcome> {
+    ) -> Result<Way<'_>, Outcome> {
         let mut way = Way {
+            rule: None,
             pool: None,
             direct: None,
             token: None,
@@ -258,6 +266,7 @@ impl Rules {
         if rule.action.redirect.is_some() {
             return Err(Outcome::Redirect(token));
         }
+        way.rule = Some(rule);
         way.token = rule.action.rewrite.is_some().then_some(token);
         way.timeout_ms = rule.timeout_ms;
         way.names_tunnels = rule.names_tunnels;
@@ -272,7 +281,7 @@ impl Rules {
         &self,
         asked: &Asked,
         request: &Request<'_, '_>,
-        way: Way,
+        way: Way<'_>,
         (client, scratch): (Party, &mut Scratch),
         note: &mut Note,
     ) -> Outcome {
@@ -310,6 +319,10 @@ impl Rules {
             tunnel,
             timeout_ms: way.timeout_ms,
             heads: wanted.heads(self.generation),
+            mirrors: match way.rule {
+                Some(rule) if !wants_tunnel => self.mirrored(asked, request, rule, scratch),
+                _ => Mirrored::default(),
+            },
         }
     }
 
@@ -339,7 +352,11 @@ impl Rules {
 
 impl Outcome {
     /// What the engine is told; `source` is what a server sees as its client.
-    pub fn decision(&self, source: impl FnOnce(&Server) -> Option<Endpoint>) -> Decision {
+    pub fn decision(
+        &self,
+        copies: Copies,
+        source: impl FnOnce(&Server) -> Option<Endpoint>,
+    ) -> Decision {
         match self {
             Self::Answer(status) => Decision::Answer(*status),
             Self::Redirect(token) => Decision::Redirect(*token),
@@ -349,6 +366,7 @@ impl Outcome {
                 tunnel,
                 timeout_ms,
                 heads,
+                mirrors: _,
             } => match source(server) {
                 Some(source) => Decision::Forward(terrace_l7::flow::Forward {
                     backend: terrace_l7::flow::Backend {
@@ -359,6 +377,7 @@ impl Outcome {
                     tunnel: *tunnel,
                     timeout_ms: *timeout_ms,
                     heads: *heads,
+                    copies,
                 }),
                 None => Decision::Answer(503),
             },

@@ -116,6 +116,10 @@ fn of_worker(rule: &RouteRule) -> Option<&'static str> {
         _ => false,
     };
     let reasons = [
+        (
+            !filters.mirrors.is_empty(),
+            "a filter copies requests to a mirror",
+        ),
         (changes, "a filter changes or answers requests"),
         (
             rule.request_timeout_ms + rule.backend_timeout_ms > 0,

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
 use terrace_abi::consts::{ENDPOINT_HOST, ENDPOINT_WORKLOAD};
-use terrace_l7::flow::{Backend, Decision, Event, Offer, Parties, Reset, Services, Token};
+use terrace_l7::flow::{
+    Backend, Copied, Copies, Decision, Event, FlowId, MirrorEnd, Offer, Parties, Reset, Services,
+    Target, Token,
+};
 use terrace_l7::http::{Fault, Request};
 use terrace_l7::rules::{HeadWriter, NoRoom, Scratch};
 use terrace_l7::tcp::Endpoint;
@@ -16,7 +19,7 @@ use terrace_l7::tcp::Endpoint;
 use super::clock::now_us;
 use super::host::{Choices, Chosen, Listener};
 use super::requests::{RequestLog, Told};
-use super::rules::{Asked, Note, Outcome, Published, Reader, Ruling, Server, Verdict};
+use super::rules::{Asked, Mirrored, Note, Outcome, Published, Reader, Ruling, Server, Verdict};
 use super::sources::{Ports, Sources};
 use super::worker::{Judge, Maker};
 
@@ -133,6 +136,37 @@ impl LiveServices {
         self.random
     }
 
+    /// The connections of copies: each has a port of ours, whoever it comes from.
+    fn copies(&self, client: &Endpoint, (route, servers): &Mirrored) -> Copies {
+        let target = |server: Server| {
+            let ip = match self.keeps_client(client, &server) && client.ip != server.endpoint.ip {
+                true => client.ip,
+                false => {
+                    let own = self.common.sources.towards(&server.endpoint);
+                    own.ok_or(MirrorEnd::NoBackend)?
+                }
+            };
+            let port = self.ports.next();
+            Ok(Target {
+                backend: Backend {
+                    server: server.endpoint,
+                    source: Endpoint { ip, port },
+                },
+                index: server.backend,
+            })
+        };
+        servers.map(|to| {
+            let to = to?.and_then(target);
+            Some(Copied { route: *route, to })
+        })
+    }
+
+    /// The way back leads over this host anyway.
+    fn keeps_client(&self, client: &Endpoint, server: &Server) -> bool {
+        let flags = self.reader.rules().policy().party(&client.ip).flags;
+        server.local || flags & (ENDPOINT_WORKLOAD | ENDPOINT_HOST) != 0
+    }
+
     /// What a server sees as its client: the client itself where the way back
     /// leads over this host anyway, else an address and port of ours.
     fn source(
@@ -144,8 +178,7 @@ impl LiveServices {
         if let Some(bound) = bound.filter(|bound| bound.server == server.endpoint) {
             return Some(bound.source);
         }
-        let flags = self.reader.rules().policy().party(&parties.client.ip).flags;
-        if server.local || flags & (ENDPOINT_WORKLOAD | ENDPOINT_HOST) != 0 {
+        if self.keeps_client(&parties.client, server) {
             return Some(parties.client);
         }
         let ip = self.common.sources.towards(&server.endpoint)?;
@@ -195,7 +228,22 @@ impl Services for LiveServices {
                 backend: server.backend,
             });
         }
-        outcome.decision(|server| self.source(parties, server, bound))
+        let copies = match &outcome {
+            Outcome::Forward { mirrors, .. } => self.copies(&parties.client, mirrors),
+            _ => Copies::default(),
+        };
+        outcome.decision(copies, |server| self.source(parties, server, bound))
+    }
+
+    fn mirror_opens(&mut self, flow: FlowId, target: &Target) {
+        self.choices[flow as usize].set(Chosen {
+            service: 0,
+            backend: target.index,
+        });
+    }
+
+    fn mirrored(&mut self, route: u32, end: MirrorEnd) {
+        self.log.borrow_mut().mirrored(route, end);
     }
 
     fn malformed(&mut self, parties: &Parties, _: Fault) {

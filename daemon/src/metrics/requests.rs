@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use terrace_mesh::directory::Directory;
+
 use super::family::{Family, Histogram, Labels, counter, counters, histograms};
 use crate::control::names;
 use crate::l7::requests::{BUCKETS_US, N_BUCKETS, N_OUTCOMES};
@@ -18,7 +20,7 @@ struct Sum {
     in_kernel: u64,
 }
 
-pub(super) fn families(shared: &Shared) -> [Family; 5] {
+pub(super) fn families(shared: &Shared) -> [Family; 7] {
     let workers = shared.requests.workers();
     let mut sums: BTreeMap<Labels, Sum> = BTreeMap::new();
     let mesh = shared.mesh();
@@ -46,7 +48,10 @@ pub(super) fn families(shared: &Shared) -> [Family; 5] {
     }
     sums.retain(|_, sum| sum.buckets.iter().any(|n| *n > 0));
     let unrecorded = workers.iter().map(|told| told.meters.unrecorded()).sum();
+    let [mirrored, dropped] = mirrors(shared, directory);
     [
+        mirrored,
+        dropped,
         in_kernel(&sums),
         counters(
             "requests",
@@ -69,6 +74,26 @@ pub(super) fn families(shared: &Shared) -> [Family; 5] {
             "requests_unrecorded",
             "Requests that were not measured: too many waited for answers",
             unrecorded,
+        ),
+    ]
+}
+
+fn mirrors(shared: &Shared, directory: &Directory) -> [Family; 2] {
+    let all = crate::control::mirrors(shared, directory);
+    let (mut sent, mut dropped) = (Vec::new(), Vec::new());
+    for mirrors in all {
+        let route = ("route", mirrors.route);
+        sent.push((vec![route.clone()], mirrors.mirrored));
+        for (why, n) in mirrors.mirror_dropped {
+            dropped.push((vec![route.clone(), ("reason", why)], n));
+        }
+    }
+    [
+        counters("mirrored", "Copies of requests that a mirror took", sent),
+        counters(
+            "mirror_dropped",
+            "Copies of requests that no mirror took whole, and why",
+            dropped,
         ),
     ]
 }

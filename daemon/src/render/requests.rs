@@ -3,7 +3,7 @@
 use super::table::{Table, cell, toned};
 use super::units::{count, plural};
 use super::{Style, Tone};
-use crate::api::{Request, RequestVerdict, Requests};
+use crate::api::{Mirrors, Request, RequestVerdict, Requests};
 
 /// A table; with nothing in it, what that means.
 pub fn requests(requests: &Requests, style: &Style) -> String {
@@ -17,7 +17,24 @@ pub fn requests(requests: &Requests, style: &Style) -> String {
     } else if !requests.requests.is_empty() {
         text += &format!("{}\n", plural(requests.requests.len(), "request"));
     }
+    for mirrors in &requests.mirrors {
+        text += &format!("{}\n", copies(mirrors));
+    }
     text
+}
+
+/// What became of the copies of a rule's requests.
+fn copies(mirrors: &Mirrors) -> String {
+    let dropped = mirrors.mirror_dropped.iter();
+    let dropped: Vec<String> = dropped
+        .map(|(why, n)| format!("{} {why}", count(*n)))
+        .collect();
+    let dropped = match dropped.is_empty() {
+        true => String::new(),
+        false => format!(", not sent: {}", dropped.join(", ")),
+    };
+    let route = or_dash(&mirrors.route);
+    format!("{} mirrored by {route}{dropped}", count(mirrors.mirrored))
 }
 
 fn table(requests: &[Request]) -> Table {

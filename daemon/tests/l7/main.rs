@@ -11,6 +11,7 @@ mod kernel;
 mod life;
 mod load;
 mod losses;
+mod mirrors;
 mod panics;
 mod paths;
 mod port;

@@ -14,7 +14,9 @@ use crate::directory::{self, Source};
 use crate::error::{Error, Origin};
 use crate::facts::HostFacts;
 use crate::l7::PortRoutes;
-use crate::objects::{Forwarding, ObjectName, Policy, Protocol, Route, Service, ServicePort};
+use crate::objects::{
+    Forwarding, ObjectName, Policy, Protocol, Route, RouteRule, Service, ServicePort,
+};
 use crate::tables::Tables;
 
 /// Numbers of the rules of routes, kept while the route has the rule.
@@ -87,13 +89,13 @@ fn port_routes(
                     && (&port.name, port.protocol) == (&key.port_name, key.protocol)
             })?;
             let routes: Vec<_> = of_port(model, &service.name, port).cloned().collect();
-            let backends = routes.iter().flat_map(|route| &route.rules);
-            let backends = backends.flat_map(|rule| &rule.backends);
-            let led_to = backends.filter_map(|backend| {
-                let other = model.service_of(&backend.service)?;
-                let wanted = pool_of(other, backend.port, key.is_v6)?;
-                let pool = services.pool(&backend.service, &wanted)?;
-                Some(((backend.service.clone(), backend.port), pool))
+            let rules = routes.iter().flat_map(|route| &route.rules);
+            let led_to = rules.flat_map(RouteRule::led_to);
+            let led_to = led_to.filter_map(|(name, number, ..)| {
+                let other = model.service_of(name)?;
+                let wanted = pool_of(other, number, key.is_v6)?;
+                let pool = services.pool(name, &wanted)?;
+                Some(((name.clone(), number), pool))
             });
             let found = PortRoutes {
                 service: service.name.clone(),
@@ -150,10 +152,10 @@ pub fn pools_led_to(model: &Model, facts: &HostFacts, service: &Service) -> Vec<
             .flat_map(|parent| fronts(parent, facts))
             .map(|front| front.key.address.is_ipv6())
             .collect();
-        let backends = route.rules.iter().flat_map(|rule| &rule.backends);
-        for backend in backends.filter(|backend| backend.service == service.name) {
+        let led_to = route.rules.iter().flat_map(RouteRule::led_to);
+        for (_, port, ..) in led_to.filter(|(name, ..)| **name == service.name) {
             for is_v6 in [false, true] {
-                let key = pool_of(service, backend.port, is_v6);
+                let key = pool_of(service, port, is_v6);
                 keys.extend(key.filter(|_| families.contains(&is_v6)));
             }
         }

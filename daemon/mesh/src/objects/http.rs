@@ -89,6 +89,30 @@ pub struct Filters {
     pub set: Vec<(String, String)>,
     pub add: Vec<(String, String)>,
     pub remove: Vec<String>,
+    pub mirrors: Vec<RouteMirror>,
+}
+
+/// A Service that gets copies of a rule's requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteMirror {
+    pub service: ObjectName,
+    pub port: u16,
+    /// So many of `denominator` requests.
+    pub numerator: u32,
+    pub denominator: u32,
+    pub path: String,
+    pub line: u32,
+}
+
+impl RouteRule {
+    /// The Service ports that get its requests, or copies of them, and where
+    /// the rule says so.
+    pub fn led_to(&self) -> impl Iterator<Item = (&ObjectName, u16, &str, u32)> {
+        let backends = self.backends.iter();
+        let backends = backends.map(|b| (&b.service, b.port, b.path.as_str(), b.line));
+        let mirrors = self.filters.mirrors.iter();
+        backends.chain(mirrors.map(|m| (&m.service, m.port, m.path.as_str(), m.line)))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +146,7 @@ impl Route {
     pub fn services(&self) -> impl Iterator<Item = (&ObjectName, Option<u16>, &str, u32)> {
         let parents = self.parents.iter();
         let parents = parents.map(|p| (&p.service, p.port, p.path.as_str(), p.line));
-        let backends = self.rules.iter().flat_map(|rule| &rule.backends);
-        parents.chain(backends.map(|b| (&b.service, Some(b.port), b.path.as_str(), b.line)))
+        let led_to = self.rules.iter().flat_map(RouteRule::led_to);
+        parents.chain(led_to.map(|(service, port, path, line)| (service, Some(port), path, line)))
     }
 }

@@ -99,6 +99,27 @@ fn reference(
     Some((ObjectName { namespace, name }, port))
 }
 
+/// A port of a Service that gets requests.
+fn service_port(
+    doc: &Doc<'_, '_>,
+    path: &str,
+    namespace: &str,
+    raw: &ReferenceRaw,
+) -> Option<(ObjectName, u16)> {
+    let is_service = matches!(raw.group.as_deref(), None | Some("" | "core"))
+        && matches!(raw.kind.as_deref(), None | Some("Service"));
+    if !is_service {
+        let message = "not supported yet: backends other than Services";
+        doc.error(&format!("{path}.kind"), message);
+        return None;
+    }
+    let (service, port) = reference(doc, path, namespace, raw)?;
+    if port.is_none() {
+        doc.error(&format!("{path}.port"), "needs the port of the Service");
+    }
+    Some((service, port?))
+}
+
 fn rules(doc: &Doc<'_, '_>, namespace: &str, spec: &SpecRaw) -> Vec<RouteRule> {
     let raw = spec.rules.as_deref().unwrap_or_default();
     if raw.is_empty() {
@@ -113,6 +134,7 @@ fn rule(doc: &Doc<'_, '_>, namespace: &str, path: String, raw: &RuleRaw) -> Rout
     let matches = matches::read(doc, &format!("{path}.matches"), raw);
     let filters = filters::read(
         doc,
+        namespace,
         &filters_path,
         raw.filters.as_deref().unwrap_or_default(),
     );
@@ -156,22 +178,11 @@ fn rule(doc: &Doc<'_, '_>, namespace: &str, path: String, raw: &RuleRaw) -> Rout
 fn backends(doc: &Doc<'_, '_>, namespace: &str, path: &str, raw: &RuleRaw) -> Vec<RouteBackend> {
     let backend = |(i, raw): (usize, &ReferenceRaw)| {
         let path = format!("{path}.backendRefs[{i}]");
-        let is_service = matches!(raw.group.as_deref(), None | Some("" | "core"))
-            && matches!(raw.kind.as_deref(), None | Some("Service"));
-        if !is_service {
-            let message = "not supported yet: backends other than Services";
-            doc.error(&format!("{path}.kind"), message);
-            return None;
-        }
         if raw.filters.is_some() {
             let message = "not supported yet: filters of one backend; write them at the rule";
             doc.error(&format!("{path}.filters"), message);
         }
-        let (service, port) = reference(doc, &path, namespace, raw)?;
-        let Some(port) = port else {
-            doc.error(&format!("{path}.port"), "needs the port of the Service");
-            return None;
-        };
+        let (service, port) = service_port(doc, &path, namespace, raw)?;
         let weight = raw.weight.unwrap_or(1);
         let weight = u32::try_from(weight).ok().filter(|_| weight <= MAX_WEIGHT);
         if weight.is_none() {

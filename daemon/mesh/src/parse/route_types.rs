@@ -8,11 +8,7 @@ use serde::Deserialize;
 use super::cilium_types::Accepted;
 
 /// Fields that are refused, with what they are.
-pub const UNSUPPORTED: [(&str, &str); 9] = [
-    (
-        "requestMirror",
-        "mirrors; Terrace hands requests over without a copy of them",
-    ),
+pub const UNSUPPORTED: [(&str, &str); 8] = [
     (
         "responseHeaderModifier",
         "changed answers: they go from the backend to the client by the kernel",
@@ -116,6 +112,21 @@ pub struct FilterRaw {
     pub request_header_modifier: Option<ModifierRaw>,
     pub request_redirect: Option<RedirectRaw>,
     pub url_rewrite: Option<RewriteRaw>,
+    pub request_mirror: Option<MirrorRaw>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MirrorRaw {
+    pub backend_ref: Option<ReferenceRaw>,
+    pub percent: Option<i64>,
+    pub fraction: Option<FractionRaw>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct FractionRaw {
+    pub numerator: Option<i64>,
+    pub denominator: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]

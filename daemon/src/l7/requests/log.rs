@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use terrace_l7::flow::{FlowId, Parties};
+use terrace_l7::flow::{FlowId, MirrorEnd, Parties};
 use terrace_l7::http::Request;
 use terrace_l7::tcp::Endpoint;
 
@@ -122,6 +122,11 @@ impl RequestLog {
             in_kernel: requests,
             ..Record::default()
         });
+    }
+
+    /// What became of a copy.
+    pub fn mirrored(&mut self, route: u32, end: MirrorEnd) {
+        self.told.mirrors.add(route, end);
     }
 
     /// The flow is over; a request that waits gets no answer.

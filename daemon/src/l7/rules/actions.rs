@@ -18,8 +18,25 @@ pub struct RouteAction {
     pub action: Action,
     /// To the first byte of the answer; 0 = no limit.
     pub timeout_ms: u32,
+    pub mirrors: Vec<Mirror>,
     /// One of its matches speaks of tunnels.
     pub names_tunnels: bool,
+}
+
+/// A pool that gets copies of `numerator` of `denominator` requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Mirror {
+    pub pool: u32,
+    numerator: u32,
+    denominator: u32,
+}
+
+impl Mirror {
+    /// Whether it gets a copy, for an evenly spread `random`.
+    pub fn takes(&self, random: u32) -> bool {
+        let point = (u64::from(random) * u64::from(self.denominator)) >> 32;
+        point < u64::from(self.numerator)
+    }
 }
 
 impl RouteAction {
@@ -35,7 +52,9 @@ impl RouteAction {
             return 0;
         };
         match shares.as_slice() {
-            [share] if share.weight > 0 && self.timeout_ms == 0 => share.pool,
+            [share] if share.weight > 0 && self.timeout_ms == 0 && self.mirrors.is_empty() => {
+                share.pool
+            }
             _ => 0,
         }
     }
@@ -62,6 +81,7 @@ impl PortRules {
                     number: number(&route.name, &rule.path),
                     timeout_ms: sooner(rule.request_timeout_ms, rule.backend_timeout_ms),
                     action: action(rule, source),
+                    mirrors: mirrors(rule, source),
                     names_tunnels: rule.matches.iter().any(names_tunnels),
                 });
             }
@@ -110,14 +130,25 @@ fn matched(which: &RouteMatch) -> Match {
     }
 }
 
+/// Pool 0 has nobody: its share of the requests gets 503.
+fn pool_of(source: &PortRoutes, service: &ObjectName, port: u16) -> u32 {
+    let key = (service.clone(), port);
+    source.pools.get(&key).copied().unwrap_or(0)
+}
+
+fn mirrors(rule: &terrace_mesh::RouteRule, source: &PortRoutes) -> Vec<Mirror> {
+    let mirrors = rule.filters.mirrors.iter();
+    let mirror = |mirror: &terrace_mesh::RouteMirror| Mirror {
+        pool: pool_of(source, &mirror.service, mirror.port),
+        numerator: mirror.numerator,
+        denominator: mirror.denominator,
+    };
+    mirrors.map(mirror).collect()
+}
+
 fn action(rule: &terrace_mesh::RouteRule, source: &PortRoutes) -> Action {
     let share = |backend: &terrace_mesh::RouteBackend| Share {
-        // Pool 0 has nobody: its share of the requests gets 503.
-        pool: source
-            .pools
-            .get(&(backend.service.clone(), backend.port))
-            .copied()
-            .unwrap_or(0),
+        pool: pool_of(source, &backend.service, backend.port),
         weight: backend.weight,
     };
     Action {

@@ -2,10 +2,10 @@
 
 use super::super::doc::Doc;
 use super::super::route_types::{
-    FilterRaw, ModifierRaw, PathChangeRaw, RedirectRaw, RewriteRaw, ValueRaw,
+    FilterRaw, MirrorRaw, ModifierRaw, PathChangeRaw, RedirectRaw, RewriteRaw, ValueRaw,
 };
 use super::super::{http, values};
-use crate::objects::{Filters, PathChange, PathMatch, RouteMatch, RouteRedirect};
+use crate::objects::{Filters, PathChange, PathMatch, RouteMatch, RouteMirror, RouteRedirect};
 
 /// Headers that frame or route a request; changing them would make its end
 /// or its way another than the one that was checked.
@@ -21,14 +21,17 @@ const FRAMING: [&str; 9] = [
     "keep-alive",
 ];
 
-pub fn read(doc: &Doc<'_, '_>, path: &str, raw: &[FilterRaw]) -> Filters {
+/// Mirrors of one rule, as the engine has them.
+const MAX_MIRRORS: usize = 4;
+
+pub fn read(doc: &Doc<'_, '_>, namespace: &str, path: &str, raw: &[FilterRaw]) -> Filters {
     let mut filters = Filters::default();
     let mut seen: Vec<&str> = Vec::new();
     for (i, raw) in raw.iter().enumerate() {
         let path = format!("{path}[{i}]");
         let type_path = format!("{path}.type");
         let kind = raw.kind.as_deref().unwrap_or_default();
-        if seen.contains(&kind) {
+        if seen.contains(&kind) && kind != "RequestMirror" {
             doc.error(&type_path, format!("{kind} stands twice in one rule"));
         }
         seen.push(kind);
@@ -47,6 +50,10 @@ pub fn read(doc: &Doc<'_, '_>, path: &str, raw: &[FilterRaw]) -> Filters {
             "URLRewrite" => raw.url_rewrite.as_ref().map(|raw| {
                 rewrite(doc, &format!("{path}.urlRewrite"), raw, &mut filters);
             }),
+            "RequestMirror" => raw.request_mirror.as_ref().map(|raw| {
+                let path = format!("{path}.requestMirror");
+                filters.mirrors.extend(mirror(doc, namespace, &path, raw));
+            }),
             _ => {
                 doc.error(&type_path, unsupported(kind));
                 continue;
@@ -56,6 +63,7 @@ pub fn read(doc: &Doc<'_, '_>, path: &str, raw: &[FilterRaw]) -> Filters {
             doc.error(&path, format!("a filter of type {kind} needs its field"));
         }
     }
+    check_mirrors(doc, path, &seen);
     if filters.redirect.is_some() && seen.contains(&"URLRewrite") {
         doc.error(
             path,
@@ -67,16 +75,74 @@ pub fn read(doc: &Doc<'_, '_>, path: &str, raw: &[FilterRaw]) -> Filters {
 
 fn unsupported(kind: &str) -> String {
     match kind {
-        "RequestMirror" => {
-            "not supported yet: mirrors; Terrace hands requests over without a copy of them"
-        }
         "ResponseHeaderModifier" => {
             "not supported yet: changed answers; they go from the backend to the client by the kernel"
         }
         "ExtensionRef" | "CORS" | "ExternalAuth" => "not supported yet: this type of filter",
-        _ => return format!("{kind:?} is not one of RequestHeaderModifier, RequestRedirect, URLRewrite"),
+        _ => return format!("{kind:?} is not one of RequestHeaderModifier, RequestRedirect, URLRewrite, RequestMirror"),
     }
     .to_owned()
+}
+
+fn check_mirrors(doc: &Doc<'_, '_>, path: &str, seen: &[&str]) {
+    let n = seen.iter().filter(|kind| **kind == "RequestMirror").count();
+    if n > MAX_MIRRORS {
+        let message = format!("{n} mirrors: {MAX_MIRRORS} are the most of one rule");
+        doc.error(path, message);
+    }
+    if n > 0 && seen.contains(&"RequestRedirect") {
+        doc.error(
+            path,
+            "a RequestRedirect goes to no backend: there is nothing to mirror",
+        );
+    }
+}
+
+fn mirror(doc: &Doc<'_, '_>, namespace: &str, path: &str, raw: &MirrorRaw) -> Option<RouteMirror> {
+    let ref_path = format!("{path}.backendRef");
+    let Some(to) = &raw.backend_ref else {
+        doc.error(&ref_path, "needs the Service that gets the copies");
+        return None;
+    };
+    if to.weight.is_some() || to.filters.is_some() {
+        doc.error(&ref_path, "a mirror has neither weight nor filters");
+    }
+    let (numerator, denominator) = share(doc, path, raw)?;
+    let (service, port) = super::service_port(doc, &ref_path, namespace, to)?;
+    Some(RouteMirror {
+        service,
+        port,
+        numerator,
+        denominator,
+        line: doc.line_of(&ref_path),
+        path: ref_path,
+    })
+}
+
+/// The part of the requests that a mirror gets.
+fn share(doc: &Doc<'_, '_>, path: &str, raw: &MirrorRaw) -> Option<(u32, u32)> {
+    let (n, of, field) = match (raw.percent, &raw.fraction) {
+        (None, None) => return Some((1, 1)),
+        (Some(percent), None) => (percent, 100, "percent"),
+        (None, Some(fraction)) => (
+            fraction.numerator.unwrap_or(-1),
+            fraction.denominator.unwrap_or(100),
+            "fraction",
+        ),
+        (Some(_), Some(_)) => {
+            doc.error(path, "percent and fraction cannot stand together");
+            return None;
+        }
+    };
+    let parts = (u32::try_from(n).ok(), u32::try_from(of).ok());
+    match parts {
+        (Some(n), Some(of)) if of > 0 && n <= of => Some((n, of)),
+        _ => {
+            let message = format!("{n} of {of} is no part of the requests");
+            doc.error(&format!("{path}.{field}"), message);
+            None
+        }
+    }
 }
 
 fn modifier(doc: &Doc<'_, '_>, path: &str, raw: &ModifierRaw, filters: &mut Filters) {

@@ -19,6 +19,7 @@ mod request;
 mod server;
 mod splices;
 mod state;
+mod stranger;
 mod tick;
 mod turn;
 mod wheel;
@@ -38,9 +39,6 @@ pub use buffers::BUFFER_BYTES;
 pub use mirror::{Copied, Copies, LEG_BYTES, MAX_MIRRORS, MirrorEnd, Target};
 pub use splices::Splices;
 pub use state::MAX_FLOW_BYTES;
-
-/// How long a client may take for the last part of its handshake.
-const HALF_OPEN_MS: u64 = 10_000;
 
 /// A flow's place in the engine; also the place of its splice.
 pub type FlowId = u32;
@@ -123,6 +121,10 @@ pub struct Backend {
 
 /// What is done with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are the large one, and a box would be an allocation a request"
+)]
 pub enum Decision {
     /// Answered with a status: 403, 404, 503 ...
     Answer(u16),
@@ -445,72 +447,5 @@ impl Engine {
         } else {
             self.wheel.set(id, flow.wake);
         }
-    }
-
-    /// A segment of no flow.
-    fn stranger(
-        &mut self,
-        now: u64,
-        segment: &Segment<'_>,
-        packet: &[u8],
-        services: &mut impl Services,
-        host: &mut impl Host,
-    ) {
-        if segment.has(flags::RST) {
-            return;
-        }
-        host.turn(None);
-        let offer = services.offer(segment.dst);
-        let is_syn = segment.has(flags::SYN) && !segment.has(flags::ACK);
-        let Some(offer) = offer else {
-            answer::refuse(segment, host);
-            return;
-        };
-        if is_syn {
-            self.syn(now, segment, &offer, services, host);
-            return;
-        }
-        let flow = match segment.has(flags::ACK) {
-            true => cookie::open(&self.config, now, segment, &offer),
-            false => None,
-        };
-        let Some(flow) = flow else {
-            answer::refuse(segment, host);
-            return;
-        };
-        if let Some(id) = self.place(now, flow) {
-            self.turn(now, id, services, host, |turn| {
-                turn.segment(segment, packet, Arrival::Up);
-            });
-        }
-    }
-
-    fn syn(
-        &mut self,
-        now: u64,
-        segment: &Segment<'_>,
-        offer: &Offer,
-        services: &mut impl Services,
-        host: &mut impl Host,
-    ) {
-        let remember = self.n_half_open < self.config.max_half_open;
-        let flow = cookie::half_open(&self.config, now, segment, offer, remember);
-        let answer = flow.syn_ack(&flow.told_options(offer));
-        if !remember {
-            host.send(Direction::ToClient, &answer);
-        } else if let Some(id) = self.place(now, flow) {
-            host.send(Direction::ToClient, &answer);
-            self.turn(now, id, services, host, |_| {});
-        }
-    }
-
-    /// A half-open flow, for a while.
-    fn place(&mut self, now: u64, flow: Flow) -> Option<FlowId> {
-        let id = self.free.pop()?;
-        self.index.insert(flow.client, flow.service, id);
-        self.flows[id as usize] = flow;
-        self.flows[id as usize].expire_at = now + HALF_OPEN_MS;
-        self.n_half_open += 1;
-        Some(id)
     }
 }

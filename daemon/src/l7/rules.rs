@@ -88,6 +88,10 @@ pub struct Ruling {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are the large one, and a box would be an allocation a request"
+)]
 pub enum Outcome {
     /// 403, 404, 500 or 503.
     Answer(u16),

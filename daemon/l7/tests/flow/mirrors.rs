@@ -128,12 +128,15 @@ fn a_mirror_gets_the_same_bytes_and_nothing_of_its_answer_comes_back() {
     assert_eq!(case.engine.n_flows(), 1, "the client's own");
 }
 
+/// Their place behind the head, and what they are.
+type Parts = &'static [(usize, &'static [u8])];
+
 #[test]
 fn bodies_go_to_a_mirror_whole_however_they_are_framed_and_cut() {
     let length = b"POST /copy HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n01".to_vec();
     let chunked = b"POST /copy HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     // Parts behind the first, in the order in which they come.
-    let rows: [(&[u8], &[(usize, &[u8])]); 3] = [
+    let rows: [(&[u8], Parts); 3] = [
         (&length, &[(0, b"2345"), (4, b"6789")]),
         (&length, &[(4, b"6789"), (0, b"2345")]),
         (

@@ -85,13 +85,11 @@ pub struct Asked {
 pub struct Ruling {
     pub outcome: Outcome,
     pub note: Note,
+    /// Of a request that is forwarded.
+    pub mirrors: Mirrored,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most are the large one, and a box would be an allocation a request"
-)]
 pub enum Outcome {
     /// 403, 404, 500 or 503.
     Answer(u16),
@@ -103,7 +101,6 @@ pub enum Outcome {
         timeout_ms: u32,
         /// What further requests must find to pass without a worker.
         heads: Heads,
-        mirrors: Mirrored,
     },
 }
 
@@ -216,8 +213,12 @@ impl Rules {
             client: client.identity,
             ..Note::default()
         };
+        let mut mirrors = Mirrored::default();
         let outcome = match self.way(asked, request, scratch, &mut note) {
-            Ok(way) => self.judged(asked, request, way, (client, scratch), &mut note),
+            Ok(way) => {
+                let told = (&mut note, &mut mirrors);
+                self.judged(asked, request, way, (client, scratch), told)
+            }
             Err(outcome) => outcome,
         };
         note.verdict = match outcome {
@@ -227,7 +228,11 @@ impl Rules {
             Outcome::Redirect(_) => Verdict::Redirected,
             Outcome::Forward { .. } => Verdict::Forwarded,
         };
-        Ruling { outcome, note }
+        Ruling {
+            outcome,
+            note,
+            mirrors,
+        }
     }
 
     fn way(
@@ -287,7 +292,7 @@ impl Rules {
         request: &Request<'_, '_>,
         way: Way<'_>,
         (client, scratch): (Party, &mut Scratch),
-        note: &mut Note,
+        (note, mirrors): (&mut Note, &mut Mirrored),
     ) -> Outcome {
         let chosen = way.pool.and_then(|pool| self.pools.get(&pool));
         let Some(server) = way.direct.or_else(|| chosen?.choose(asked)) else {
@@ -317,16 +322,15 @@ impl Rules {
             };
             (note.rule, tunnel) = (rule, true);
         }
+        if let Some(rule) = way.rule.filter(|_| !wants_tunnel) {
+            *mirrors = self.mirrored(asked, request, rule, scratch);
+        }
         Outcome::Forward {
             server,
             rewrite: way.token,
             tunnel,
             timeout_ms: way.timeout_ms,
             heads: wanted.heads(self.generation),
-            mirrors: match way.rule {
-                Some(rule) if !wants_tunnel => self.mirrored(asked, request, rule, scratch),
-                _ => Mirrored::default(),
-            },
         }
     }
 
@@ -370,7 +374,6 @@ impl Outcome {
                 tunnel,
                 timeout_ms,
                 heads,
-                mirrors: _,
             } => match source(server) {
                 Some(source) => Decision::Forward(terrace_l7::flow::Forward {
                     backend: terrace_l7::flow::Backend {

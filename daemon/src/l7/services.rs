@@ -221,17 +221,18 @@ impl Services for LiveServices {
         let ruling = self.reader.rules().decide(&asked, request, scratch);
         let log = &mut *self.log.borrow_mut();
         log.asked(now_us(), parties, request, &ruling);
-        let Ruling { outcome, note } = ruling;
+        let Ruling {
+            outcome,
+            note,
+            mirrors,
+        } = ruling;
         if let Outcome::Forward { server, .. } = &outcome {
             self.choices[parties.flow as usize].set(Chosen {
                 service: note.service,
                 backend: server.backend,
             });
         }
-        let copies = match &outcome {
-            Outcome::Forward { mirrors, .. } => self.copies(&parties.client, mirrors),
-            _ => Copies::default(),
-        };
+        let copies = self.copies(&parties.client, &mirrors);
         outcome.decision(copies, |server| self.source(parties, server, bound))
     }
 

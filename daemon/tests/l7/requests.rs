@@ -30,6 +30,7 @@ fn denied(service: u32, route: u32) -> Ruling {
             verdict: Verdict::Denied,
             ..Note::default()
         },
+        mirrors: Default::default(),
     }
 }
 

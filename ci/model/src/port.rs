@@ -6,7 +6,7 @@ use terrace_abi::hash::address_from_bytes;
 use terrace_abi::{Reason, consts};
 use terrace_l7::tcp::Endpoint;
 
-use crate::facts::{ACK, SYN};
+use crate::facts::{ACK, FIN, RST, SYN};
 use crate::flows::{Flow, Key, Tuple};
 use crate::l7::Spliced;
 use crate::model::Pass;
@@ -26,7 +26,8 @@ pub(crate) fn foreign(frame: &[u8]) -> Option<Reason> {
 }
 
 impl Pass<'_> {
-    /// A SYN to a server makes the flow; everything is delivered as it is.
+    /// A SYN to a server makes the flow, FIN and RST end it; everything is
+    /// delivered as it is.
     pub fn port(&mut self) -> Reason {
         let parsed = crate::facts::transport(&self.frame, &mut self.facts)
             .and_then(|()| crate::facts::addresses(&self.facts));
@@ -37,13 +38,23 @@ impl Pass<'_> {
             return Reason::L7Unfit;
         }
         let to_server = u32::from(self.frame[1]) == consts::L7_TO_SERVER;
-        if to_server
-            && self.facts.tcp_flags & (SYN | ACK) == SYN
-            && let Err(reason) = self.open_l7()
-        {
-            return reason;
+        let tcp = self.facts.tcp_flags;
+        if to_server && tcp & (SYN | ACK) == SYN {
+            if let Err(reason) = self.open_l7() {
+                return reason;
+            }
+        } else if to_server && tcp & (FIN | RST) != 0 {
+            self.close_l7();
         }
         self.deliver()
+    }
+
+    fn close_l7(&mut self) {
+        let reply = self.facts.key.reversed();
+        let flow = self.model.flows.get(&reply).copied();
+        if let Some(flow) = flow.filter(|flow| flow.flags & consts::FLOW_L7 != 0) {
+            self.follow(flow.peer);
+        }
     }
 
     fn open_l7(&mut self) -> Result<(), Reason> {

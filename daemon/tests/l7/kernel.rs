@@ -147,6 +147,12 @@ fn root_a_denied_request_behind_some_that_passed_gets_its_answer() {
         assert_eq!(talk.ask("/a/closed").unwrap().0, 403, "{}", stage.report());
     }
     stage.wait_empty();
+    // The worker has ended them itself, towards the backend with RST.
+    let (_, text) = stage.terrace(&["flows", "--json", "--limit", "0"]);
+    let flows: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let flows = flows["flows"].as_array().expect("a list");
+    let is_closed = |flow: &serde_json::Value| flow["state"] == "closed";
+    assert!(!flows.is_empty() && flows.iter().all(is_closed), "{text}");
 }
 
 #[test]

@@ -121,6 +121,26 @@ static __noinline int open_l7(struct packet *pkt, struct view *view,
 	return reason;
 }
 
+/* A worker's FIN or RST to a server: nothing else tells the flow's end. */
+static __noinline int close_l7(struct packet *pkt, const struct view *view)
+{
+	struct flow_key *reply = &pkt->reply;
+	struct flow_ref ref = {};
+
+	__builtin_memset(reply, 0, sizeof(*reply));
+	for (int w = 0; w < 4; w++) {
+		reply->saddr[w] = pkt->key.daddr[w];
+		reply->daddr[w] = pkt->key.saddr[w];
+	}
+	reply->sport = pkt->key.dport;
+	reply->dport = pkt->key.sport;
+	reply->proto = IPPROTO_TCP;
+	if (flow_find(reply, flow_hash(reply, view->cfg->hash_seed), &ref) &&
+	    ref.flow && (ref.flow->flags & FLOW_L7))
+		track_tcp(&ref, true, pkt->tcp_flags, view->now);
+	return 0;
+}
+
 /* What the worker has translated itself. */
 static __noinline int deliver(context_t *ctx, struct packet *pkt,
 			      const struct view *view)
@@ -172,6 +192,9 @@ static __always_inline int serve_port(context_t *ctx, struct packet *pkt,
 		reason = open_l7(pkt, view, number);
 		if (reason)
 			return reason;
+	} else if (kind == L7_TO_SERVER &&
+		   (pkt->tcp_flags & (TCP_FIN | TCP_RST))) {
+		close_l7(pkt, view);
 	}
 	return deliver(ctx, pkt, view);
 }

@@ -219,11 +219,10 @@ __noinline int flow_drop(__u32 slot)
 }
 
 /* With direct server return the answer does not come by here. */
-static __always_inline void track_tcp(const struct flow_ref *ref, __u8 flags,
-				      __u32 now)
+static __always_inline void track_tcp(const struct flow_ref *ref, bool orig,
+				      __u8 flags, __u32 now)
 {
 	__u32 old = ref->flow->flags, state = ref->flow->state;
-	bool orig = ref->flow->kind == FLOW_ORIG;
 	__u32 add = old, next = state;
 
 	if (!orig)
@@ -280,7 +279,8 @@ static __always_inline void follow(const struct flow_ref *ref,
 	if (pkt->key.proto == IPPROTO_TCP) {
 		if (state != FLOW_ESTABLISHED ||
 		    (pkt->tcp_flags & (TCP_FIN | TCP_RST)))
-			track_tcp(ref, pkt->tcp_flags, view->now);
+			track_tcp(ref, flow->kind == FLOW_ORIG, pkt->tcp_flags,
+				  view->now);
 	} else if (state == FLOW_UDP && flow->kind == FLOW_REPLY) {
 		flow_set(ref->slot, FLOW_UDP_STREAM, FLOW_ANSWERED, view->now);
 	}

@@ -169,6 +169,16 @@ fn port(f: Family) -> Vec<Row> {
             Redirect,
         ),
         row(
+            "a reset to a server: the client's next SYN is a new one",
+            at(UP0, syn(f, CLIENT, ROUTED)),
+            ToWorker,
+        )
+        .after(ToTc)
+        .before([
+            bound(f, REMOTE),
+            to(server, tcp(f, "10.10.0.1:20000", "10.30.0.5:8080", RST)),
+        ]),
+        row(
             "a SYN of another flow",
             to(server, syn(f, "10.10.0.1:20001", "10.30.0.5:8080")),
             L7Unfit,

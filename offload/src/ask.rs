@@ -5,6 +5,7 @@
 
 mod act;
 mod errno;
+mod hop;
 mod live;
 mod question;
 mod recording;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::facts::Value;
 
 pub use errno::{errno_name, errno_of};
+pub use hop::hop;
 pub use live::Live;
 pub use question::{Ask, Family, Question};
 pub use recording::{Recorder, Recording, RecordingError, Replay};

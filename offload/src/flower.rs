@@ -1,19 +1,21 @@
-//! Flower rules that only the NIC holds (`skip_sw`): prefixes whose packets the host
-//! would drop anyway. The host goes on dropping what the NIC does not, so any part of
-//! the list may be in the NIC, and nothing hangs on the order.
+//! Flower rules that only the NIC holds (`skip_sw`): packets that the host would drop
+//! anyway, and established flows that it would translate and send on. The host goes on
+//! doing what the NIC does not, so any part may be in the NIC, and nothing hangs on the
+//! order.
 //!
 //! The kernel's word is not taken for it: each rule is read back and must be `in_hw`.
 //! A cookie says that a rule is Terrace's, so that what a killed daemon left is found.
 
+mod actions;
 mod everywhere;
 mod message;
+mod rule;
 mod table;
 
-use ipnet::IpNet;
-
-pub use everywhere::{clear, holders, is_bare};
+pub use everywhere::{clear, clear_kind, holders, is_bare};
 pub use message::{add, clsact, cookie, delete, read};
-pub use table::{Counts, Outcome, Port, Refused, Table, sync};
+pub use rule::{Flow, Kind, Rule};
+pub use table::{Counts, Outcome, Port, Refused, Table, of_kind, sync};
 
 /// A rule of Terrace's, as the kernel shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub struct Held {
     pub cookie: [u8; 16],
     /// The NIC has it.
     pub in_hw: bool,
-    /// Packets that it has dropped; may begin anew.
+    /// Packets that it has met; may begin anew.
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -33,16 +35,44 @@ pub struct Held {
 /// Where a rule is among the filters of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
+    /// What it is for.
+    pub kind: Kind,
+    /// It stands before the others of its kind.
+    pub first: bool,
     /// IPv6; else IPv4.
     pub is_ipv6: bool,
-    /// Its number within the family.
+    /// Its number within priority.
     pub handle: u32,
 }
 
+/// Behind everything that people use; one priority holds one protocol.
+const FIRST_PRIORITY: u32 = 0xa000;
+
 impl Place {
-    /// Behind everything that people use; one priority holds one protocol.
+    /// All priorities of Terrace, without handles.
+    fn all() -> impl Iterator<Item = Self> {
+        let kinds = Kind::ALL.into_iter();
+        kinds.flat_map(|kind| {
+            [(false, false), (false, true), (true, false), (true, true)].map(|(first, is_ipv6)| {
+                Self {
+                    kind,
+                    first,
+                    is_ipv6,
+                    handle: 0,
+                }
+            })
+        })
+    }
+
+    /// Denied ones come first, as in the programs.
     pub fn priority(self) -> u32 {
-        if self.is_ipv6 { 0xa001 } else { 0xa000 }
+        let of_kind = match (self.kind, self.first) {
+            (Kind::Deny, _) => 0,
+            (Kind::Policy, _) => 2,
+            (Kind::Flow, true) => 4,
+            (Kind::Flow, false) => 6,
+        };
+        FIRST_PRIORITY + of_kind + u32::from(self.is_ipv6)
     }
 
     /// The protocol of its packets, as Ethernet has it.
@@ -50,10 +80,12 @@ impl Place {
         if self.is_ipv6 { 0x86dd } else { 0x0800 }
     }
 
-    /// The family of a prefix, with a number.
-    pub fn of(source: &IpNet, handle: u32) -> Self {
+    /// Where a rule belongs, with a number.
+    pub fn of(rule: &Rule, handle: u32) -> Self {
         Self {
-            is_ipv6: matches!(source, IpNet::V6(_)),
+            kind: rule.kind(),
+            first: matches!(rule, Rule::LastHop { .. }),
+            is_ipv6: rule.is_ipv6(),
             handle,
         }
     }

@@ -50,6 +50,10 @@ pub struct Demand {
     pub held: Option<Held>,
     /// What became of the deny list in its NIC; `None` = nobody was asked.
     pub nic: Option<NicState>,
+    /// What became of drops of policy in the interface's NIC.
+    pub nic_policy: Option<NicState>,
+    /// What became of hot flows there.
+    pub nic_flows: Option<NicState>,
 }
 
 /// A move that has to wait.
@@ -74,6 +78,8 @@ impl Demand {
             refused: BTreeMap::new(),
             held: None,
             nic: None,
+            nic_policy: None,
+            nic_flows: None,
         }
     }
 

@@ -38,12 +38,22 @@ struct Seen {
 }
 
 /// The flows that are candidates, and those in the NIC.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Promoter<K> {
     seen: BTreeMap<K, Seen>,
     up: BTreeSet<K>,
     /// Held in the NIC by the operator, whatever they do.
     pinned: BTreeSet<K>,
+}
+
+impl<K> Default for Promoter<K> {
+    fn default() -> Self {
+        Self {
+            seen: BTreeMap::new(),
+            up: BTreeSet::new(),
+            pinned: BTreeSet::new(),
+        }
+    }
 }
 
 impl<K: Ord + Clone> Promoter<K> {

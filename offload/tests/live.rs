@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use terrace_offload::ask::{Live, Recorder, Replay, Watch};
 use terrace_offload::facts::{Confidence, InterfaceFacts, InterfaceRole, ProbeResult, Value};
-use terrace_offload::flower::{self, Port};
+use terrace_offload::flower::{self, Kind, Port, Rule};
 use terrace_offload::probe::{Consent, Mode, Options, Survey, replay, survey};
 use terrace_testkit::Netns;
 
@@ -183,17 +183,36 @@ fn root_a_link_without_hardware_refuses_rules_in_the_kernels_words_and_keeps_not
     let before = qdiscs();
     let line = ns.run("ip", &["-o", "link", "show", "dev", "v0"]).unwrap();
     let ifindex = line.split(':').next().unwrap().trim().parse().unwrap();
-    let wanted = ["192.0.2.0/24", "2001:db8::/32"].map(|net| net.parse().unwrap());
+    let wanted = ["192.0.2.0/24", "2001:db8::/32"].map(|net| Rule::Deny(net.parse().unwrap()));
     let outcome = ns
-        .enter(|| flower::sync(&mut Port { ifindex }, &wanted, 8).unwrap())
+        .enter(|| flower::sync(&mut Port { ifindex }, Kind::Deny, &wanted, 8).unwrap())
         .unwrap();
     assert_eq!((outcome.held, outcome.added, outcome.removed), (0, 0, 0));
     let refused = outcome.refused.unwrap();
-    assert_eq!(refused.source, wanted[0]);
+    assert_eq!(refused.rule, wanted[0]);
     assert!(refused.why.starts_with("-E"), "{}", refused.why);
     println!("refused: {}", refused.why);
     assert_eq!(qdiscs(), before);
-    let cleared = ns.enter(|| flower::sync(&mut Port { ifindex }, &[], 8).unwrap());
+    let ends = [("192.0.2.1", 1), ("192.0.2.2", 2)].map(|(to, port)| (to.parse().unwrap(), port));
+    let flow = Rule::Flow(Box::new(flower::Flow {
+        protocol: 6,
+        comes: ends,
+        leaves: [ends[1], ends[0]],
+        macs: [[2; 6], [4; 6]],
+        out: ifindex,
+    }));
+    let outcome = ns
+        .enter(|| flower::sync(&mut Port { ifindex }, Kind::Flow, &[flow], 8).unwrap())
+        .unwrap();
+    let refused = outcome.refused.unwrap();
+    assert!(
+        outcome.held == 0 && refused.why.starts_with("-E"),
+        "{}",
+        refused.why
+    );
+    println!("refused: {}", refused.why);
+    assert_eq!(qdiscs(), before);
+    let cleared = ns.enter(|| flower::sync(&mut Port { ifindex }, Kind::Deny, &[], 8).unwrap());
     assert_eq!(cleared.unwrap(), flower::Outcome::default());
 }
 

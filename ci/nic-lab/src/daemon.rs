@@ -51,6 +51,20 @@ impl Daemon {
         n.as_u64().unwrap_or_else(|| panic!("{status}"))
     }
 
+    /// A manifest; it counts when the daemon has seen it.
+    pub fn manifest(&self, file: &str, text: &str) {
+        self.0.write(file, text).expect("write a manifest");
+    }
+
+    /// What a command says, and whether it succeeded.
+    pub fn command(&self, command: &str) -> (bool, String) {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let output = self.0.command(&words).output().expect("start terrace");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        (output.status.success(), said)
+    }
+
     /// Ends it as a crash would, and starts it with another deny list.
     pub fn crash_and_restart(&mut self, deny: &str) {
         self.0.kill().expect("it ran");

@@ -16,17 +16,42 @@ pub struct Netdevsim {
 
 impl Netdevsim {
     pub fn new(id: u32) -> Self {
+        Self::with_ports(id, 1).0
+    }
+
+    /// With the interfaces of all its ports.
+    pub fn with_ports(id: u32, ports: usize) -> (Self, Vec<String>) {
         sh("modprobe netdevsim");
-        write("/sys/bus/netdevsim/new_device", &format!("{id} 1"));
+        write("/sys/bus/netdevsim/new_device", &format!("{id} {ports}"));
         let folder = format!("/sys/bus/netdevsim/devices/netdevsim{id}/net");
-        let first = || {
-            let mut entries = fs::read_dir(&folder).ok()?.flatten();
-            Some(entries.next()?.file_name().to_string_lossy().into_owned())
+        let all = || {
+            let entries = fs::read_dir(&folder).ok()?.flatten();
+            let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+            let mut names: Vec<String> = names.collect();
+            names.sort();
+            (names.len() == ports).then_some(names)
         };
-        let iface = wait::until("netdevsim's interface", Duration::from_secs(20), first);
-        let iface = iface.expect("netdevsim makes an interface");
-        sh(&format!("ip link set {iface} up"));
-        Self { id, iface }
+        let ifaces = wait::until("netdevsim's interfaces", Duration::from_secs(20), all);
+        let ifaces = ifaces.expect("netdevsim makes interfaces");
+        for iface in &ifaces {
+            sh(&format!("ip link set {iface} up"));
+        }
+        let iface = ifaces[0].clone();
+        (Self { id, iface }, ifaces)
+    }
+
+    /// A wire from an interface here to one of a namespace (Linux 6.12 and newer).
+    pub fn wire(here: &str, namespace: &str, there: &str) {
+        let number = format!("ip netns exec {namespace} cat /sys/class/net/{there}/ifindex");
+        let (ours, theirs) = (
+            sh(&format!("cat /sys/class/net/{here}/ifindex")),
+            sh(&number),
+        );
+        sh(&format!(
+            "exec 3</proc/self/ns/net 4</run/netns/{namespace}; echo 3:{} 4:{} > /sys/bus/netdevsim/link_device",
+            ours.trim(),
+            theirs.trim()
+        ));
     }
 
     /// The same under a name that the daemon serves.

@@ -2,6 +2,7 @@
 //! userspace alone knows about them.
 
 mod cells;
+mod closed;
 mod diff;
 mod image;
 mod lookup;
@@ -19,6 +20,7 @@ use crate::l7::L7;
 use crate::maglev::Ring;
 
 pub use cells::{Cells, Full};
+pub use closed::Closed;
 pub(crate) use diff::{Changes, REV_STEP};
 pub use diff::{Op, diff};
 pub use image::Image;

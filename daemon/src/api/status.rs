@@ -139,12 +139,15 @@ pub struct Attachment {
     pub program_id: u32,
 }
 
-/// What a NIC holds of the deny list, and what it has dropped since the daemon's
-/// start.
+/// What a NIC holds of the deny list or of policy, and what it has dropped since the
+/// daemon's start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NicFront {
     pub iface: String,
     pub ifindex: u32,
+    /// `deny-list` or `policy`.
+    #[serde(default)]
+    pub part: String,
     /// `hw-ebpf` = a program in the NIC, `hw-switch` = rules of tc flower; empty =
     /// nothing now.
     pub way: String,

@@ -9,6 +9,7 @@ use terrace_mesh::Tables;
 
 use super::names;
 use crate::api;
+use crate::run::hardware::Part;
 use crate::run::l7;
 use crate::run::pulse::Census;
 use crate::run::shared::Shared;
@@ -161,10 +162,13 @@ pub fn reasons(shared: &Shared) -> Result<Vec<api::ReasonCount>> {
         counted(iface, hook_name(count.hook), count.reason, what)
     });
     let view = shared.view();
-    let nics = view.nics.iter().filter(|nic| nic.packets > 0);
+    let nics = view
+        .nics
+        .iter()
+        .filter(|nic| nic.packets > 0 && nic.part != "flows");
     let of_nics = nics.map(|nic| {
         let what = (nic.packets, nic.bytes);
-        counted(nic.iface.clone(), "nic", Reason::DenyList, what)
+        counted(nic.iface.clone(), "nic", Part::reason(&nic.part), what)
     });
     Ok(of_nics.chain(of_programs).collect())
 }

@@ -212,12 +212,16 @@ fn placements(shared: &Shared, view: &View) -> [Family; 3] {
 
 fn nics(view: &View) -> Family {
     let held = view.nics.iter().filter(|nic| nic.held > 0).map(|nic| {
-        let labels: Labels = vec![("iface", nic.iface.clone()), ("way", nic.way.clone())];
+        let labels: Labels = vec![
+            ("iface", nic.iface.clone()),
+            ("part", nic.part.clone()),
+            ("way", nic.way.clone()),
+        ];
         (labels, nic.held as f64)
     });
     gauges(
         "nic_entries",
-        "Entries of the deny list that a NIC drops by itself",
+        "Entries of the deny list, or of what policy closes, that a NIC drops by itself",
         held.collect::<Vec<_>>(),
     )
 }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
-use terrace_mesh::{Change, Compiler, Errors, HostFacts, Manifests, Op, SourceFile, Tables, diff};
+use terrace_mesh::{
+    Change, Closed, Compiler, Errors, HostFacts, Manifests, Op, SourceFile, Tables, diff,
+};
 
 use super::owners::Owners;
 use super::shared::{Mesh, Shared};
@@ -85,6 +87,9 @@ pub struct Changer {
     /// Of the files that the tables were made from.
     applied: Stamps,
     deny: Arc<[IpNet]>,
+    /// What policy drops whatever the port, and of which change that is.
+    closed: Arc<[Closed]>,
+    closed_at: Option<u64>,
     owners: Owners,
     /// The kernel refused a step: the tables must be read back.
     torn: bool,
@@ -103,6 +108,8 @@ impl Changer {
         Self {
             applied,
             deny,
+            closed: Arc::default(),
+            closed_at: None,
             owners: Owners::of(held),
             torn: false,
         }
@@ -110,6 +117,30 @@ impl Changer {
 
     pub fn deny(&self) -> &Arc<[IpNet]> {
         &self.deny
+    }
+
+    pub fn closed(&self) -> &Arc<[Closed]> {
+        &self.closed
+    }
+
+    /// Looks what policy closes now; true = something else than before.
+    pub fn see_closed(&mut self, shared: &Shared) -> bool {
+        let applies = shared.totals.applies.load(Ordering::Relaxed);
+        let offload = &shared.config.offload;
+        if !offload.policy || self.closed_at == Some(applies) {
+            return false;
+        }
+        self.closed_at = Some(applies);
+        let closed = match &*shared.mesh() {
+            Mesh::Compiled(compiler) => compiler.tables().closed(offload.entries as usize),
+            // Nobody knows what rules these are.
+            Mesh::Recovered(_) => Vec::new(),
+        };
+        let changed = *self.closed != *closed;
+        if changed {
+            self.closed = closed.into();
+        }
+        changed
     }
 
     /// Brings the tables from what they hold to what was compiled.

@@ -185,6 +185,9 @@ impl Daemon {
         if let Err(error) = raised {
             self.kernel_refused(&error.into());
         }
+        let shared = self.shared.clone();
+        let host = host(&shared, &self.network, &self.changer);
+        block_in_place(|| self.interfaces.withdraw_nic_flows(host));
         self.routes_rev = self.routes_rev.wrapping_add(1);
         self.follow_up_soon();
     }
@@ -192,6 +195,7 @@ impl Daemon {
     /// Also what the programs know of the host's addresses.
     pub fn sync_interfaces(&mut self) {
         let shared = self.shared.clone();
+        self.changer.see_closed(&shared);
         let host = host(&shared, &self.network, &self.changer);
         // The event is told where it happened.
         let _ = self.interfaces.sync(host);
@@ -224,6 +228,12 @@ impl Daemon {
         }
         self.refused_facts = faults;
         recount(&shared);
+        let host = host(&shared, &self.network, &self.changer);
+        block_in_place(|| self.interfaces.judge_nic_flows(host));
+        // What a NIC drops must not outlive the policy that drops it.
+        if self.changer.see_closed(&shared) {
+            block_in_place(|| self.sync_interfaces());
+        }
         self.follow_up_soon();
     }
 
@@ -266,6 +276,8 @@ impl Daemon {
         };
         let result = block_in_place(|| self.changer.files_changed(&shared, facts));
         if result.is_ok() {
+            let host = host(&shared, &self.network, &self.changer);
+            block_in_place(|| self.interfaces.judge_nic_flows(host));
             // What is denied no more must leave the NICs, too.
             block_in_place(|| self.sync_interfaces());
             self.show_network();
@@ -492,6 +504,7 @@ fn host<'h>(shared: &'h Shared, network: &'h Network, changer: &'h Changer) -> H
         maps: &shared.maps,
         events: &shared.events,
         deny: changer.deny(),
+        closed: changer.closed(),
     }
 }
 

@@ -1,21 +1,25 @@
-//! The deny list in the NICs of uplinks: put there, read back, counted, taken away.
+//! The deny list, and what policy drops whatever the port, in the NICs of uplinks: put
+//! there, read back, counted, taken away.
 //!
-//! It stands in front of the programs, which go on dropping all of the list, so that
-//! any part of it may be in the NIC and its end is never a gap. Nothing is recorded of
+//! Both stand in front of the programs, which go on dropping all of them, so that
+//! any part may be in the NIC and its end is never a gap. Nothing is recorded of
 //! what was put there: rules carry the owner's cookie, and programs hang on a link.
 
 mod front;
+mod hot;
+mod list;
 mod meter;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use ipnet::IpNet;
 use terrace_offload::flower;
 use terrace_offload::plan::{NicState, Way, Ways};
-use terrace_offload::{Machine, Task, Tier, Wish, Wishes};
+use terrace_offload::{Machine, Tier, Wish, Wishes};
 
 use self::front::Front;
+use self::hot::Hot;
+use self::list::List;
+pub use self::list::Part;
 use self::meter::Meter;
 use super::events::Kind;
 use super::hooks::Hooks;
@@ -28,9 +32,10 @@ use crate::netlink::Link;
 #[derive(Debug, Default)]
 pub struct Hardware {
     /// By ifindex.
-    fronts: BTreeMap<u32, Placed>,
+    fronts: BTreeMap<(u32, Part), Placed>,
     /// Outlive what they count: a list may leave a NIC and come back.
-    meters: BTreeMap<u32, Meter>,
+    meters: BTreeMap<(u32, Part), Meter>,
+    hot: Hot,
 }
 
 /// What was put into one NIC, and what for.
@@ -45,7 +50,7 @@ struct Placed {
 /// What an attempt depends on: it is made again when any of this changes.
 #[derive(Debug, Clone)]
 struct Tried {
-    list: Arc<[IpNet]>,
+    list: List,
     into: OffloadInto,
     ways: Ways,
     /// Somebody else's program has the NIC's place for one.
@@ -54,7 +59,7 @@ struct Tried {
 
 impl Tried {
     fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.list, &other.list)
+        self.list.is_same(&other.list)
             && self.into == other.into
             && self.ways == other.ways
             && self.taken == other.taken
@@ -71,22 +76,28 @@ pub struct Wanted<'w> {
 impl Hardware {
     /// Brings one NIC to what is wanted of it. Equal wants cost a comparison.
     pub fn place(&mut self, host: Host<'_>, hooks: &Hooks, wanted: &Wanted<'_>) {
-        let ifindex = wanted.link.ifindex;
-        let before = self.fronts.get(&ifindex);
+        for part in Part::ALL {
+            self.place_part(host, hooks, wanted, part);
+        }
+    }
+
+    fn place_part(&mut self, host: Host<'_>, hooks: &Hooks, wanted: &Wanted<'_>, part: Part) {
+        let key = (wanted.link.ifindex, part);
+        let before = self.fronts.get(&key);
         let is_ours =
             before.is_some_and(|placed| placed.front.as_ref().is_some_and(Front::is_program));
-        let Some(tried) = wanted.tried(host, is_ours) else {
+        let Some(tried) = wanted.tried(host, part, is_ours) else {
             return;
         };
         if before.is_some_and(|placed| placed.tried.is_same(&tried)) {
             return;
         }
-        let was = self.take(host, hooks, ifindex);
-        let (front, state) = match wanted.off(host.config) {
+        let was = self.take(host, hooks, key);
+        let (front, state) = match wanted.off(host.config, part) {
             Some(off) => (None, off),
             None => put(host, hooks, wanted.link, &tried, was.is_some()),
         };
-        tell(host, &wanted.link.name, was.as_ref(), &state);
+        tell(host, (&wanted.link.name, part), was.as_ref(), &state);
         let link = wanted.link.clone();
         let placed = Placed {
             link,
@@ -94,26 +105,57 @@ impl Hardware {
             front,
             state,
         };
-        self.fronts.insert(ifindex, placed);
+        self.fronts.insert(key, placed);
     }
 
-    /// What became of the list in a NIC.
-    pub fn state(&self, ifindex: u32) -> Option<NicState> {
-        let placed = self.fronts.get(&ifindex);
+    /// What became of a list in a NIC.
+    pub fn state(&self, ifindex: u32, part: Part) -> Option<NicState> {
+        let placed = self.fronts.get(&(ifindex, part));
         placed.map(|placed| placed.state.clone())
+    }
+
+    /// What became of hot flows in a NIC.
+    pub fn flows(&self, ifindex: u32) -> Option<NicState> {
+        self.hot.state(ifindex)
+    }
+
+    /// Moves flows that have become hot or cold, in NICs that take rules of tc.
+    pub fn look(&mut self, host: Host<'_>, hooks: &Hooks) {
+        let deny = self.fronts.iter().filter(|(key, _)| key.1 == Part::Deny);
+        let open = deny.filter(|(_, placed)| placed.tried.ways.rules.is_ok());
+        let links: Vec<Link> = open.map(|(_, placed)| placed.link.clone()).collect();
+        let open: Vec<&Link> = links
+            .iter()
+            .filter(|link| hot::switch_of(&link.name).is_some())
+            .collect();
+        self.hot.look(host, hooks, &open);
+    }
+
+    /// Flows leave the NICs when policy has changed.
+    pub fn judge_flows(&mut self, host: Host<'_>, hooks: &Hooks) {
+        self.hot.judge(host, hooks);
+    }
+
+    /// Flows leave the NICs, as the way to somewhere may be another one.
+    pub fn withdraw_flows(&mut self, host: Host<'_>, hooks: &Hooks) {
+        self.hot.withdraw(host, hooks);
     }
 
     /// Takes it out of a NIC that is not served any more; one that is gone has none.
     pub fn forget(&mut self, host: Host<'_>, hooks: &Hooks, ifindex: u32) {
-        self.take(host, hooks, ifindex);
-        self.meters.remove(&ifindex);
+        self.hot.withdraw(host, hooks);
+        for part in Part::ALL {
+            self.take(host, hooks, (ifindex, part));
+            self.meters.remove(&(ifindex, part));
+        }
     }
 
     /// Out of all of them.
     pub fn clear(&mut self, host: Host<'_>, hooks: &Hooks) {
-        let all: Vec<u32> = self.fronts.keys().copied().collect();
-        for ifindex in all {
-            self.take(host, hooks, ifindex);
+        self.hot.clear(host, hooks);
+        let all: Vec<(u32, Part)> = self.fronts.keys().copied().collect();
+        for key in all {
+            self.take(host, hooks, key);
         }
     }
 
@@ -121,20 +163,21 @@ impl Hardware {
     /// is not, and is to be placed again.
     pub fn tend(&mut self, host: Host<'_>) -> bool {
         let mut lost = Vec::new();
-        for (ifindex, placed) in &mut self.fronts {
+        for (key, placed) in &mut self.fronts {
             let Some(front) = &mut placed.front else {
                 continue;
             };
-            let meter = self.meters.entry(*ifindex).or_default();
-            if !front.look(*ifindex, meter) {
-                lost.push(*ifindex);
+            let meter = self.meters.entry(*key).or_default();
+            if !front.look(key.0, meter) {
+                lost.push(*key);
             }
         }
-        for ifindex in &lost {
-            if let Some(placed) = self.fronts.remove(ifindex) {
+        for key in &lost {
+            if let Some(placed) = self.fronts.remove(key) {
                 let what = format!(
-                    "{}: what the NIC held of the deny list was taken off; it is put there anew",
-                    placed.link.name
+                    "{}: what the NIC held of {} was taken off; it is put there anew",
+                    placed.link.name,
+                    key.1.noun()
                 );
                 host.events.tell(Kind::NicLost, what);
             }
@@ -145,8 +188,8 @@ impl Hardware {
     /// What is in the NICs, with what they have dropped.
     pub fn shown(&self) -> Vec<api::NicFront> {
         let mut shown = Vec::new();
-        for (ifindex, placed) in &self.fronts {
-            let meter = self.meters.get(ifindex).cloned().unwrap_or_default();
+        for (key, placed) in &self.fronts {
+            let meter = self.meters.get(key).cloned().unwrap_or_default();
             let (packets, bytes) = meter.total();
             let held = match placed.state {
                 NicState::Held { held, of, tier, .. } => Some((held, of, tier)),
@@ -157,7 +200,8 @@ impl Hardware {
             }
             shown.push(api::NicFront {
                 iface: placed.link.name.clone(),
-                ifindex: *ifindex,
+                ifindex: key.0,
+                part: key.1.name().to_owned(),
                 way: held.map_or_else(String::new, |(_, _, tier)| tier.name().to_owned()),
                 held: held.map_or(0, |(held, ..)| held),
                 of: held.map_or(0, |(_, of, _)| of),
@@ -166,15 +210,34 @@ impl Hardware {
                 bytes,
             });
         }
+        shown.extend(self.shown_flows());
         shown
     }
 
+    fn shown_flows(&self) -> impl Iterator<Item = api::NicFront> {
+        let any = self
+            .hot
+            .shown()
+            .filter(|(_, n, (packets, _))| *n > 0 || *packets > 0);
+        any.map(|(link, held, (packets, bytes))| api::NicFront {
+            iface: link.name.clone(),
+            ifindex: link.ifindex,
+            part: "flows".to_owned(),
+            way: "hw-switch".to_owned(),
+            held,
+            of: held,
+            program_id: None,
+            packets,
+            bytes,
+        })
+    }
+
     /// What was there; it is not any more.
-    fn take(&mut self, host: Host<'_>, hooks: &Hooks, ifindex: u32) -> Option<NicState> {
-        let mut placed = self.fronts.remove(&ifindex)?;
+    fn take(&mut self, host: Host<'_>, hooks: &Hooks, key: (u32, Part)) -> Option<NicState> {
+        let mut placed = self.fronts.remove(&key)?;
         if let Some(front) = &mut placed.front {
-            let meter = self.meters.entry(ifindex).or_default();
-            front.look(ifindex, meter);
+            let meter = self.meters.entry(key).or_default();
+            front.look(key.0, meter);
             meter.restart();
         }
         if let Some(front) = placed.front
@@ -188,36 +251,48 @@ impl Hardware {
 
 impl Wanted<'_> {
     /// What an attempt would depend on now; `None` = the interface is gone.
-    fn tried(&self, host: Host<'_>, is_ours: bool) -> Option<Tried> {
+    fn tried(&self, host: Host<'_>, part: Part, is_ours: bool) -> Option<Tried> {
         let mut known = self.machine.interfaces.iter();
         let facts = known.find(|facts| facts.name == self.link.name)?;
         let mode = facts.facts.text("xdp.attached_mode");
         Some(Tried {
-            list: Arc::clone(host.deny),
-            into: host.config.offload.deny_list,
+            list: List::of(host, part),
+            into: into(&host.config.offload, part),
             ways: Ways::of(self.machine, facts),
-            taken: !is_ours && matches!(mode, Some("offloaded" | "multi")),
+            taken: part == Part::Deny && !is_ours && matches!(mode, Some("offloaded" | "multi")),
         })
     }
 
-    fn off(&self, config: &crate::config::Config) -> Option<NicState> {
-        off(&config.offload, self.wishes, &self.link.name)
+    fn off(&self, config: &crate::config::Config, part: Part) -> Option<NicState> {
+        off(&config.offload, self.wishes, &self.link.name, part)
+    }
+}
+
+/// The ways that the operator allows. A program in a NIC finds its entries by the source
+/// alone, so that policy goes there as rules.
+fn into(offload: &Offload, part: Part) -> OffloadInto {
+    match (part, offload.policy) {
+        (Part::Deny, _) => offload.deny_list,
+        (Part::Policy, true) => OffloadInto::Flower,
+        (Part::Policy, false) => OffloadInto::Off,
     }
 }
 
 /// Why the operator wants nothing in a NIC; `None` = wants it there.
-pub fn off(offload: &Offload, wishes: &Wishes, iface: &str) -> Option<NicState> {
+pub fn off(offload: &Offload, wishes: &Wishes, iface: &str, part: Part) -> Option<NicState> {
     let say = |why: String, fix: &str| {
         let fix = fix.to_owned();
         Some(NicState::Off { why, fix })
     };
-    if offload.deny_list == OffloadInto::Off {
-        let why = "the configuration puts no deny list into NICs".to_owned();
-        return say(why, "set offload.deny_list to \"auto\"");
+    let key = part.key();
+    if into(offload, part) == OffloadInto::Off {
+        let why = format!("the configuration puts no {} into NICs", part.what());
+        return say(why, &format!("set offload.{key}"));
     }
-    if wishes.of(iface, Task::Prefilter, Tier::Nic) == Wish::Forbid {
-        let why = format!("the configuration forbids nic for prefilter on {iface}");
-        return say(why, "set tiers.prefilter.nic to \"auto\"");
+    let task = part.task();
+    if wishes.of(iface, task, Tier::Nic) == Wish::Forbid {
+        let why = format!("the configuration forbids nic for {task} on {iface}");
+        return say(why, &format!("set tiers.{task}.nic to \"auto\""));
     }
     None
 }
@@ -229,7 +304,7 @@ fn put(
     tried: &Tried,
     was_held: bool,
 ) -> (Option<Front>, NicState) {
-    if tried.list.is_empty() {
+    if tried.list.len() == 0 {
         return (None, NicState::Nothing);
     }
     // A driver may go on taking what the host has switched off (netdevsim of Linux 7.3
@@ -238,10 +313,9 @@ fn put(
         return (None, if was_held { lost(closed) } else { closed });
     }
     let limit = host.config.offload.entries as usize;
-    let wanted = &tried.list[..tried.list.len().min(limit)];
     let mut refusals = Vec::new();
     for way in front::ways(tried.into, &tried.ways) {
-        match Front::put(way, hooks, host.maps, link, wanted) {
+        match Front::put(way, hooks, host.maps, link, (&tried.list, limit)) {
             Ok((front, next)) => {
                 let state = NicState::Held {
                     tier: way.tier(),
@@ -255,7 +329,7 @@ fn put(
         }
     }
     let why = refusals.join("; ");
-    let fix = "see what the kernel says, or set offload.deny_list to \"off\"".to_owned();
+    let fix = "see what the kernel says, or keep it out of NICs by [offload]".to_owned();
     (None, NicState::Refused { why, fix })
 }
 
@@ -280,29 +354,31 @@ fn lost(closed: NicState) -> NicState {
     }
 }
 
-fn tell(host: Host<'_>, iface: &str, was: Option<&NicState>, now: &NicState) {
+fn tell(host: Host<'_>, (iface, part): (&str, Part), was: Option<&NicState>, now: &NicState) {
+    let noun = part.noun();
     match now {
         NicState::Held { held, of, tier, .. } => {
             let way = terrace_offload::plan::way(*tier);
-            let what = format!("{iface}: {held} of {of} entries of the deny list, by {way}");
+            let what = format!("{iface}: {held} of {of} entries of {noun}, by {way}");
             host.events.tell(Kind::NicHolds, what);
         }
         _ if was.is_some() => {
-            let what = format!("{iface}: the deny list left the NIC; the programs drop all of it");
+            let what = format!("{iface}: {noun} left the NIC; the programs drop all of it");
             host.events.tell(Kind::NicLost, what);
         }
         _ => {}
     }
 }
 
-/// Removes what a killed daemon has left in NICs that are not served now.
-pub fn sweep(host: Host<'_>, is_served: impl Fn(u32) -> bool) {
+/// Removes what a killed daemon has left in NICs: what is wanted there is put there anew,
+/// and the programs do its work meanwhile.
+pub fn sweep(host: Host<'_>) {
     let holders = match flower::holders() {
         Ok(holders) => holders,
         // Kernels without tc have no rules of it.
         Err(no) => return tracing::debug!("no rules of tc to look for: {}", no.evidence()),
     };
-    for (ifindex, _) in holders.into_iter().filter(|(i, _)| !is_served(*i)) {
+    for (ifindex, _) in holders {
         if let Err(no) = flower::clear(ifindex) {
             let what = format!("rules in the NIC of link {ifindex}: {}", no.evidence());
             host.events.tell(Kind::KernelRefused, what);
@@ -317,7 +393,7 @@ pub fn untried(
     wishes: &Wishes,
     iface: &str,
 ) -> Option<NicState> {
-    if let Some(off) = off(offload, wishes, iface) {
+    if let Some(off) = off(offload, wishes, iface, Part::Deny) {
         return Some(off);
     }
     let mut known = machine.interfaces.iter();

@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use terrace_abi::consts::{HOOK_TC_INGRESS, HOOK_XDP};
 use terrace_abi::{Maps, Plain as _, types};
+use terrace_mesh::Closed;
 use terrace_offload::plan::{Held, changes};
 use terrace_offload::{Plan, Policy, Profiles, Wishes};
 
@@ -27,7 +28,7 @@ use self::uplinks::Uplinks;
 use super::change;
 use super::events::{Events, Kind};
 use super::facts;
-use super::hardware::Hardware;
+use super::hardware::{Hardware, Part};
 use super::hooks::{self, Hooks};
 use super::moves::{Moves, Seen};
 use super::placement::{self, Refused, Served};
@@ -88,6 +89,8 @@ pub struct Host<'h> {
     pub events: &'h Events,
     /// The deny list.
     pub deny: &'h Arc<[IpNet]>,
+    /// What policy drops whatever the port.
+    pub closed: &'h Arc<[Closed]>,
 }
 
 type Wanted = BTreeMap<u32, (Link, Role)>;
@@ -201,11 +204,10 @@ impl Interfaces {
 
     pub fn shown(&self, network: &Network) -> Vec<api::Interface> {
         let nics = self.hardware.shown();
-        let shown = self.armed.values().map(|armed| {
-            let nic = nics.iter().find(|nic| nic.ifindex == armed.link.ifindex);
-            shown::shown(armed, nic, network)
-        });
-        shown.collect()
+        let armed = self.armed.values();
+        armed
+            .map(|armed| shown::shown(armed, &nics, network))
+            .collect()
     }
 
     pub fn names(&self) -> Vec<(String, Role)> {
@@ -341,7 +343,9 @@ impl Interfaces {
                     .map(|xdp| xdp.tier),
                 armed: armed.is_some_and(|armed| armed.placed),
                 held: held.get(&ifindex).cloned(),
-                nic: self.hardware.state(ifindex),
+                nic: self.hardware.state(ifindex, Part::Deny),
+                nic_policy: self.hardware.state(ifindex, Part::Policy),
+                nic_flows: self.hardware.flows(ifindex),
             }
         };
         let demands = placement::demands(wanted.values(), &self.refused, served);

@@ -135,6 +135,10 @@ pub struct Served {
     pub held: Option<Held>,
     /// What became of the deny list in its NIC.
     pub nic: Option<NicState>,
+    /// And of what policy closes.
+    pub nic_policy: Option<NicState>,
+    /// And of hot flows.
+    pub nic_flows: Option<NicState>,
 }
 
 /// What is wanted of each interface.
@@ -151,6 +155,8 @@ pub fn demands<'i>(
             served: served.armed,
             held: served.held,
             nic: served.nic,
+            nic_policy: served.nic_policy,
+            nic_flows: served.nic_flows,
             refused: of_iface
                 .map(|((_, tier), why)| (*tier, why.clone()))
                 .collect(),

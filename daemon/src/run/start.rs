@@ -228,8 +228,8 @@ impl Start {
             None => Ok(changer.start(&shared, &held)?),
         };
         set_kernel_config(&shared, &self.network)?;
-        let deny = changer.deny();
-        let interfaces = arm_interfaces(&shared, &self.network, self.profiles, deny)?;
+        changer.see_closed(&shared);
+        let interfaces = arm_interfaces(&shared, &self.network, self.profiles, &changer)?;
         l7::tend(&shared, &self.network, interfaces.hooks());
         shortcut::arm(&shared)?;
         sockets::arm(&shared)?;
@@ -279,14 +279,15 @@ fn arm_interfaces(
     shared: &Shared,
     network: &Network,
     profiles: Profiles,
-    deny: &Arc<[ipnet::IpNet]>,
+    changer: &Changer,
 ) -> Result<Interfaces> {
     let host = Host {
         config: &shared.config,
         network,
         maps: &shared.maps,
         events: &shared.events,
-        deny,
+        deny: changer.deny(),
+        closed: changer.closed(),
     };
     let mut interfaces = Interfaces::new(Hooks::load(&shared.maps)?, &shared.config, profiles);
     // A program that never heard of a daemon would fail open or closed.

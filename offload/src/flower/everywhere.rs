@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Port, Table as _, sync};
+use super::{Kind, Port, Table as _, sync};
 use crate::ask::{Ask, No, Socket};
 use crate::decode::tc;
 
@@ -39,11 +39,30 @@ pub fn holders() -> Result<Vec<(u32, usize)>, No> {
 /// # Errors
 /// What the kernel refuses.
 pub fn clear(ifindex: u32) -> Result<usize, No> {
-    match sync(&mut Port { ifindex }, &[], 0) {
+    match remove_all(&mut Port { ifindex }) {
+        Err(no) if is_gone(&no) => Ok(0),
+        done => done,
+    }
+}
+
+/// Removes Terrace's rules of one kind from an interface.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn clear_kind(ifindex: u32, kind: Kind) -> Result<usize, No> {
+    match sync(&mut Port { ifindex }, kind, &[], 0) {
         Ok(outcome) => Ok(outcome.removed),
         Err(no) if is_gone(&no) => Ok(0),
         Err(no) => Err(no),
     }
+}
+
+fn remove_all(port: &mut Port) -> Result<usize, No> {
+    let held = port.held()?;
+    for held in &held {
+        port.remove(held.place)?;
+    }
+    Ok(held.len())
 }
 
 /// Whether nobody has a filter on an interface.

@@ -4,28 +4,31 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Held, Place};
+use super::{Flow, Held, Place, Rule, actions};
 use crate::wire::tc::{FILTER, TC_H_MIN_INGRESS, TCA_CLS_FLAGS_IN_HW};
 use crate::wire::{NESTED, push};
 
-const TC_ACT_SHOT: u32 = 2;
 const TCA_CLS_FLAGS_SKIP_SW: u32 = 2;
 const CLSACT: u32 = 0xffff_fff1;
 const CLSACT_HANDLE: u32 = 0xffff_0000;
 const TCA_ACT_STATS: u16 = 4;
 const TCA_ACT_COOKIE: u16 = 6;
-/// The first half of each cookie.
-const OWNER: [u8; 8] = *b"terrace\x01";
+/// Each cookie begins with it, and goes on with the kind.
+const OWNER: [u8; 7] = *b"terrace";
+const TCP: u8 = 6;
+/// FIN, SYN and RST.
+const TURNS: u16 = 7;
 
-/// Says that a rule is Terrace's, and for which prefix. FNV-1a is enough to tell
-/// rules of one list apart; two that met would only be counted together.
-pub fn cookie(source: &IpNet) -> [u8; 16] {
+/// Says that a rule is Terrace's, and all that it says. FNV-1a is enough to tell
+/// rules of one kind apart; two that met would only be counted together.
+pub fn cookie(rule: &Rule) -> [u8; 16] {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in source.to_string().bytes() {
+    for byte in format!("{rule:?}").bytes() {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     let mut cookie = [0; 16];
-    cookie[..8].copy_from_slice(&OWNER);
+    cookie[..7].copy_from_slice(&OWNER);
+    cookie[7] = rule.kind().number();
     cookie[8..].copy_from_slice(&hash.to_be_bytes());
     cookie
 }
@@ -51,34 +54,67 @@ pub fn clsact(ifindex: u32) -> Vec<u8> {
     body
 }
 
-/// Drops what comes from a prefix, in the NIC or nowhere.
-pub fn add(ifindex: u32, place: Place, source: &IpNet) -> Vec<u8> {
+/// A rule that is in the NIC or nowhere.
+pub fn add(ifindex: u32, place: Place, rule: &Rule) -> Vec<u8> {
     let mut flower = Vec::new();
     push(&mut flower, 8, &place.protocol().to_be_bytes());
-    let id = if place.is_ipv6 { 14 } else { 10 };
-    push(&mut flower, id, &octets(source.network()));
-    push(&mut flower, id + 1, &octets(source.netmask()));
+    match rule {
+        Rule::Deny(source) => address(&mut flower, SOURCE, source),
+        Rule::Closed {
+            source,
+            destination,
+            protocol,
+        } => {
+            push(&mut flower, 9, &[*protocol]);
+            address(&mut flower, SOURCE, source);
+            address(&mut flower, DESTINATION, &IpNet::from(*destination));
+        }
+        // 0 and 1.
+        Rule::LastHop { .. } => masked(&mut flower, (75, 76), &[0], &[0xfe]),
+        Rule::Flow(flow) => of_flow(&mut flower, flow),
+    }
     push(&mut flower, 22, &TCA_CLS_FLAGS_SKIP_SW.to_ne_bytes());
-    push(&mut flower, 3 | NESTED, &drops(&cookie(source)));
+    push(&mut flower, 3 | NESTED, &actions::of(rule, &cookie(rule)));
     let mut body = at(ifindex, place);
     push(&mut body, 1, b"flower\0");
     push(&mut body, 2 | NESTED, &flower);
     body
 }
 
-/// One action: `gact` that drops.
-fn drops(cookie: &[u8]) -> Vec<u8> {
-    let mut parameters = Vec::new();
-    for word in [0, 0, TC_ACT_SHOT, 0, 0] {
-        parameters.extend(word.to_ne_bytes());
+/// Numbers of an address's key, of IPv4 and of IPv6; its mask is the next one.
+type AddressKeys = (u16, u16);
+const SOURCE: AddressKeys = (10, 14);
+const DESTINATION: AddressKeys = (12, 16);
+
+fn address(to: &mut Vec<u8>, (v4, v6): AddressKeys, net: &IpNet) {
+    let id = if matches!(net, IpNet::V6(_)) { v6 } else { v4 };
+    let (value, mask) = (octets(net.network()), octets(net.netmask()));
+    masked(to, (id, id + 1), &value, &mask);
+}
+
+fn masked(to: &mut Vec<u8>, (key, mask_key): (u16, u16), value: &[u8], mask: &[u8]) {
+    push(to, key, value);
+    push(to, mask_key, mask);
+}
+
+fn of_flow(to: &mut Vec<u8>, flow: &Flow) {
+    push(to, 9, &[flow.protocol]);
+    let [source, destination] = flow.comes;
+    address(to, SOURCE, &IpNet::from(source.0));
+    address(to, DESTINATION, &IpNet::from(destination.0));
+    let is_tcp = flow.protocol == TCP;
+    let (sport, dport) = if is_tcp {
+        ((18, 35), (19, 36))
+    } else {
+        ((20, 37), (21, 38))
+    };
+    masked(to, sport, &source.1.to_be_bytes(), &[0xff; 2]);
+    masked(to, dport, &destination.1.to_be_bytes(), &[0xff; 2]);
+    // No fragment.
+    masked(to, (47, 48), &[0; 4], &1_u32.to_be_bytes());
+    if is_tcp {
+        masked(to, (71, 72), &[0; 2], &TURNS.to_be_bytes());
     }
-    let (mut options, mut action, mut actions) = (Vec::new(), Vec::new(), Vec::new());
-    push(&mut options, 2, &parameters);
-    push(&mut action, 1, b"gact\0");
-    push(&mut action, 2 | NESTED, &options);
-    push(&mut action, TCA_ACT_COOKIE, cookie);
-    push(&mut actions, 1 | NESTED, &action);
-    actions
 }
 
 /// Removes one rule.
@@ -88,7 +124,7 @@ pub fn delete(ifindex: u32, place: Place) -> Vec<u8> {
     body
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
@@ -103,14 +139,12 @@ pub fn read(message: &[u8]) -> Option<Held> {
         return None;
     }
     let info = FILTER.field(message, "info");
-    let place = [false, true].map(|is_ipv6| Place { is_ipv6, handle });
-    let place = place
-        .into_iter()
-        .find(|p| u64::from(p.priority()) == info >> 16)?;
+    let place = Place::all().find(|place| u64::from(place.priority()) == info >> 16)?;
+    let place = Place { handle, ..place };
     let options = attrs.nest(2);
     let action = options.nest(3).nest(1);
     let cookie: [u8; 16] = action.get(TCA_ACT_COOKIE)?.try_into().ok()?;
-    if cookie[..8] != OWNER {
+    if cookie[..7] != OWNER || cookie[7] != place.kind.number() {
         return None;
     }
     let (packets, bytes) = stats(&action.nest(TCA_ACT_STATS));
@@ -139,8 +173,35 @@ fn stats(stats: &crate::wire::Attrs<'_>) -> (u64, u64) {
 mod tests {
     use super::*;
 
-    fn net(text: &str) -> IpNet {
-        text.parse().expect("a prefix")
+    fn deny(text: &str) -> Rule {
+        Rule::Deny(text.parse().expect("a prefix"))
+    }
+
+    /// One of each.
+    fn all() -> Vec<Rule> {
+        let address = |text: &str| text.parse().expect("an address");
+        let flow = |from, to, protocol| {
+            let (comes, leaves) = ([(from, 1), (to, 2)], [(to, 3), (from, 4)]);
+            Rule::Flow(Box::new(Flow {
+                protocol,
+                comes,
+                leaves,
+                macs: [[2; 6], [4; 6]],
+                out: 9,
+            }))
+        };
+        vec![
+            deny("192.0.2.0/24"),
+            deny("2001:db8::/32"),
+            Rule::Closed {
+                source: "192.0.2.0/24".parse().expect("a prefix"),
+                destination: address("10.0.0.1"),
+                protocol: 17,
+            },
+            Rule::LastHop { is_ipv6: true },
+            flow(address("192.0.2.1"), address("10.0.0.1"), 6),
+            flow(address("2001:db8::1"), address("2001:db8::2"), 17),
+        ]
     }
 
     /// What the kernel shows of a rule that it was given: with flags, and counters.
@@ -168,27 +229,37 @@ mod tests {
 
     #[test]
     fn a_rule_is_known_again_with_its_place_and_counters() {
-        for source in ["192.0.2.0/24", "2001:db8::/32"] {
-            let place = Place::of(&net(source), 7);
-            let rule = add(3, place, &net(source));
+        for wanted in all() {
+            let place = Place::of(&wanted, 7);
+            let rule = add(3, place, &wanted);
             for (flags, in_hw) in [(2, false), (2 | 4, true), (2 | 8, false)] {
                 let held = read(&shown(&rule, flags, 900, 9)).expect("ours");
                 let expected = Held {
                     place,
-                    cookie: cookie(&net(source)),
+                    cookie: cookie(&wanted),
                     in_hw,
                     packets: 9,
                     bytes: 900,
                 };
-                assert_eq!(held, expected, "{source} {flags}");
+                assert_eq!(held, expected, "{wanted} {flags}");
             }
         }
     }
 
     #[test]
+    fn one_priority_holds_one_protocol_and_denied_ones_come_first() {
+        let order: Vec<u32> = all().iter().map(|r| Place::of(r, 1).priority()).collect();
+        assert_eq!(order, [0xa000, 0xa001, 0xa002, 0xa005, 0xa006, 0xa007]);
+        for rule in all() {
+            let place = Place::of(&rule, 1);
+            assert_eq!(place.priority() & 1, u32::from(place.protocol() == 0x86dd));
+        }
+    }
+
+    #[test]
     fn rules_of_others_are_not_ours() {
-        let place = Place::of(&net("192.0.2.0/24"), 7);
-        let ours = shown(&add(3, place, &net("192.0.2.0/24")), 6, 0, 0);
+        let place = Place::of(&deny("192.0.2.0/24"), 7);
+        let ours = shown(&add(3, place, &deny("192.0.2.0/24")), 6, 0, 0);
         assert!(read(&ours).is_some());
         let theirs = |find: &[u8], put: &[u8]| {
             let mut other = ours.clone();
@@ -199,6 +270,10 @@ mod tests {
         };
         let rows = [
             ("another cookie", theirs(b"terrace", b"openvsw")),
+            (
+                "another kind's cookie",
+                theirs(b"terrace\x01", b"terrace\x02"),
+            ),
             ("another kind", theirs(b"flower", b"matcha")),
             (
                 "another priority",

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipnet::IpNet;
-
-use super::{Held, Place, add, clsact, cookie, delete, read};
+use super::{Held, Kind, Place, Rule, add, clsact, cookie, delete, read};
 use crate::ask::{Ask, No, Socket};
 
 const RTM_NEWQDISC: u16 = 36;
@@ -18,7 +16,7 @@ pub trait Table {
     /// Terrace's rules there.
     fn held(&mut self) -> Result<Vec<Held>, No>;
     /// Adds a rule; that it succeeds says nothing of the NIC.
-    fn add(&mut self, place: Place, source: &IpNet) -> Result<(), No>;
+    fn add(&mut self, place: Place, rule: &Rule) -> Result<(), No>;
     /// Removes a rule.
     fn remove(&mut self, place: Place) -> Result<(), No>;
 }
@@ -41,7 +39,7 @@ impl Table for Port {
             .collect())
     }
 
-    fn add(&mut self, place: Place, source: &IpNet) -> Result<(), No> {
+    fn add(&mut self, place: Place, rule: &Rule) -> Result<(), No> {
         let mut socket = Socket::route()?;
         let qdisc = clsact(self.ifindex);
         let made = match socket.request(RTM_NEWQDISC, NLM_F_EXCL_CREATE, &qdisc) {
@@ -49,7 +47,7 @@ impl Table for Port {
             Err(no) if no.no == "EEXIST" => false,
             Err(no) => return Err(no),
         };
-        let rule = add(self.ifindex, place, source);
+        let rule = add(self.ifindex, place, rule);
         let done = socket.request(RTM_NEWTFILTER, NLM_F_EXCL_CREATE, &rule);
         if done.is_err() && made {
             // What was made for nothing goes again; a failure here tells less.
@@ -68,8 +66,8 @@ impl Table for Port {
 /// Why a rule is not in the NIC; all behind it are not tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// Its prefix.
-    pub source: IpNet,
+    /// The rule.
+    pub rule: Rule,
     /// The kernel's words.
     pub why: String,
 }
@@ -87,22 +85,23 @@ pub struct Outcome {
     pub refused: Option<Refused>,
 }
 
-/// Makes the rules of an interface those of `wanted`, at most `budget` of them. What is
-/// not in the NIC is removed again: a rule there that only looks like one would hide
+/// Makes the rules of one kind those of `wanted`, at most `budget` of them. What is not in the NIC is removed again: a rule there that only looks like one would hide
 /// that the host does the work.
 ///
 /// # Errors
 /// The kernel does not tell what is there.
-pub fn sync(table: &mut impl Table, wanted: &[IpNet], budget: usize) -> Result<Outcome, No> {
+pub fn sync(
+    table: &mut impl Table,
+    kind: Kind,
+    wanted: &[Rule],
+    budget: usize,
+) -> Result<Outcome, No> {
     let mut outcome = Outcome::default();
     let mut seen = BTreeSet::new();
-    let chosen = wanted
-        .iter()
-        .take(budget)
-        .map(|source| (cookie(source), source));
-    let mut missing: BTreeMap<[u8; 16], &IpNet> = chosen.collect();
+    let chosen = wanted.iter().take(budget).map(|rule| (cookie(rule), rule));
+    let mut missing: BTreeMap<[u8; 16], &Rule> = chosen.collect();
     let mut used = BTreeSet::new();
-    for held in table.held()? {
+    for held in of_kind(table, kind)? {
         let wanted = missing.contains_key(&held.cookie) && held.in_hw;
         if wanted && seen.insert(held.cookie) {
             used.insert(held.place);
@@ -113,57 +112,70 @@ pub fn sync(table: &mut impl Table, wanted: &[IpNet], budget: usize) -> Result<O
     }
     missing.retain(|cookie, _| !seen.contains(cookie));
     // In the order of the list: what does not fit is its end.
-    for source in wanted {
-        if missing.remove(&cookie(source)).is_none() {
+    for rule in wanted {
+        if missing.remove(&cookie(rule)).is_none() {
             continue;
         }
-        let place = free_place(source, &used);
+        let place = free_place(rule, &used);
         used.insert(place);
-        if let Err(no) = table.add(place, source) {
-            outcome.refused = Some(refused(source, no.evidence()));
+        if let Err(no) = table.add(place, rule) {
+            outcome.refused = Some(refused(rule, no.evidence()));
             break;
         }
         outcome.added += 1;
         // The first one tells whether the NIC takes any.
-        if outcome.added == 1 && !prove(table, wanted, &mut outcome)? {
+        if outcome.added == 1 && !prove(table, kind, wanted, &mut outcome)? {
             break;
         }
     }
-    prove(table, wanted, &mut outcome)?;
+    prove(table, kind, wanted, &mut outcome)?;
     outcome.held = seen.len() + outcome.added;
     Ok(outcome)
 }
 
-fn refused(source: &IpNet, why: String) -> Refused {
-    let source = *source;
-    Refused { source, why }
+/// The rules of one kind.
+pub fn of_kind(table: &mut impl Table, kind: Kind) -> Result<Vec<Held>, No> {
+    let mut held = table.held()?;
+    held.retain(|held| held.place.kind == kind);
+    Ok(held)
 }
 
-fn free_place(source: &IpNet, used: &BTreeSet<Place>) -> Place {
-    let mut places = (1..).map(|handle| Place::of(source, handle));
+fn refused(rule: &Rule, why: String) -> Refused {
+    let rule = rule.clone();
+    Refused { rule, why }
+}
+
+fn free_place(rule: &Rule, used: &BTreeSet<Place>) -> Place {
+    let mut places = (1..).map(|handle| Place::of(rule, handle));
     let free = places.find(|place| !used.contains(place));
-    free.unwrap_or(Place::of(source, u32::MAX))
+    free.unwrap_or(Place::of(rule, u32::MAX))
 }
 
 /// Reads the rules back, and takes out those that are not in the NIC; false = there
 /// were some.
-fn prove(table: &mut impl Table, wanted: &[IpNet], outcome: &mut Outcome) -> Result<bool, No> {
+fn prove(
+    table: &mut impl Table,
+    kind: Kind,
+    wanted: &[Rule],
+    outcome: &mut Outcome,
+) -> Result<bool, No> {
     if outcome.added == 0 {
         return Ok(true);
     }
     let mut proved = true;
-    for held in table.held()?.into_iter().filter(|held| !held.in_hw) {
+    let held = of_kind(table, kind)?;
+    for held in held.into_iter().filter(|held| !held.in_hw) {
         table.remove(held.place)?;
         outcome.added -= 1;
         proved = false;
-        let source = wanted.iter().find(|source| cookie(source) == held.cookie);
+        let rule = wanted.iter().find(|rule| cookie(rule) == held.cookie);
         let why = "the kernel took the rule, but the NIC does not hold it".to_owned();
-        outcome.refused = source.map(|source| refused(source, why));
+        outcome.refused = rule.map(|rule| refused(rule, why));
     }
     Ok(proved)
 }
 
-/// Packets and bytes that the NIC has dropped, over all rules that were ever there. The
+/// Packets and bytes that the NIC has met, over all rules that were ever there. The
 /// NIC's own counters may begin anew with each rule, reset or reload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -175,18 +187,22 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Takes in what the rules show now.
-    pub fn note(&mut self, held: &[Held]) {
+    /// Takes in what the rules show now; what each has met since the last time.
+    pub fn note(&mut self, held: &[Held]) -> BTreeMap<[u8; 16], (u64, u64)> {
         let mut now = BTreeMap::new();
+        let mut more = BTreeMap::new();
         for rule in held {
             let (packets, bytes) = self.last.get(&rule.cookie).copied().unwrap_or_default();
             let began_anew = rule.packets < packets || rule.bytes < bytes;
             let (packets, bytes) = if began_anew { (0, 0) } else { (packets, bytes) };
-            self.packets += rule.packets - packets;
-            self.bytes += rule.bytes - bytes;
+            let (packets, bytes) = (rule.packets - packets, rule.bytes - bytes);
+            self.packets += packets;
+            self.bytes += bytes;
+            more.insert(rule.cookie, (packets, bytes));
             now.insert(rule.cookie, (rule.packets, rule.bytes));
         }
         self.last = now;
+        more
     }
 }
 

@@ -85,6 +85,9 @@ impl Site<'_> {
         if let Some(state) = self.nic(task) {
             return state.blocker(required);
         }
+        if let Some((noun, state)) = self.share(task) {
+            return Some(state.share_blocker(noun));
+        }
         if task != Task::Prefilter {
             return no("it needs tables that no NIC has".to_owned());
         }

@@ -144,6 +144,27 @@ impl NicState {
         }
     }
 
+    /// Why a task that needs tables is not in the NIC, whatever part of its work is.
+    pub(super) fn share_blocker(&self, noun: &str) -> Blocker {
+        let tables = "the rest needs tables that no NIC has";
+        let (why, fix, by_design) = match self {
+            Self::Off { why, fix } | Self::Closed { why, fix } => (why.clone(), fix.clone(), true),
+            Self::Refused { why, fix } => (why.clone(), fix.clone(), false),
+            Self::Nothing | Self::Untried { .. } => {
+                let why = "it needs tables that no NIC has".to_owned();
+                (why, NOTHING.to_owned(), true)
+            }
+            Self::Held { held, of, next, .. } => {
+                let next = next.as_ref().map(|next| format!(" ({next})"));
+                let by_design = next.is_none();
+                let next = next.unwrap_or_default();
+                let why = format!("the NIC does {held} of {of} {noun} by itself{next}; {tables}");
+                (why, NOTHING.to_owned(), by_design)
+            }
+        };
+        blocker(Tier::Nic, why, fix, by_design)
+    }
+
     /// What of it stands in front of a task.
     pub(super) fn words(&self) -> Option<String> {
         match self {
@@ -200,5 +221,14 @@ impl Site<'_> {
     pub(super) fn nic(&self, task: Task) -> Option<&NicState> {
         let state = self.demand.nic.as_ref();
         state.filter(|_| task == Task::Prefilter)
+    }
+
+    /// What became of a part of a task's work in this NIC, and what it is.
+    pub(super) fn share(&self, task: Task) -> Option<(&'static str, &NicState)> {
+        match task {
+            Task::Policy => Some(("drops of policy", self.demand.nic_policy.as_ref()?)),
+            Task::Steer => Some(("hot flows", self.demand.nic_flows.as_ref()?)),
+            _ => None,
+        }
     }
 }

@@ -80,3 +80,48 @@ fn root_sweep_frees_what_timed_out_and_counts_the_rest() {
     let left: Vec<u32> = maps.flows().map(|flow| flow.unwrap().slot).collect();
     assert_eq!(left, [40, 4095]);
 }
+
+/// Where a key's flow is depends on the table's seed, so it is put everywhere.
+#[test]
+fn root_what_a_nic_did_counts_for_its_flow_and_keeps_it_alive_and_for_no_other() {
+    let root = PinRoot::new().unwrap();
+    let maps = Maps::open(root.path(), &Limits::small()).unwrap();
+    let now = maps.clock().unwrap();
+    let mut old = bucket(0, 5, now.wrapping_sub(1000));
+    let key = types::flow_key {
+        proto: 6,
+        sport: 7,
+        ..Default::default()
+    };
+    (old.slots[0].key, old.slots[0].created) = (key, 9);
+    (old.slots[0].service, old.slots[0].backend) = (4, 3);
+    for index in 0..1024 {
+        put(&maps, index, &old);
+    }
+    let credit = |key, created, packets| types::credit {
+        key,
+        created,
+        found: 0,
+        packets,
+        bytes: packets * 100,
+    };
+    let other = types::flow_key { sport: 8, ..key };
+    let rows = [
+        ("another flow of this key", credit(key, 8, 2), false, 5),
+        ("another key", credit(other, 9, 2), false, 5),
+        ("nothing done", credit(key, 9, 0), true, 5),
+        ("two packets", credit(key, 9, 2), true, 7),
+        ("and three", credit(key, 9, 3), true, 10),
+    ];
+    for (name, credit, found, packets) in rows {
+        assert_eq!(maps.credit(&credit).unwrap(), found, "{name}");
+        let flows = maps.flows().map(Result::unwrap);
+        let most = flows.max_by_key(|flow| flow.flow.packets).unwrap();
+        assert_eq!(most.flow.packets, packets, "{name}");
+        let is_fresh = now.wrapping_sub(most.last_seen) > u32::MAX / 2 || most.last_seen == now;
+        assert_eq!(is_fresh, packets > 5, "{name}");
+    }
+    let stats = maps.backend_stats().unwrap();
+    let (index, stats) = stats.first().unwrap();
+    assert_eq!((*index, stats.packets, stats.bytes), (3, [5, 0], [500, 0]));
+}

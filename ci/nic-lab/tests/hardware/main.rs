@@ -3,6 +3,8 @@
 //! runs neither, so this is about what is where, and who says so.
 
 mod faults;
+mod flows;
+mod policy;
 mod program;
 mod rules;
 
@@ -43,23 +45,27 @@ fn refused(daemon: &Daemon, words: &str) {
     });
 }
 
-/// Terrace's rules on the link, as tc shows them; all of them must be in the NIC.
+/// Rules of the deny list on the link, as tc shows them; all of them must be in the NIC.
 fn rules(iface: &str) -> usize {
+    rules_of(iface, 1).len()
+}
+
+/// Rules of Terrace's of one kind: the last byte of the first half of their cookies.
+fn rules_of(iface: &str, kind: u8) -> Vec<Value> {
+    let owner = format!("74657272616365{kind:02x}");
     let shown = sh(&format!("tc -j -s filter show dev {iface} ingress"));
     let filters: Value = serde_json::from_str(&shown).unwrap_or(Value::Null);
     let filters = filters.as_array().cloned().unwrap_or_default();
     let ours = filters.iter().filter(|filter| {
         // tc writes cookies as hexadecimal text.
-        filter["options"]["actions"]
-            .to_string()
-            .contains("7465727261636501")
+        filter["options"]["actions"].to_string().contains(&owner)
     });
-    let ours: Vec<_> = ours.collect();
+    let ours: Vec<_> = ours.cloned().collect();
     for filter in &ours {
         assert_eq!(filter["options"]["in_hw"], true, "{filter}");
         assert_eq!(filter["options"]["skip_sw"], true, "{filter}");
     }
-    ours.len()
+    ours
 }
 
 /// The number of the program in the NIC; 0 = none.

@@ -168,6 +168,30 @@ fn cluster() -> impl Strategy<Value = String> {
         .prop_map(|(labels, policies)| pods(&labels) + &policies)
 }
 
+/// Policies that close prefixes to some workloads, one way or both.
+fn walls() -> impl Strategy<Value = String> {
+    let wall = (
+        label_selector(),
+        prop::sample::select(NETS.to_vec()),
+        prop::sample::select(vec!["ie", "ie", "i", "e"]),
+        ports(),
+    );
+    prop::collection::vec(wall, 1..4).prop_map(|walls| {
+        let wall = |(i, (subject, net, ways, ports)): (usize, (String, &str, &str, String))| {
+            let ports = if ports.starts_with("icmps") { String::new() } else { ports };
+            let mut text = format!("---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata:\n  name: wall{i}\nspec:\n  endpointSelector: {subject}\n");
+            for (way, section, peers) in [('i', "ingressDeny", "from"), ('e', "egressDeny", "to")] {
+                if ways.contains(way) {
+                    let rule = format!("{peers}CIDR: [\"{net}\"], {ports}");
+                    text += &format!("  {section}:\n  - {{{}}}\n", flow(&rule));
+                }
+            }
+            text
+        };
+        walls.into_iter().enumerate().map(wall).collect()
+    })
+}
+
 /// Manifests that change step by step: labels of pods, or policies. (Both at
 /// once pass through the new policies on the old labels.)
 fn history() -> impl Strategy<Value = Vec<String>> {
@@ -252,6 +276,30 @@ proptest! {
         }
     }
 
+    /// What a NIC may drop without asking is what the rules drop, whatever the port, and
+    /// in the other direction too: then it is no answer either.
+    #[test]
+    fn what_is_closed_is_denied_both_ways_on_every_port(text in cluster(), walls in walls()) {
+        let text = text + &walls;
+        let manifests = read(&text);
+        let tables = compile(&manifests, &facts(), None).expect("valid");
+        let naive = Naive::new(&manifests);
+        for closed in tables.closed(1_000) {
+            for (subject, remote, direction, packet) in questions() {
+                let is_one = closed.destination == subject && closed.source.contains(&remote);
+                // A NIC is told protocols: ICMP is not among them.
+                if !is_one || packet.1 == 1 {
+                    continue;
+                }
+                let verdict = naive.verdict(subject, remote, direction, packet);
+                let denied = verdict == Verdict::Deny;
+                let refused = denied || (direction == Direction::Egress && verdict == Verdict::Default);
+                prop_assert!(refused, "{:?} {:?} {:?} {:?}\n{}", closed, remote, direction, packet, text);
+                prop_assert!(!PODS.iter().any(|(_, address, _)| closed.source.contains(&ip(address))));
+            }
+        }
+    }
+
     #[test]
     fn a_change_goes_from_the_old_verdicts_to_the_new_and_nowhere_else(texts in history()) {
         walk(&texts)?;
@@ -310,4 +358,70 @@ fn a_named_port_goes_with_the_pod_that_had_it() {
         pods(&[0, 2, 0, 0, 3]) + policy,
     ];
     walk(&texts).unwrap();
+}
+
+#[test]
+fn a_prefix_is_closed_to_a_workload_only_when_nothing_can_pass_between_them() {
+    let deny = |section: &str, peers: &str| format!("  {section}:\n  - {{{peers}}}\n");
+    let both = |peers: &str| {
+        deny("ingressDeny", &format!("from{peers}")) + &deny("egressDeny", &format!("to{peers}"))
+    };
+    let port = "toPorts: [{ports: [{port: \"80\", protocol: TCP}]}]";
+    // name | rules | what is closed to the pod `web`
+    let rows = [
+        ("both ways", both("CIDR: [8.8.0.0/16]"), "8.8.0.0/16"),
+        (
+            "IPv6 closes nothing to an IPv4 pod",
+            both("CIDR: [\"2001:db8::/32\"]"),
+            "",
+        ),
+        ("only in", deny("ingressDeny", "fromCIDR: [8.8.0.0/16]"), ""),
+        ("only out", deny("egressDeny", "toCIDR: [8.8.0.0/16]"), ""),
+        (
+            "one port",
+            deny("ingressDeny", &format!("fromCIDR: [8.8.0.0/16], {port}"))
+                + &deny("egressDeny", "toCIDR: [8.8.0.0/16]"),
+            "",
+        ),
+        (
+            "out by default",
+            deny("ingressDeny", "fromCIDR: [8.8.0.0/16]") + &deny("egress", "toCIDR: [9.0.0.0/8]"),
+            "8.8.0.0/16",
+        ),
+        (
+            "a part may go out",
+            deny("ingressDeny", "fromCIDR: [8.0.0.0/8]") + &deny("egress", "toCIDR: [8.8.0.0/16]"),
+            "",
+        ),
+        (
+            "pods inside",
+            both("CIDR: [10.0.0.0/8, 8.8.8.0/24]"),
+            "8.8.8.0/24",
+        ),
+        (
+            "the widest is enough",
+            both("CIDR: [8.8.0.0/16, 8.8.8.0/24]"),
+            "8.8.0.0/16",
+        ),
+    ];
+    for (name, rules, expected) in rows {
+        let policy = format!(
+            "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata:\n  name: p\nspec:\n  endpointSelector: {{matchLabels: {{app: b}}}}\n{rules}"
+        );
+        let text = pods(&[2, 0, 0, 0, 0]) + &policy;
+        let tables = compile(&read(&text), &facts(), None).expect("valid");
+        let closed = tables.closed(100);
+        let told: Vec<String> = closed
+            .iter()
+            .map(|closed| closed.source.to_string())
+            .collect();
+        assert_eq!(told.join(" "), expected, "{name}\n{text}");
+        assert!(
+            closed
+                .iter()
+                .all(|closed| closed.destination == ip("10.0.1.1")),
+            "{name}"
+        );
+        assert!(tables.closed(0).is_empty(), "{name}");
+    }
 }

@@ -1,13 +1,13 @@
-//! One NIC's part of the deny list, as a program or as rules.
+//! One NIC's part of a list, as a program or as rules.
 
 use anyhow::{Context, Result, anyhow};
-use ipnet::IpNet;
 use terrace_abi::Maps;
-use terrace_offload::flower::{self, Port, Table as _};
+use terrace_offload::flower::{self, Kind, Port};
 use terrace_offload::plan::Ways;
 use terrace_offload::verdict::NicTier;
 use terrace_xdp::nic::NicFilter;
 
+use super::list::List;
 use super::meter::Meter;
 use crate::config::OffloadInto;
 use crate::netlink::Link;
@@ -52,7 +52,11 @@ pub fn ways(into: OffloadInto, ways: &Ways) -> Vec<Way> {
 #[derive(Debug)]
 pub enum Front {
     Program(NicFilter),
-    Rules { held: usize, counts: flower::Counts },
+    Rules {
+        kind: Kind,
+        held: usize,
+        counts: flower::Counts,
+    },
 }
 
 impl Front {
@@ -65,15 +69,16 @@ impl Front {
         hooks: &Hooks,
         maps: &Maps,
         link: &Link,
-        list: &[IpNet],
+        (list, limit): (&List, usize),
     ) -> Result<(Self, Option<String>), String> {
         match way {
             Way::Program => {
-                let filter = NicFilter::attach(link.ifindex, list).map_err(|no| no.to_string())?;
+                let filter = NicFilter::attach(link.ifindex, list.sources(limit))
+                    .map_err(|no| no.to_string())?;
                 let next = filter.full.clone();
                 Ok((Self::Program(filter), next))
             }
-            Way::Rules => rules(hooks, maps, link, list),
+            Way::Rules => rules(hooks, maps, link, (list, limit)),
         }
     }
 
@@ -105,8 +110,8 @@ impl Front {
                 }
                 filter.is_attached(ifindex)
             }
-            Self::Rules { held, counts } => {
-                let Ok(now) = (Port { ifindex }).held() else {
+            Self::Rules { kind, held, counts } => {
+                let Ok(now) = flower::of_kind(&mut Port { ifindex }, *kind) else {
                     return false;
                 };
                 counts.note(&now);
@@ -120,9 +125,8 @@ impl Front {
     pub fn remove(self, hooks: &Hooks, maps: &Maps, link: &Link) -> Result<()> {
         match self {
             Self::Program(filter) => drop(filter),
-            Self::Rules { .. } => {
-                let cleared = flower::clear(link.ifindex);
-                cleared
+            Self::Rules { kind, .. } => {
+                flower::clear_kind(link.ifindex, kind)
                     .map_err(|no| anyhow!(no.evidence()))
                     .with_context(|| format!("remove the rules from the NIC of {}", link.name))?;
                 drop_qdisc(hooks, maps, link);
@@ -136,7 +140,7 @@ fn rules(
     hooks: &Hooks,
     maps: &Maps,
     link: &Link,
-    list: &[IpNet],
+    (list, limit): (&List, usize),
 ) -> Result<(Front, Option<String>), String> {
     hooks
         .make_qdisc(&link.name, link.ifindex)
@@ -144,7 +148,8 @@ fn rules(
     let mut port = Port {
         ifindex: link.ifindex,
     };
-    let outcome = flower::sync(&mut port, list, list.len());
+    let (kind, rules) = (list.kind(), list.rules(limit));
+    let outcome = flower::sync(&mut port, kind, &rules, rules.len());
     let outcome = outcome.map_err(|no| no.evidence())?;
     let next = outcome.refused.map(|refused| refused.why);
     if outcome.held == 0 {
@@ -152,6 +157,7 @@ fn rules(
         return Err(next.unwrap_or_else(|| "the NIC holds none of the rules".to_owned()));
     }
     let front = Front::Rules {
+        kind,
         held: outcome.held,
         counts: flower::Counts::default(),
     };
@@ -159,7 +165,7 @@ fn rules(
 }
 
 /// The qdisc goes when Terrace made it and nobody uses it.
-fn drop_qdisc(hooks: &Hooks, maps: &Maps, link: &Link) {
+pub fn drop_qdisc(hooks: &Hooks, maps: &Maps, link: &Link) {
     if flower::is_bare(link.ifindex).unwrap_or(false)
         && let Err(error) = hooks.drop_qdisc(maps, &link.name, link.ifindex)
     {

@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 
 use super::Host;
-use crate::api::Role;
-use crate::config::OffloadInto;
 use crate::run::events::Kind;
 use crate::run::{facts, hardware, hooks};
 
@@ -29,10 +27,7 @@ pub fn disarm_unwanted(host: Host<'_>) -> Result<()> {
     for (ifindex, name) in attached {
         disarm(host, &name, ifindex);
     }
-    hardware::sweep(host, |ifindex| {
-        let role = wanted.get(&ifindex).map(|(_, role)| *role);
-        role == Some(Role::Uplink) && host.config.offload.deny_list != OffloadInto::Off
-    });
+    hardware::sweep(host);
     for (_, entry) in host.maps.ifaces()? {
         if !wanted.contains_key(&entry.ifindex) {
             host.maps.remove_iface(entry.ifindex)?;

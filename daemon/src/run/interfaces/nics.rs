@@ -1,6 +1,7 @@
 //! What stands in front of the programs, in the NICs of uplinks.
 
 use terrace_offload::Machine;
+use terrace_offload::plan::NicState;
 
 use super::{Host, Interfaces, Wanted};
 use crate::api::{Attachment, NicFront};
@@ -27,7 +28,25 @@ impl Interfaces {
 
     /// Counts what NICs drop; true = some have lost what they held.
     pub fn tend_nics(&mut self, host: Host<'_>) -> bool {
-        self.hardware.tend(host)
+        let before = self.hardware_flows();
+        self.hardware.look(host, &self.hooks);
+        // Told by the plan.
+        self.hardware.tend(host) || before != self.hardware_flows()
+    }
+
+    fn hardware_flows(&self) -> Vec<Option<NicState>> {
+        let armed = self.armed.keys();
+        armed.map(|ifindex| self.hardware.flows(*ifindex)).collect()
+    }
+
+    /// Policy may be another one.
+    pub fn judge_nic_flows(&mut self, host: Host<'_>) {
+        self.hardware.judge_flows(host, &self.hooks);
+    }
+
+    /// Routes or neighbours may be others.
+    pub fn withdraw_nic_flows(&mut self, host: Host<'_>) {
+        self.hardware.withdraw_flows(host, &self.hooks);
     }
 
     /// What NICs hold and have dropped.

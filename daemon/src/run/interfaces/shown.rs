@@ -1,14 +1,15 @@
 //! An interface as `terrace status` shows it.
 
 use super::{Armed, nics};
-use crate::api::{Interface, NicFront};
+use crate::api::{Attachment, Interface, NicFront};
 use crate::explain::headers::mac;
 use crate::netlink::Network;
 
-pub(super) fn shown(armed: &Armed, nic: Option<&NicFront>, network: &Network) -> Interface {
+pub(super) fn shown(armed: &Armed, nics: &[NicFront], network: &Network) -> Interface {
     let link = &armed.link;
     let addresses = network.addresses_of(link.ifindex);
-    let nic = nic.and_then(nics::attachment);
+    let of_it = nics.iter().filter(|nic| nic.ifindex == link.ifindex);
+    let nic: Option<Attachment> = of_it.filter_map(nics::attachment).next();
     let xdp = armed.xdp.iter().map(|xdp| xdp.attachment.clone());
     Interface {
         name: link.name.clone(),

@@ -19,7 +19,7 @@ impl Table for Fake {
         Ok(self.held.clone())
     }
 
-    fn add(&mut self, place: Place, source: &IpNet) -> Result<(), No> {
+    fn add(&mut self, place: Place, rule: &Rule) -> Result<(), No> {
         if let Some(words) = self.refuses {
             return Err(No {
                 no: "EOPNOTSUPP".to_owned(),
@@ -30,7 +30,7 @@ impl Table for Fake {
             return Err(No::word("ENOSPC"));
         }
         assert!(self.held.iter().all(|held| held.place != place), "taken");
-        self.held.push(held(source, place, !self.silent));
+        self.held.push(held(rule, place, !self.silent));
         Ok(())
     }
 
@@ -42,25 +42,26 @@ impl Table for Fake {
     }
 }
 
-fn held(source: &IpNet, place: Place, in_hw: bool) -> Held {
+fn held(rule: &Rule, place: Place, in_hw: bool) -> Held {
     Held {
         place,
-        cookie: cookie(source),
+        cookie: cookie(rule),
         in_hw,
         packets: 0,
         bytes: 0,
     }
 }
 
-fn nets(text: &str) -> Vec<IpNet> {
+fn nets(text: &str) -> Vec<Rule> {
     let words = text.split_whitespace();
-    words.map(|word| word.parse().expect("a prefix")).collect()
+    let net = |word: &str| Rule::Deny(word.parse().expect("a prefix"));
+    words.map(net).collect()
 }
 
 /// What an earlier daemon has left: prefixes with their handles.
 fn left(text: &str, in_hw: bool) -> Vec<Held> {
     let nets = nets(text);
-    let place = |net: &IpNet, handle| held(net, Place::of(net, handle), in_hw);
+    let place = |net: &Rule, handle| held(net, Place::of(net, handle), in_hw);
     (1..)
         .zip(&nets)
         .map(|(handle, net)| place(net, handle))
@@ -181,7 +182,7 @@ fn the_nic_holds_the_part_of_the_list_that_it_takes_and_nothing_else_of_ours() {
             }
         }
         let wanted = nets(wanted);
-        let outcome = sync(&mut nic, &wanted, budget).expect("it tells what is there");
+        let outcome = sync(&mut nic, Kind::Deny, &wanted, budget).expect("it tells what is there");
         let told = (outcome.held, outcome.added, outcome.removed);
         assert_eq!(told, expected, "{name}");
         let why = outcome.refused.map_or(String::new(), |refused| refused.why);
@@ -196,7 +197,7 @@ fn the_nic_holds_the_part_of_the_list_that_it_takes_and_nothing_else_of_ours() {
         let chosen: BTreeSet<_> = wanted.iter().map(cookie).collect();
         assert!(there.is_subset(&chosen), "{name}");
         // Again: nothing changes, and what was refused is refused again.
-        let again = sync(&mut nic, &wanted, budget).expect("it tells what is there");
+        let again = sync(&mut nic, Kind::Deny, &wanted, budget).expect("it tells what is there");
         assert_eq!(
             (again.held, again.added, again.removed),
             (expected.0, 0, 0),
@@ -233,6 +234,39 @@ fn counters_never_go_backwards_whatever_the_nic_does() {
             (counts.packets, counts.bytes),
             (packets, packets * 100),
             "{name}"
+        );
+    }
+}
+
+#[test]
+fn rules_of_one_kind_leave_those_of_others_alone() {
+    let mut nic = Fake::default();
+    let closed = Rule::Closed {
+        source: "192.0.2.0/24".parse().expect("a prefix"),
+        destination: "10.0.0.1".parse().expect("an address"),
+        protocol: 6,
+    };
+    let last = Rule::LastHop { is_ipv6: false };
+    let lists = [
+        (Kind::Deny, nets(LIST)),
+        (Kind::Policy, vec![closed]),
+        (Kind::Flow, vec![last]),
+    ];
+    for (kind, rules) in &lists {
+        let outcome = sync(&mut nic, *kind, rules, 9).expect("it tells what is there");
+        assert_eq!(
+            (outcome.held, outcome.removed),
+            (rules.len(), 0),
+            "{kind:?}"
+        );
+    }
+    assert_eq!(nic.held.len(), 6);
+    for (kind, rules) in &lists {
+        let outcome = sync(&mut nic, *kind, &[], 9).expect("it tells what is there");
+        assert_eq!(
+            (outcome.held, outcome.removed),
+            (0, rules.len()),
+            "{kind:?}"
         );
     }
 }

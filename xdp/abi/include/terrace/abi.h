@@ -870,6 +870,15 @@ struct sweep {
 	__u32 by_state[FLOW_STATES];
 };
 
+/* What a NIC did for a flow; see `credit` in tables.bpf.c. */
+struct credit {
+	struct flow_key key;
+	__u32 created; /* of the flow that is meant */
+	__u32 found;   /* out: it is there still */
+	__u64 packets;
+	__u64 bytes;
+};
+
 /* What a dry run (terrace explain) found out. */
 struct trace {
 	__u32 reason;

@@ -44,6 +44,15 @@ impl Maps {
         Ok(types::sweep::from_bytes(&bytes).expect("the program keeps the length"))
     }
 
+    /// Counts what a NIC did for a flow as the host's own, and keeps the flow alive.
+    /// False = it is gone, or another one has its key.
+    pub fn credit(&self, credit: &types::credit) -> Result<bool, Error> {
+        let mut bytes = credit.as_bytes().to_vec();
+        run_syscall(self.program("credit")?, &mut bytes)?;
+        let done = types::credit::from_bytes(&bytes).expect("the program keeps the length");
+        Ok(done.found != 0)
+    }
+
     /// Waits until every program that ran when this was called has ended: what
     /// was taken out of a table before is seen by nobody afterwards.
     ///

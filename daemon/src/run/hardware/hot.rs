@@ -1,0 +1,465 @@
+//! Hot established flows in NICs: rules that translate and send on within one switch.
+//!
+//! Each flow's own counters tell its rate, so there is no sketch: the table is looked at
+//! every few seconds, and only where a NIC takes such rules. What a NIC does for a flow is
+//! credited to the flow, its service and its backend, and keeps it alive. All flows leave the
+//! NICs at once when policy or routes change; the programs serve them meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use terrace_abi::consts::{
+    FLOW_DSR, FLOW_ESTABLISHED, FLOW_FAIL_CLOSED, FLOW_FAIL_OPEN, FLOW_L7, FLOW_LOCAL, FLOW_NAT,
+    FLOW_POLICY, FLOW_UDP_STREAM,
+};
+use terrace_abi::{FlowEntry, types};
+use terrace_offload::flower::{self, Flow, Kind, Port, Rule};
+use terrace_offload::plan::NicState;
+use terrace_offload::promote::{Marks, Promoter};
+use terrace_offload::verdict::NicTier;
+
+use super::{Host, front};
+use crate::control::names;
+use crate::netlink::Link;
+use crate::run::events::Kind as Event;
+use crate::run::hooks::Hooks;
+
+const ETHERNET: u64 = 14;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+/// Packets that are about to end come here, so that the flow's end is seen.
+const LAST_HOPS: [Rule; 2] = [
+    Rule::LastHop { is_ipv6: false },
+    Rule::LastHop { is_ipv6: true },
+];
+
+/// One direction of one connection: another one with the same ends is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Id {
+    protocol: u8,
+    ends: [SocketAddr; 2],
+    created: u32,
+}
+
+/// A flow that a NIC may have, as the table has it.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    packets: u64,
+    /// As its packets leave.
+    leaves: [SocketAddr; 2],
+    key: types::flow_key,
+}
+
+/// What one NIC holds.
+#[derive(Debug)]
+struct Held {
+    link: Link,
+    flows: BTreeMap<[u8; 16], Id>,
+    counts: flower::Counts,
+    state: NicState,
+}
+
+/// Flows in all NICs.
+#[derive(Debug, Default)]
+pub struct Hot {
+    promoter: Promoter<Id>,
+    pinned: BTreeSet<Id>,
+    seen: BTreeMap<Id, Seen>,
+    looked: Option<Instant>,
+    policy_rev: u32,
+    ports: BTreeMap<u32, Held>,
+}
+
+impl Hot {
+    /// What became of flows in one NIC.
+    pub fn state(&self, ifindex: u32) -> Option<NicState> {
+        self.ports.get(&ifindex).map(|held| held.state.clone())
+    }
+
+    /// Flows in a NIC, and what it has done for flows since the daemon's start.
+    pub fn shown(&self) -> impl Iterator<Item = (&Link, usize, (u64, u64))> {
+        let ports = self.ports.values();
+        ports.map(|held| {
+            let done = (held.counts.packets, held.counts.bytes);
+            (&held.link, held.flows.len(), done)
+        })
+    }
+
+    /// One look: counts, and moves what has become hot or cold. `open` are the links whose
+    /// NICs take rules.
+    pub fn look(&mut self, host: Host<'_>, hooks: &Hooks, open: &[&Link]) {
+        self.credit(host);
+        let offload = &host.config.offload;
+        let now = Instant::now();
+        let since = self.looked.map(|looked| now.duration_since(looked));
+        if since.is_some_and(|since| since < offload.flow_look) {
+            return;
+        }
+        if !offload.flows || open.is_empty() {
+            return self.clear(host, hooks);
+        }
+        let seen = match candidates(host) {
+            Ok(seen) => seen,
+            Err(error) => return host.events.tell(Event::KernelRefused, format!("{error:#}")),
+        };
+        self.policy_rev = host
+            .maps
+            .config()
+            .map_or(self.policy_rev, |config| config.policy_rev);
+        self.looked = Some(now);
+        let seconds = since.map_or(0.0, |since| since.as_secs_f64());
+        let rates = rates(&self.seen, &seen, seconds);
+        self.seen = seen;
+        self.pin(&offload.pinned);
+        let marks = Marks {
+            heavy: u64::from(offload.flow_heavy),
+            light: u64::from(offload.flow_light),
+            looks: 2,
+            budget: offload.flow_rules as usize,
+        };
+        self.promoter.look(&rates, &marks);
+        self.place(host, hooks, open);
+    }
+
+    /// Out of all NICs when what they were judged by is another one.
+    pub fn judge(&mut self, host: Host<'_>, hooks: &Hooks) {
+        let held = self.ports.values().any(|held| !held.flows.is_empty());
+        if !held {
+            return;
+        }
+        let config = host.maps.config();
+        if config.is_ok_and(|config| config.policy_rev == self.policy_rev) {
+            return;
+        }
+        self.withdraw(host, hooks);
+    }
+
+    /// Out of all NICs; what is hot comes back with the next look.
+    pub fn withdraw(&mut self, host: Host<'_>, hooks: &Hooks) {
+        self.credit(host);
+        for held in self.ports.values_mut() {
+            take_out(host, hooks, held);
+        }
+    }
+
+    /// For good.
+    pub fn clear(&mut self, host: Host<'_>, hooks: &Hooks) {
+        self.withdraw(host, hooks);
+        self.ports.clear();
+        self.promoter = Promoter::default();
+        self.pinned.clear();
+        self.seen.clear();
+    }
+
+    /// What NICs have done since the last time is the flows' own.
+    fn credit(&mut self, host: Host<'_>) {
+        for (ifindex, held) in &mut self.ports {
+            if held.flows.is_empty() {
+                continue;
+            }
+            let Ok(rules) = flower::of_kind(&mut Port { ifindex: *ifindex }, Kind::Flow) else {
+                continue;
+            };
+            for (cookie, (packets, bytes)) in held.counts.note(&rules) {
+                let flow = held
+                    .flows
+                    .get(&cookie)
+                    .and_then(|id| Some((id, self.seen.get(id)?)));
+                let Some((id, seen)) = flow.filter(|_| packets > 0) else {
+                    continue;
+                };
+                // NICs count whole frames.
+                let bytes = bytes.saturating_sub(ETHERNET * packets);
+                let credit = types::credit {
+                    key: seen.key,
+                    created: id.created,
+                    found: 0,
+                    packets,
+                    bytes,
+                };
+                if let Err(error) = host.maps.credit(&credit) {
+                    host.events.tell(Event::KernelRefused, error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Flows of the services that the operator has named.
+    fn pin(&mut self, services: &[(u8, SocketAddr)]) {
+        let is_of = |id: &Id, seen: &Seen| {
+            let ends = [id.ends[1], seen.leaves[0]];
+            let of =
+                |(protocol, end): &(u8, SocketAddr)| *protocol == id.protocol && ends.contains(end);
+            services.iter().any(of)
+        };
+        let wanted: BTreeSet<Id> = self
+            .seen
+            .iter()
+            .filter(|(id, seen)| is_of(id, seen))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in self.pinned.difference(&wanted) {
+            self.promoter.pin(*id, false);
+        }
+        for id in wanted.difference(&self.pinned) {
+            self.promoter.pin(*id, true);
+        }
+        self.pinned = wanted;
+    }
+
+    /// Brings the rules of every NIC to the flows that are promoted and live.
+    fn place(&mut self, host: Host<'_>, hooks: &Hooks, open: &[&Link]) {
+        let mut wanted: BTreeMap<u32, Vec<(Id, Rule)>> = BTreeMap::new();
+        let promoted: Vec<Id> = self.promoter.promoted().copied().collect();
+        for id in promoted {
+            let seen = self.seen.get(&id);
+            match seen.and_then(|seen| rule(host, open, &id, seen)) {
+                Some((port, rule)) => wanted.entry(port).or_default().push((id, rule)),
+                None => self.promoter.refused(&id),
+            }
+        }
+        self.ports
+            .retain(|ifindex, _| open.iter().any(|link| link.ifindex == *ifindex));
+        for link in open {
+            let held = self.ports.entry(link.ifindex).or_insert_with(|| Held {
+                link: (*link).clone(),
+                flows: BTreeMap::new(),
+                counts: flower::Counts::default(),
+                state: NicState::Nothing,
+            });
+            let wanted = wanted.remove(&link.ifindex).unwrap_or_default();
+            if wanted.is_empty() {
+                take_out(host, hooks, held);
+                continue;
+            }
+            for id in put(host, hooks, held, &wanted) {
+                self.promoter.refused(&id);
+            }
+        }
+    }
+}
+
+fn take_out(host: Host<'_>, hooks: &Hooks, held: &mut Held) {
+    if held.flows.is_empty() {
+        return;
+    }
+    if let Err(no) = flower::clear_kind(held.link.ifindex, Kind::Flow) {
+        return host.events.tell(Event::KernelRefused, no.evidence());
+    }
+    held.flows.clear();
+    held.state = NicState::Nothing;
+    front::drop_qdisc(hooks, host.maps, &held.link);
+}
+
+/// Those that the NIC did not take.
+fn put(host: Host<'_>, hooks: &Hooks, held: &mut Held, wanted: &[(Id, Rule)]) -> Vec<Id> {
+    let all: Vec<Id> = wanted.iter().map(|(id, _)| *id).collect();
+    let refused = |why: String| NicState::Refused {
+        why,
+        fix: "set offload.flows to false to keep flows out of NICs".to_owned(),
+    };
+    let link = &held.link;
+    if let Err(error) = hooks.make_qdisc(&link.name, link.ifindex) {
+        held.state = refused(format!("{error:#}"));
+        return all;
+    }
+    let guards = LAST_HOPS.into_iter();
+    let rules: Vec<Rule> = guards
+        .chain(wanted.iter().map(|(_, rule)| rule.clone()))
+        .collect();
+    let mut port = Port {
+        ifindex: link.ifindex,
+    };
+    let outcome = flower::sync(&mut port, Kind::Flow, &rules, rules.len());
+    let there = flower::of_kind(&mut port, Kind::Flow).unwrap_or_default();
+    let there: BTreeSet<[u8; 16]> = there.into_iter().map(|rule| rule.cookie).collect();
+    held.flows = wanted
+        .iter()
+        .map(|(id, rule)| (flower::cookie(rule), *id))
+        .filter(|(cookie, _)| there.contains(cookie))
+        .collect();
+    let why = match outcome {
+        Ok(outcome) => outcome.refused.map(|refused| refused.why),
+        Err(no) => Some(no.evidence()),
+    };
+    if held.flows.is_empty() {
+        let _ = flower::clear_kind(link.ifindex, Kind::Flow);
+        front::drop_qdisc(hooks, host.maps, link);
+        held.state = refused(why.unwrap_or_else(|| "the NIC holds none of the rules".to_owned()));
+        return all;
+    }
+    let is_held = |id: &Id| held.flows.values().any(|held| held == id);
+    held.state = NicState::Held {
+        tier: NicTier::HwSwitch,
+        held: held.flows.len(),
+        of: wanted.len(),
+        next: why,
+    };
+    all.into_iter().filter(|id| !is_held(id)).collect()
+}
+
+/// Established flows whose packets a NIC can serve as the programs would.
+fn candidates(host: Host<'_>) -> Result<BTreeMap<Id, Seen>, terrace_abi::Error> {
+    let policy_rev = host.maps.config()?.policy_rev;
+    let mut found = BTreeMap::new();
+    for entry in host.maps.flows() {
+        let entry = entry?;
+        if !may_leave(&entry, policy_rev) {
+            continue;
+        }
+        let flow = &entry.flow;
+        let id = Id {
+            protocol: flow.key.proto,
+            ends: [
+                names::socket(&flow.key.saddr, flow.key.sport),
+                names::socket(&flow.key.daddr, flow.key.dport),
+            ],
+            created: flow.created,
+        };
+        let seen = Seen {
+            packets: flow.packets,
+            leaves: [
+                names::socket(&flow.new_saddr, flow.new_sport),
+                names::socket(&flow.new_daddr, flow.new_dport),
+            ],
+            key: flow.key,
+        };
+        found.insert(id, seen);
+    }
+    Ok(found)
+}
+
+/// Not those of workers, which read them; not those that are wrapped; not those to
+/// local workloads, which no switch reaches; not those that a silent daemon would open or
+/// close; and none that policy has to judge anew.
+fn may_leave(entry: &FlowEntry, policy_rev: u32) -> bool {
+    let flags = u32::from(entry.flags);
+    let stays = FLOW_L7 | FLOW_DSR | FLOW_LOCAL | FLOW_FAIL_OPEN | FLOW_FAIL_CLOSED;
+    let state = u32::from(entry.state);
+    let lives = match entry.flow.key.proto {
+        TCP => state == FLOW_ESTABLISHED,
+        UDP => state == FLOW_UDP_STREAM,
+        _ => false,
+    };
+    let judged = flags & FLOW_POLICY == 0 || entry.flow.policy_rev == policy_rev;
+    lives && judged && flags & stays == 0 && flags & FLOW_NAT != 0
+}
+
+/// Packets a second of all flows that were there before.
+fn rates(before: &BTreeMap<Id, Seen>, now: &BTreeMap<Id, Seen>, seconds: f64) -> BTreeMap<Id, u64> {
+    let rate = |id: &Id, seen: &Seen| {
+        let more = seen.packets.saturating_sub(before.get(id)?.packets);
+        (seconds > 0.0).then(|| (*id, (more as f64 / seconds) as u64))
+    };
+    now.iter().filter_map(|(id, seen)| rate(id, seen)).collect()
+}
+
+/// The NIC that a flow's packets come to, and what it is to do. They come where answers
+/// to them go; if they come elsewhere the rule just meets none.
+fn rule(host: Host<'_>, open: &[&Link], id: &Id, seen: &Seen) -> Option<(u32, Rule)> {
+    let of = |ifindex: u32| open.iter().find(|link| link.ifindex == ifindex);
+    let towards = |address: IpAddr| terrace_offload::ask::hop(address).ok().flatten();
+    let comes = of(towards(id.ends[0].ip())?.0)?;
+    let (out, gateway) = towards(seen.leaves[1].ip())?;
+    let leaves = of(out)?;
+    let switch = switch_of(&comes.name)?;
+    if switch_of(&leaves.name)? != switch {
+        return None;
+    }
+    let to = host
+        .network
+        .neighbours
+        .get(&(out, gateway))
+        .copied()
+        .flatten()?;
+    let ends = |ends: [SocketAddr; 2]| ends.map(|end| (end.ip(), end.port()));
+    let flow = Flow {
+        protocol: id.protocol,
+        comes: ends(id.ends),
+        leaves: ends(seen.leaves),
+        macs: [leaves.mac, to],
+        out,
+    };
+    Some((comes.ifindex, Rule::Flow(Box::new(flow))))
+}
+
+/// Ports of one switch tell the same number.
+pub fn switch_of(iface: &str) -> Option<String> {
+    let path = format!("/sys/class/net/{iface}/phys_switch_id");
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(protocol: u8, state: u32, flags: u32, policy_rev: u32) -> FlowEntry {
+        let mut flow = types::flow::default();
+        flow.key.proto = protocol;
+        flow.policy_rev = policy_rev;
+        FlowEntry {
+            slot: 0,
+            kind: 1,
+            state: u8::try_from(state).expect("a state"),
+            flags: u16::try_from(flags).expect("flags"),
+            last_seen: 0,
+            flow,
+        }
+    }
+
+    #[test]
+    fn only_flows_that_a_nic_serves_as_the_programs_would_may_go_there() {
+        let nat = FLOW_NAT;
+        let rows = [
+            (
+                "a forwarded one",
+                entry(TCP, FLOW_ESTABLISHED, nat, 4),
+                true,
+            ),
+            ("half open", entry(TCP, 0, nat, 4), false),
+            ("closing", entry(TCP, 2, nat, 4), false),
+            ("UDP both ways", entry(UDP, FLOW_UDP_STREAM, nat, 4), true),
+            ("UDP one way", entry(UDP, 4, nat, 4), false),
+            (
+                "no address changes",
+                entry(TCP, FLOW_ESTABLISHED, 0, 4),
+                false,
+            ),
+            (
+                "a worker's",
+                entry(TCP, FLOW_ESTABLISHED, nat | FLOW_L7, 4),
+                false,
+            ),
+            (
+                "direct return",
+                entry(TCP, FLOW_ESTABLISHED, nat | FLOW_DSR, 4),
+                false,
+            ),
+            (
+                "local",
+                entry(TCP, FLOW_ESTABLISHED, nat | FLOW_LOCAL, 4),
+                false,
+            ),
+            (
+                "fail open",
+                entry(TCP, FLOW_ESTABLISHED, nat | FLOW_FAIL_OPEN, 4),
+                false,
+            ),
+            (
+                "judged",
+                entry(TCP, FLOW_ESTABLISHED, nat | FLOW_POLICY, 4),
+                true,
+            ),
+            (
+                "to be judged",
+                entry(TCP, FLOW_ESTABLISHED, nat | FLOW_POLICY, 2),
+                false,
+            ),
+        ];
+        for (name, entry, expected) in rows {
+            assert_eq!(may_leave(&entry, 4), expected, "{name}");
+        }
+    }
+}

@@ -3,8 +3,8 @@
 //! Packets from a prefix to a local workload are dropped, all of them, when policy
 //! denies both ways on every port: what comes is neither let in nor an answer to what
 //! went out. So much can be said of TCP, UDP and SCTP. Not of ICMP, whose errors belong
-//! to flows with others; not of prefixes that hold an address of a workload, host,
-//! service or backend, whose packets may belong to flows of another pair of addresses.
+//! to flows with others; not of prefixes that hold an address of a local
+//! workload, host, service or backend, whose packets may belong to flows of another pair of addresses.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

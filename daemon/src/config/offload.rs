@@ -56,7 +56,7 @@ impl Default for Offload {
             deny_list: Into::Auto,
             policy: true,
             entries: 1_024,
-            flows: true,
+            flows: false,
             flow_rules: 1_024,
             flow_heavy: 10_000,
             flow_light: 1_000,

@@ -3,7 +3,6 @@
 //! runs neither, so this is about what is where, and who says so.
 
 mod faults;
-mod flows;
 mod policy;
 mod program;
 mod rules;

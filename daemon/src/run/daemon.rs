@@ -1,5 +1,7 @@
 //! The main loop: one thing at a time changes the tables and the interfaces.
 
+mod nics;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -397,24 +399,6 @@ impl Daemon {
             self.show_network();
         }
         block_in_place(|| sockets::sync_workloads(&self.shared));
-    }
-
-    /// Counters of NICs, and whether they hold what they held.
-    fn tend_nics(&mut self) {
-        let shared = self.shared.clone();
-        let host = host(&shared, &self.network, &self.changer);
-        if block_in_place(|| self.interfaces.tend_nics(host)) {
-            block_in_place(|| self.sync_interfaces());
-        }
-        self.show_network();
-    }
-
-    /// The end of the daemon is the end of what it has in NICs: rules there would drop
-    /// what a list of tomorrow does not deny.
-    pub fn leave_nics(&mut self) {
-        let shared = self.shared.clone();
-        let host = host(&shared, &self.network, &self.changer);
-        self.interfaces.clear_nics(host);
     }
 
     fn tend_l7(&mut self) {

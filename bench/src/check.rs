@@ -70,7 +70,7 @@ pub fn print(scenarios: &[Scenario], terrace: Option<&Path>) -> Result<()> {
             envoy: envoy.clone(),
             folder: scenario.folder.clone(),
             cpus: scenario.cpus,
-            mtu: scenario.topology.mtu,
+            topology: scenario.topology,
             bare: false,
         };
         let load = load_missing(scenario);

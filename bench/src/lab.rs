@@ -66,14 +66,17 @@ pub struct Source {
     /// Of the scenario's file.
     pub folder: Option<PathBuf>,
     pub cpus: Cpus,
-    pub mtu: u32,
+    pub topology: scenario::Topology,
     /// Whether the host's uplink is kept free: the load attaches there.
     pub bare: bool,
 }
 
 impl Arm {
     pub fn new(arm: &scenario::Arm, source: &Source) -> Result<Self> {
-        let net = Net::new(source.mtu)?;
+        let net = Net::new(source.topology.mtu)?;
+        if source.topology.wire {
+            net.act_as_wire()?;
+        }
         let folder = scratch::folder()?;
         let values = values(arm, source, folder.path());
         let servers = match source.bare {
@@ -211,6 +214,7 @@ fn terrace(
         wish: arm.wish.as_deref().unwrap_or(tier).to_owned(),
         cpu: source.cpus.peer,
         wait: arm.wait.clone(),
+        uplink_sockets: arm.uplink_sockets.clone(),
         in_kernel: tier == "in-kernel",
         ..Setup::default()
     };

@@ -58,15 +58,20 @@ pub enum Kind {
     Shortcut,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Topology {
     pub mtu: u32,
+    /// What comes from outside has whole checksums, and is segmented, as on a wire.
+    pub wire: bool,
 }
 
 impl Default for Topology {
     fn default() -> Self {
-        Self { mtu: 1500 }
+        Self {
+            mtu: 1500,
+            wire: false,
+        }
     }
 }
 
@@ -215,6 +220,8 @@ pub struct Arm {
     pub wish: Option<String>,
     /// `terrace`: what its workers do while nothing comes: `poll`, `adaptive`, `spin`, `busy-poll`.
     pub wait: Option<String>,
+    /// `terrace`: `[l7] uplink_sockets`; `auto` unless it is told.
+    pub uplink_sockets: Option<String>,
     /// `terrace`: its manifests, from the peer's folder.
     #[serde(default)]
     pub manifests: Vec<String>,

@@ -82,7 +82,7 @@ fn lanes(
         envoy: context.envoy.clone(),
         folder: scenario.folder.clone(),
         cpus: scenario.cpus,
-        mtu: scenario.topology.mtu,
+        topology: scenario.topology,
         bare: load.is_bare(),
     };
     let lane = |arm: &crate::scenario::Arm| {

@@ -39,6 +39,7 @@ pub struct Setup {
     /// The CPU of the worker, and what it does while nothing comes.
     pub cpu: usize,
     pub wait: Option<String>,
+    pub uplink_sockets: Option<String>,
     /// Whether requests may pass in the kernel.
     pub in_kernel: bool,
 }
@@ -158,6 +159,7 @@ fn configuration(pins: &Path, setup: &Setup) -> String {
     let cpu = setup.cpu;
     let wait = setup.wait.as_deref().unwrap_or("poll");
     let in_kernel = setup.in_kernel;
+    let sockets = setup.uplink_sockets.as_deref().unwrap_or("auto");
     let wish = setup.wish.as_str();
     let wishes = match wish {
         "tc" => "[interfaces.tiers.steer]\ntc = \"require\"\n[interfaces.tiers.prefilter]\ntc = \"require\"\n".to_owned(),
@@ -167,6 +169,6 @@ fn configuration(pins: &Path, setup: &Setup) -> String {
         _ => String::new(),
     };
     format!(
-        "manifests = \"manifests\"\ndeny_lists = [\"deny.txt\"]\nnode_name = \"bench\"\ncontrol_socket = \"terrace.sock\"\nmetrics_listen = \"off\"\npin_root = \"{pins}\"\n\n[[interfaces]]\nmatch = \"up*\"\nrole = \"uplink\"\n{wishes}\n[[interfaces]]\nmatch = \"w*\"\nrole = \"workload\"\n\n[l7]\nworkers = 1\ncpus = [{cpu}]\nwait = \"{wait}\"\nin_kernel = {in_kernel}\n\n[limits]\n{limits}"
+        "manifests = \"manifests\"\ndeny_lists = [\"deny.txt\"]\nnode_name = \"bench\"\ncontrol_socket = \"terrace.sock\"\nmetrics_listen = \"off\"\npin_root = \"{pins}\"\n\n[[interfaces]]\nmatch = \"up*\"\nrole = \"uplink\"\n{wishes}\n[[interfaces]]\nmatch = \"w*\"\nrole = \"workload\"\n\n[l7]\nworkers = 1\ncpus = [{cpu}]\nwait = \"{wait}\"\nin_kernel = {in_kernel}\nuplink_sockets = \"{sockets}\"\n\n[limits]\n{limits}"
     )
 }

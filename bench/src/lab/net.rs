@@ -62,6 +62,12 @@ impl Net {
         Ok(net)
     }
 
+    /// What comes from outside is as it would be on a wire.
+    pub fn act_as_wire(&self) -> Result<()> {
+        self.outside.run("ethtool", &["-K", NIC, "tx", "off"])?;
+        Ok(())
+    }
+
     /// Forwarding, neighbours that never have to be asked for, no redirects.
     fn settle(&self) -> Result<()> {
         self.host.sysctl("net.ipv4.ip_forward", "1")?;

@@ -341,7 +341,7 @@ impl Scenario {
 
     /// For the standard set, which has ten minutes for all.
     pub fn shorten(&mut self) {
-        let most = if self.rounds.seconds < 1.0 { 5 } else { 3 };
+        let most = if self.rounds.seconds < 0.6 { 5 } else { 3 };
         self.rounds.repeats = self.rounds.repeats.min(most);
         if self.kind == Kind::Growth
             && let Some(curve) = &mut self.curve

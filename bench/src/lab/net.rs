@@ -77,6 +77,11 @@ impl Net {
             self.host
                 .sysctl(&format!("net.ipv4.conf.{scope}.rp_filter"), "0")?;
         }
+        // Ten thousand connections a second would have used up the ports in three.
+        for opener in [&self.outside, &self.host] {
+            opener.sysctl("net.ipv4.tcp_max_tw_buckets", "4096")?;
+            opener.sysctl("net.ipv4.ip_local_port_range", "1024 65535")?;
+        }
         let permanent = |ip: Ipv4Addr, mac, iface: &str| {
             let mac = mac_text(mac);
             format!("neigh replace {ip} lladdr {mac} dev {iface} nud permanent")

@@ -7,27 +7,13 @@ use serde_json::Value;
 use terrace_testkit::wait;
 
 use crate::life::Talk;
-use crate::stage::{Shape, Stage, VIP, routes};
+use crate::stage::{Shape, Stage, VIP, requests_of_a, routes};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pod `a` takes GET of some paths.
 fn policy(path: &str) -> String {
-    format!(
-        r#"
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: {{ name: only, namespace: shop }}
-spec:
-  endpointSelector: {{ matchLabels: {{ app: a }} }}
-  ingress:
-    - fromEntities: [all]
-      toPorts:
-        - ports: [{{ port: "8080", protocol: TCP }}]
-          rules:
-            http: [{{ method: "GET", path: "{path}" }}]
-"#
-    )
+    requests_of_a(&format!(r#"{{ method: "GET", path: "{path}" }}"#))
 }
 
 /// Packets that were counted under a reason.

@@ -3,23 +3,13 @@
 
 use serde_json::Value;
 
-use crate::stage::{Shape, Stage, route, urls};
+use crate::stage::{Shape, Stage, requests_of_a, route, urls};
 
-const POLICY: &str = r#"
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: { name: a, namespace: shop }
-spec:
-  endpointSelector: { matchLabels: { app: a } }
-  ingress:
-    - toPorts:
-        - ports: [{ port: "8080", protocol: TCP }]
-          rules:
-            http:
-              - { method: GET, path: "/a/public.*" }
-              - { method: "GET|HEAD", path: /a/token, headers: ["X-Token: secret"] }
-              - { path: /a/host, host: inner }
-"#;
+/// Requests that pod `a` takes.
+const OF_A: &str = r#"
+            { method: GET, path: "/a/public.*" },
+            { method: "GET|HEAD", path: /a/token, headers: ["X-Token: secret"] },
+            { path: /a/host, host: inner }"#;
 
 const RULES: &str = r#"    - matches: [{ path: { type: PathPrefix, value: /a } }]
       backendRefs: [{ name: a, port: 80 }]
@@ -75,7 +65,7 @@ const ROWS: &[Row<'_>] = &[
 #[test]
 fn root_routes_filters_and_rules_decide_each_request() {
     let stage = Stage::quiet("l7-rules", &Shape::default());
-    stage.write("policy.yaml", POLICY);
+    stage.write("policy.yaml", &requests_of_a(OF_A));
     stage.write("routes.yaml", &route(RULES));
     let mut stage = stage;
     stage.run();

@@ -322,3 +322,21 @@ spec:
 {rules}"#
     )
 }
+
+/// A policy: pod `a` takes only these requests, from anybody. `rules` as they stand in a manifest.
+pub fn requests_of_a(rules: &str) -> String {
+    format!(
+        r#"
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {{ name: a, namespace: shop }}
+spec:
+  endpointSelector: {{ matchLabels: {{ app: a }} }}
+  ingress:
+    - fromEntities: [all]
+      toPorts:
+        - ports: [{{ port: "8080", protocol: TCP }}]
+          rules: {{ http: [{rules}] }}
+"#
+    )
+}

@@ -2,22 +2,10 @@
 
 use terrace_testkit::http;
 
-use crate::stage::{Shape, Stage, routes, service, urls};
+use crate::stage::{Shape, Stage, requests_of_a, routes, service, urls};
 
-/// Pod `a` takes GET below /a from anybody, and nothing else.
-const ONLY_GET: &str = r#"
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: { name: only-get, namespace: shop }
-spec:
-  endpointSelector: { matchLabels: { app: a } }
-  ingress:
-    - fromEntities: [all]
-      toPorts:
-        - ports: [{ port: "8080", protocol: TCP }]
-          rules:
-            http: [{ method: "GET", path: "/a.*" }]
-"#;
+/// Requests that pod `a` takes: GET below /a, and nothing else.
+const ONLY_GET: &str = r#"{ method: "GET", path: "/a.*" }"#;
 
 fn status(stage: &Stage, url: &str, more: &[&str]) -> String {
     let base = ["-o", "/dev/null", "-w", "%{http_code}", url];
@@ -27,7 +15,7 @@ fn status(stage: &Stage, url: &str, more: &[&str]) -> String {
 #[test]
 fn root_requests_that_are_not_forwarded_get_the_status_that_says_why() {
     let stage = Stage::start("l7-status", &Shape::default());
-    stage.write("policy.yaml", ONLY_GET);
+    stage.write("policy.yaml", &requests_of_a(ONLY_GET));
     stage.write("none.yaml", &service("none", 7, &[]));
     let all = [("/a", "a"), ("/far", "far"), ("/none", "none")];
     stage.change("routes.yaml", &routes(&all));
@@ -52,7 +40,7 @@ fn root_requests_that_are_not_forwarded_get_the_status_that_says_why() {
 #[test]
 fn root_a_rule_without_a_route_holds_for_who_goes_to_the_pod_itself() {
     let stage = Stage::start("l7-direct", &Shape::default());
-    stage.change("policy.yaml", ONLY_GET);
+    stage.change("policy.yaml", &requests_of_a(ONLY_GET));
     let pod = stage.nodes()[0].v4;
     let url = format!("http://{pod}:8080/a");
     assert_eq!(status(&stage, &url, &[]), "200", "{}", stage.report());

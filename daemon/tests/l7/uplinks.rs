@@ -6,23 +6,13 @@ use terrace_xdp::xsk::{Bind, Memory, MemorySize};
 
 use crate::bodies::{check, echo, talk_in_background};
 use crate::life::Talk;
-use crate::stage::{Shape, Stage, VIP, urls};
+use crate::stage::{Shape, Stage, VIP, requests_of_a, urls};
 
 /// A veth's queues are read only where somebody asks for it.
 pub const READS: &str = "[l7]\nuplink_sockets = \"copy\"";
 
-/// Only GET of /a/open is allowed to pod `a`.
-const POLICY: &str = r#"
-apiVersion: cilium.io/v2
-kind: CiliumNetworkPolicy
-metadata: { name: a, namespace: shop }
-spec:
-  endpointSelector: { matchLabels: { app: a } }
-  ingress:
-    - toPorts:
-        - ports: [{ port: "8080", protocol: TCP }]
-          rules: { http: [{ method: GET, path: "/a/open" }, { method: POST, path: "/a" }] }
-"#;
+/// Requests that pod `a` takes.
+const OF_A: &str = r#"{ method: GET, path: "/a/open" }, { method: POST, path: "/a" }"#;
 
 fn reads(label: &str) -> Stage {
     let shape = Shape {
@@ -85,7 +75,7 @@ fn given(stage: &Stage) -> [u64; 2] {
 #[test]
 fn root_what_is_for_workers_comes_straight_from_the_queue_of_an_uplink() {
     let stage = reads("l7-uplink");
-    stage.change("policy.yaml", POLICY);
+    stage.change("policy.yaml", &requests_of_a(OF_A));
     for vip in VIP {
         let before = (given(&stage)[0], read_of_uplink(&stage)[0]);
         let mut talk = Talk::open(&stage, vip);

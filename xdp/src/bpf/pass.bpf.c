@@ -6,13 +6,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include <terrace/maps.h>
-
-struct {
-	__uint(type, BPF_MAP_TYPE_XSKMAP);
-	__uint(max_entries, L7_SOCKETS_MAX);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(__u32));
-} uplink_sockets SEC(".maps");
+#include <terrace/uplink.h>
 
 SEC("xdp")
 int terrace_xdp_root(struct xdp_md *ctx)

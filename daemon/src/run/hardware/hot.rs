@@ -9,47 +9,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use terrace_abi::consts::{
-    FLOW_DSR, FLOW_ESTABLISHED, FLOW_FAIL_CLOSED, FLOW_FAIL_OPEN, FLOW_L7, FLOW_LOCAL, FLOW_NAT,
-    FLOW_POLICY, FLOW_UDP_STREAM,
-};
-use terrace_abi::{FlowEntry, types};
+use terrace_abi::types;
 use terrace_offload::flower::{self, Flow, Kind, Port, Rule};
 use terrace_offload::plan::NicState;
 use terrace_offload::promote::{Marks, Promoter};
 use terrace_offload::verdict::NicTier;
 
 use super::{Host, front};
-use crate::control::names;
 use crate::netlink::Link;
 use crate::run::events::Kind as Event;
 use crate::run::hooks::Hooks;
 
+mod candidates;
+
+use candidates::{Id, Seen, candidates, rates};
+
 const ETHERNET: u64 = 14;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 /// Packets that are about to end come here, so that the flow's end is seen.
 const LAST_HOPS: [Rule; 2] = [
     Rule::LastHop { is_ipv6: false },
     Rule::LastHop { is_ipv6: true },
 ];
-
-/// One direction of one connection: another one with the same ends is another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Id {
-    protocol: u8,
-    ends: [SocketAddr; 2],
-    created: u32,
-}
-
-/// A flow that a NIC may have, as the table has it.
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    packets: u64,
-    /// As its packets leave.
-    leaves: [SocketAddr; 2],
-    key: types::flow_key,
-}
 
 /// What one NIC holds.
 #[derive(Debug)]
@@ -299,62 +279,6 @@ fn put(host: Host<'_>, hooks: &Hooks, held: &mut Held, wanted: &[(Id, Rule)]) ->
     all.into_iter().filter(|id| !is_held(id)).collect()
 }
 
-/// Established flows whose packets a NIC can serve as the programs would.
-fn candidates(host: Host<'_>) -> Result<BTreeMap<Id, Seen>, terrace_abi::Error> {
-    let policy_rev = host.maps.config()?.policy_rev;
-    let mut found = BTreeMap::new();
-    for entry in host.maps.flows() {
-        let entry = entry?;
-        if !may_leave(&entry, policy_rev) {
-            continue;
-        }
-        let flow = &entry.flow;
-        let id = Id {
-            protocol: flow.key.proto,
-            ends: [
-                names::socket(&flow.key.saddr, flow.key.sport),
-                names::socket(&flow.key.daddr, flow.key.dport),
-            ],
-            created: flow.created,
-        };
-        let seen = Seen {
-            packets: flow.packets,
-            leaves: [
-                names::socket(&flow.new_saddr, flow.new_sport),
-                names::socket(&flow.new_daddr, flow.new_dport),
-            ],
-            key: flow.key,
-        };
-        found.insert(id, seen);
-    }
-    Ok(found)
-}
-
-/// Not those of workers, which read them; not those that are wrapped; not those to
-/// local workloads, which no switch reaches; not those that a silent daemon would open or
-/// close; and none that policy has to judge anew.
-fn may_leave(entry: &FlowEntry, policy_rev: u32) -> bool {
-    let flags = u32::from(entry.flags);
-    let stays = FLOW_L7 | FLOW_DSR | FLOW_LOCAL | FLOW_FAIL_OPEN | FLOW_FAIL_CLOSED;
-    let state = u32::from(entry.state);
-    let lives = match entry.flow.key.proto {
-        TCP => state == FLOW_ESTABLISHED,
-        UDP => state == FLOW_UDP_STREAM,
-        _ => false,
-    };
-    let judged = flags & FLOW_POLICY == 0 || entry.flow.policy_rev == policy_rev;
-    lives && judged && flags & stays == 0 && flags & FLOW_NAT != 0
-}
-
-/// Packets a second of all flows that were there before.
-fn rates(before: &BTreeMap<Id, Seen>, now: &BTreeMap<Id, Seen>, seconds: f64) -> BTreeMap<Id, u64> {
-    let rate = |id: &Id, seen: &Seen| {
-        let more = seen.packets.saturating_sub(before.get(id)?.packets);
-        (seconds > 0.0).then(|| (*id, (more as f64 / seconds) as u64))
-    };
-    now.iter().filter_map(|(id, seen)| rate(id, seen)).collect()
-}
-
 /// The NIC that a flow's packets come to, and what it is to do. They come where answers
 /// to them go; if they come elsewhere the rule just meets none.
 fn rule(host: Host<'_>, open: &[&Link], id: &Id, seen: &Seen) -> Option<(u32, Rule)> {
@@ -389,77 +313,4 @@ pub fn switch_of(iface: &str) -> Option<String> {
     let path = format!("/sys/class/net/{iface}/phys_switch_id");
     let text = std::fs::read_to_string(path).ok()?;
     Some(text.trim().to_owned()).filter(|id| !id.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(protocol: u8, state: u32, flags: u32, policy_rev: u32) -> FlowEntry {
-        let mut flow = types::flow::default();
-        flow.key.proto = protocol;
-        flow.policy_rev = policy_rev;
-        FlowEntry {
-            slot: 0,
-            kind: 1,
-            state: u8::try_from(state).expect("a state"),
-            flags: u16::try_from(flags).expect("flags"),
-            last_seen: 0,
-            flow,
-        }
-    }
-
-    #[test]
-    fn only_flows_that_a_nic_serves_as_the_programs_would_may_go_there() {
-        let nat = FLOW_NAT;
-        let rows = [
-            (
-                "a forwarded one",
-                entry(TCP, FLOW_ESTABLISHED, nat, 4),
-                true,
-            ),
-            ("half open", entry(TCP, 0, nat, 4), false),
-            ("closing", entry(TCP, 2, nat, 4), false),
-            ("UDP both ways", entry(UDP, FLOW_UDP_STREAM, nat, 4), true),
-            ("UDP one way", entry(UDP, 4, nat, 4), false),
-            (
-                "no address changes",
-                entry(TCP, FLOW_ESTABLISHED, 0, 4),
-                false,
-            ),
-            (
-                "a worker's",
-                entry(TCP, FLOW_ESTABLISHED, nat | FLOW_L7, 4),
-                false,
-            ),
-            (
-                "direct return",
-                entry(TCP, FLOW_ESTABLISHED, nat | FLOW_DSR, 4),
-                false,
-            ),
-            (
-                "local",
-                entry(TCP, FLOW_ESTABLISHED, nat | FLOW_LOCAL, 4),
-                false,
-            ),
-            (
-                "fail open",
-                entry(TCP, FLOW_ESTABLISHED, nat | FLOW_FAIL_OPEN, 4),
-                false,
-            ),
-            (
-                "judged",
-                entry(TCP, FLOW_ESTABLISHED, nat | FLOW_POLICY, 4),
-                true,
-            ),
-            (
-                "to be judged",
-                entry(TCP, FLOW_ESTABLISHED, nat | FLOW_POLICY, 2),
-                false,
-            ),
-        ];
-        for (name, entry, expected) in rows {
-            assert_eq!(may_leave(&entry, 4), expected, "{name}");
-        }
-    }
 }

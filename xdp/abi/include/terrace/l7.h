@@ -9,6 +9,9 @@
 
 #include "judge.h"
 #include "splice.h"
+#if IS_XDP
+#include "uplink.h"
+#endif
 
 #define NS_PER_MS 1000000ULL
 
@@ -113,14 +116,6 @@ __noinline int copy_to_worker(context_t *ctx, const struct packet *pkt,
 }
 
 #if IS_XDP
-/* No entry where a worker has gone: the kernel takes closed sockets out. */
-struct {
-	__uint(type, BPF_MAP_TYPE_XSKMAP);
-	__uint(max_entries, L7_SOCKETS_MAX);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(__u32));
-} uplink_sockets SEC(".maps");
-
 /*
  * To the socket on the queue that the packet came by. Its worker hands over what
  * is another one's, so both must live; fail modes are for tc to decide.

@@ -88,6 +88,11 @@ pub fn list() -> Result<Vec<Attachment>, Error> {
     Ok(found)
 }
 
+/// Terrace's programs on one interface; somebody else's don't count.
+pub fn attached(iface: &str, ifindex: u32) -> Result<Vec<Attachment>, Error> {
+    attach::ours(iface, ifindex)
+}
+
 /// Takes Terrace's program off one interface; none there, or somebody else's,
 /// is no error.
 pub fn detach(iface: &str, ifindex: u32) -> Result<(), Error> {

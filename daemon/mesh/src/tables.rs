@@ -108,6 +108,13 @@ impl Tables {
         self.policy_rev & 1
     }
 
+    /// What makes every flow be judged again when it is next seen: for what has changed
+    /// beside the tables.
+    pub fn look_again(&mut self) -> Op {
+        self.policy_rev = self.policy_rev.wrapping_add(REV_STEP);
+        Op::SetPolicyRev(self.policy_rev)
+    }
+
     /// Cells that were freed may be used again: their grace period is over.
     pub(crate) fn settle(&mut self) {
         self.service_cells.settle();

@@ -289,6 +289,18 @@ impl Changer {
         Ok(())
     }
 
+    /// Every flow is judged again when it is next seen.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn look_again(&mut self, shared: &Shared) -> Result<Done> {
+        let step = match &mut *shared.mesh_mut() {
+            Mesh::Compiled(compiler) => compiler.look_again(),
+            Mesh::Recovered(tables) => tables.look_again(),
+        };
+        self.apply(shared, &[step])
+    }
+
     /// Manifest files that the tables were made from.
     pub fn files(&self) -> usize {
         self.applied.manifests()

@@ -201,6 +201,12 @@ impl Daemon {
         let host = host(&shared, &self.network, &self.changer);
         // The event is told where it happened.
         let _ = self.interfaces.sync(host);
+        // Flows that began meanwhile count as listed: the list sees them now.
+        if self.interfaces.take_passed_unlisted()
+            && let Err(error) = self.changer.look_again(&shared)
+        {
+            self.kernel_refused(&error);
+        }
         if let Err(error) = set_kernel_config(&shared, &self.network) {
             self.kernel_refused(&error);
         }

@@ -78,6 +78,8 @@ pub struct Interfaces {
     plan: Plan,
     /// Told once, and again when it changes.
     fallbacks: BTreeSet<String>,
+    /// A program with the deny list was missing for a while.
+    passed_unlisted: bool,
 }
 
 /// What all steps need.
@@ -111,7 +113,13 @@ impl Interfaces {
             moves: Moves::new(config.moves.patience),
             plan: Plan::default(),
             fallbacks: BTreeSet::new(),
+            passed_unlisted: false,
         }
+    }
+
+    /// Whether packets may have passed the deny list since the last time this was asked.
+    pub fn take_passed_unlisted(&mut self) -> bool {
+        std::mem::take(&mut self.passed_unlisted)
     }
 
     /// Puts this daemon's program in the place of an earlier one's.
@@ -321,12 +329,16 @@ impl Interfaces {
     fn miss_xdp(&mut self, host: Host<'_>) {
         for armed in self.armed.values_mut() {
             let name = &armed.link.name;
-            if armed.xdp.is_none() || !self.seen.is_without_program(name) {
+            // What the kernel does not tell stays as it was known.
+            let is_gone = terrace_xdp::attached(name, armed.link.ifindex)
+                .is_ok_and(|attached| attached.is_empty());
+            if armed.xdp.is_none() || !is_gone {
                 continue;
             }
             let what = format!("{name}: somebody took the XDP program off; tc serves it");
             host.events.tell(Kind::InterfaceFailed, what);
             armed.xdp = None;
+            self.passed_unlisted = true;
             if let Err(error) = armed.set_prefilter(host.maps, HOOK_TC_INGRESS) {
                 host.events
                     .tell(Kind::InterfaceFailed, format!("{error:#}"));

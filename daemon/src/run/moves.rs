@@ -64,15 +64,6 @@ impl Seen {
         looks
     }
 
-    /// Whether no XDP program at all is on an interface.
-    pub fn is_without_program(&self, iface: &str) -> bool {
-        let mut known = self.survey.interfaces.iter();
-        let facts = known.find(|facts| facts.name == iface);
-        let mode = facts.and_then(|facts| facts.facts.text("xdp.attached_mode"));
-        // A NIC's own program is beside it.
-        matches!(mode, Some("none" | "offloaded"))
-    }
-
     /// When to look again although nothing happens.
     pub fn due(&self) -> Option<Instant> {
         self.next.filter(|_| self.stale)

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use terrace_testkit::tcp::{self, Echo, Pulse};
 use terrace_testkit::{Netns, http, wait};
 
@@ -96,4 +97,31 @@ fn root_the_deny_list_cuts_a_client_off() {
         tcp::download(&stage.net.client("client").ns, to, 100).expect("others go on");
     }
     assert!(stage.count("deny_list") > 0, "{}", stage.report());
+}
+
+/// Somebody puts a program of theirs in the place of ours while the daemon does not look.
+#[test]
+fn root_a_denied_flow_that_began_while_the_program_was_gone_ends_with_the_news() {
+    let mut stage = Stage::start("unlisted", &Shape::default());
+    let list = prefixes(&stage, "stranger").join("\n");
+    std::fs::write(stage.folder().join("deny.txt"), list).expect("deny list");
+    stage.reload();
+    let uplink = stage.net.uplinks[0].iface.clone();
+    stage.signal(Signal::STOP);
+    let off = format!("link set dev {uplink} xdpdrv off");
+    stage.net.host.ip([off]).expect("take it off");
+    stage.net.host.act_as_wire(&uplink).expect("their program");
+    let stranger = &stage.net.client("stranger").ns;
+    let mut flows = vips(SERVICE).map(|to| Echo::open(stranger, to).expect("no list is asked"));
+    for flow in &mut flows {
+        flow.round(100).expect("no list is asked");
+    }
+    stage.signal(Signal::CONT);
+    let before = stage.count("deny_list");
+    let talk = |mut flow: Echo| std::thread::spawn(move || while flow.round(100).is_ok() {});
+    let _talking = flows.map(talk);
+    let cut = wait::until("a refused packet", wait::PATIENCE, || {
+        (stage.count("deny_list") > before).then_some(())
+    });
+    cut.unwrap_or_else(|error| panic!("{error}\n{}", stage.report()));
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use terrace_testkit::manifests::pod;
 use terrace_testkit::{Builder, Daemon, Node, PinRoot, Topology, tcp, udp};
@@ -149,6 +150,11 @@ impl Stage {
 
     pub fn stop(&mut self) {
         self.daemon.stop(START).expect("terrace ends on SIGTERM");
+    }
+
+    pub fn signal(&mut self, signal: Signal) {
+        let running = self.daemon.running().expect("a running daemon");
+        running.signal(signal).expect("a signal");
     }
 
     /// Whether the command succeeded, and what it printed.

@@ -122,6 +122,13 @@ impl Compiler {
         self.anew(manifests, facts, accept)
     }
 
+    /// Every flow is judged again when it is next seen; the tables stay.
+    pub fn look_again(&mut self) -> Op {
+        let step = self.tables.look_again();
+        self.policy_rev = self.tables.policy_rev;
+        step
+    }
+
     /// The steps that a refused change has left, which are to be carried out
     /// like those of a change: what it used of the tables is free again, and
     /// numbers may have been given anew. Empty after all other calls.

@@ -42,10 +42,14 @@ impl Maps {
 impl Events {
     /// Waits for events, at most `timeout`; returns those that are there.
     pub fn poll(&self, timeout: Duration) -> Result<Vec<types::event>, Error> {
-        self.ring.poll(timeout).map_err(|error| Error::Read {
-            table: "events",
-            source: io(error),
-        })?;
+        match self.ring.poll(timeout) {
+            // A signal, or SIGSTOP and SIGCONT: events wait in the ring.
+            Err(error) if error.kind() == libbpf_rs::ErrorKind::Interrupted => {}
+            polled => polled.map_err(|error| Error::Read {
+                table: "events",
+                source: io(error),
+            })?,
+        }
         Ok(self.received.try_iter().collect())
     }
 

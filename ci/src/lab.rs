@@ -67,11 +67,21 @@ pub fn run(options: &Options) -> Result<()> {
         bail!("--shell needs one test by its name: `cargo xtask lab --list` shows them");
     }
     setup::run()?;
-    let outcomes = match Cache::open(&lab) {
-        Ok(cache) => run_all(&cache, &lab, &tests, options)?,
-        Err(error) => skip_all(&tests, &format!("{error:#}")),
-    };
+    let outcomes = outcomes(Cache::open(&lab), &lab, &tests, options)?;
     verdict(&tests, &outcomes)
+}
+
+/// Without the cache's tools nothing can be run, and that is no fault of a test.
+fn outcomes(
+    cache: Result<Cache>,
+    lab: &Lab,
+    tests: &[&Test],
+    options: &Options,
+) -> Result<Vec<Outcome>> {
+    match cache {
+        Ok(cache) => run_all(&cache, lab, tests, options),
+        Err(error) => Ok(skip_all(tests, &format!("{error:#}"))),
+    }
 }
 
 fn skip_all(tests: &[&Test], why: &str) -> Vec<Outcome> {
@@ -121,4 +131,27 @@ fn verdict(tests: &[&Test], outcomes: &[Outcome]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_packages_every_test_is_skipped_with_the_reason_and_none_passes() {
+        let mut lab = Lab::read().unwrap();
+        for archive in lab.archives.values_mut() {
+            archive.mirror = "file:///nowhere".to_owned();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open_in(folder.path().into(), &lab);
+        let options = Options::of_ci();
+        let tests = lab.chosen(&[], options.short).unwrap();
+        let outcomes = outcomes(cache, &lab, &tests, &options).unwrap();
+        assert_eq!(outcomes.len(), tests.len());
+        for outcome in &outcomes {
+            assert!(matches!(outcome, Outcome::Skipped(why) if why.contains("apt-get")));
+        }
+        verdict(&tests, &outcomes).unwrap();
+    }
 }

@@ -1,5 +1,6 @@
 //! `terrace run`: the daemon.
 
+mod carrier;
 pub mod change;
 mod daemon;
 pub mod events;

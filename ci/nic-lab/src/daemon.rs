@@ -4,11 +4,12 @@ use crate::terrace;
 use serde_json::Value;
 use std::time::Duration;
 use terrace_testkit::manifests::LIMITS;
-use terrace_testkit::{Background, wait};
+use terrace_testkit::{Background, Netns, wait};
 
 /// Verifying every program takes a translated machine long.
 const START: Duration = Duration::from_secs(150);
 const PATIENCE: Duration = Duration::from_secs(90);
+const RUN: [&str; 3] = ["run", "--log", "debug"];
 
 /// `terrace run` with every interface `up*` as an uplink; detached when dropped.
 pub struct Daemon(terrace_testkit::Daemon);
@@ -21,18 +22,37 @@ impl Daemon {
 
     /// With more in its configuration, and a deny list.
     pub fn with(extra: &str, deny: &str) -> Self {
-        let daemon = terrace_testkit::Daemon::new(terrace(), "lab").expect("a folder");
-        let config = format!("{CONFIG}{extra}{LIMITS}");
-        daemon.configure(&config).expect("write a configuration");
-        let mut daemon = Self(daemon);
+        let mut daemon = Self::configured(extra);
         daemon.deny(deny);
         daemon.run();
         daemon
     }
 
+    /// In a namespace, with more in its configuration, and with manifests.
+    pub fn within(ns: &Netns, extra: &str, manifests: &[(&str, String)]) -> Self {
+        let mut daemon = Self::configured(extra);
+        daemon.deny("");
+        for (file, text) in manifests {
+            daemon.manifest(file, text);
+        }
+        let command = daemon.0.command(&RUN);
+        daemon.await_ready(ns.spawn(command).expect("start terrace"));
+        daemon
+    }
+
+    fn configured(extra: &str) -> Self {
+        let daemon = terrace_testkit::Daemon::new(terrace(), "lab").expect("a folder");
+        let config = format!("{CONFIG}{extra}{LIMITS}");
+        daemon.configure(&config).expect("write a configuration");
+        Self(daemon)
+    }
+
     fn run(&mut self) {
-        let command = self.0.command(&["run", "--log", "debug"]);
-        let running = Background::spawn(command).expect("start terrace");
+        let command = self.0.command(&RUN);
+        self.await_ready(Background::spawn(command).expect("start terrace"));
+    }
+
+    fn await_ready(&mut self, running: Background) {
         let ready = self.0.start(running, START);
         assert!(ready.is_ok(), "not ready:\n{}", self.0.log());
     }

@@ -1,7 +1,12 @@
 //! Interfaces change under a running daemon, and other people's programs are there
 //! or come. The host's own kernel often has no bond, and its NIC can't be pulled.
 
+use std::time::Duration;
 use terrace_nic_lab::{Daemon, Link, PROBE, attempt, by_driver, sh};
+use terrace_testkit::wait;
+
+/// A busy host lets a translated machine wait.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The mode of the XDP program on an interface: 1 native, 2 generic.
 fn xdp_mode(iface: &str) -> u64 {
@@ -56,17 +61,21 @@ fn a_bonds_tier_follows_its_ports() {
 
 /// Attaching resets the link of igb once; nothing that is configured later does.
 #[test]
-fn a_link_that_resets_at_attach_is_left_alone_afterwards() {
+fn a_link_that_resets_at_attach_is_back_when_the_daemon_is_ready_and_is_left_alone() {
     let (_near, _far) = igb_as_uplink();
-    let daemon = Daemon::start();
-    daemon.until("native XDP", || placed_on(&daemon, "upnic", "xdp-native"));
     let carrier = || sh("cat /sys/class/net/upnic/carrier");
-    daemon.until("the carrier", || (carrier().trim() == "1").then_some(()));
+    let changes = || sh("cat /sys/class/net/upnic/carrier_changes");
+    let up = || (carrier().trim() == "1").then_some(());
+    wait::until("the carrier", LIMIT, up).expect("a carrier");
+    let before = changes();
+    let daemon = Daemon::start();
+    assert_ne!(changes(), before, "attaching did not reset the link");
+    assert_eq!(carrier().trim(), "1", "ready, and nobody can send");
+    assert_eq!(placed_on(&daemon, "upnic", "xdp-native"), Some(()));
     let look = || {
         let program = sh("ip -d -j link show upnic");
         let links: serde_json::Value = serde_json::from_str(&program).expect("ip speaks JSON");
-        let changes = sh("cat /sys/class/net/upnic/carrier_changes");
-        (links[0]["xdp"]["prog"]["id"].as_u64(), changes)
+        (links[0]["xdp"]["prog"]["id"].as_u64(), changes())
     };
     let before = look();
     for (list, n) in [

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-const MIRROR: &str = "http://deb.debian.org";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const FRESH: Duration = Duration::from_secs(12 * 3600);
 
@@ -136,7 +135,8 @@ fn sources(archive: &Archive) -> String {
         true => format!("[signed-by={KEYRING}] "),
         false => String::new(),
     };
-    let line = |suite: &String| format!("deb {signed}{MIRROR}/{suite} main\n");
+    let mirror = &archive.mirror;
+    let line = |suite: &String| format!("deb {signed}{mirror}/{suite} main\n");
     archive.suites.iter().map(line).collect()
 }
 

@@ -23,7 +23,10 @@ pub struct Cache {
 impl Cache {
     /// Fetches the tools that are not there yet. An error is a reason to skip.
     pub fn open(lab: &Lab) -> Result<Self> {
-        let dir = folder()?;
+        Self::open_in(folder()?, lab)
+    }
+
+    pub fn open_in(dir: PathBuf, lab: &Lab) -> Result<Self> {
         for name in ["kernels", "tools", "jobs"] {
             let path = dir.join(name);
             fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;

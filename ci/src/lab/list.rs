@@ -16,10 +16,12 @@ pub struct Lab {
 }
 
 /// Suites that packages are taken from: `debian bookworm` is the suite
-/// bookworm of deb.debian.org/debian.
+/// bookworm of the mirror's folder debian.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Archive {
+    #[serde(default = "mirror")]
+    pub mirror: String,
     pub suites: Vec<String>,
     /// Nothing of the host counts as installed: what is unpacked stands alone.
     #[serde(default)]
@@ -99,6 +101,10 @@ pub struct Test {
     pub limit_s: u64,
     #[serde(default = "memory_mb")]
     pub memory_mb: u64,
+}
+
+fn mirror() -> String {
+    "http://deb.debian.org".to_owned()
 }
 
 fn limit_s() -> u64 {

@@ -23,8 +23,9 @@ const STEADY: &str =
     "no_timer_check lapic=notscdeadline nowatchdog rcupdate.rcu_cpu_stall_suppress=1";
 /// The guest's first word.
 const UP: &str = "lab: up";
-/// On a busy host a translated CPU now and then starts without its timer, and
-/// the machine hangs before any of it is ours: it is started again.
+/// On a busy host a translated CPU now and then starts without its timer, or QEMU
+/// 10.0.2 ends with `iotlb_to_section: Assertion failed`, before any of it is
+/// ours: the machine is started again.
 const BOOT: Duration = Duration::from_secs(90);
 const BOOTS: u32 = 3;
 
@@ -59,10 +60,7 @@ pub fn run(
                 (outcome, _) => outcome,
             });
         }
-        println!(
-            "lab: the machine did not come up within {} s: again",
-            BOOT.as_secs()
-        );
+        println!("lab: the machine did not come up: again");
     }
     Ok(Outcome::Failed("the machine did not come up".to_owned()))
 }
@@ -97,7 +95,7 @@ fn watch(child: &mut Child, limit: Duration, lacks: &mut Lacks) -> Result<Option
                     why = format!("failed:{steps}");
                 }
             }
-            Err(RecvTimeoutError::Timeout) if !up => return Ok(None),
+            Err(_) if !up => return Ok(None),
             Err(RecvTimeoutError::Timeout) => {
                 why = format!("no end within {} s", limit.as_secs());
                 return Ok(Some(Outcome::Failed(why)));

@@ -1,12 +1,13 @@
 //! Whether workers read the queues of an uplink themselves. Pure.
 
 use terrace_offload::Tier;
+use terrace_offload::verdict::{Disruption, TierVerdict, Verdict};
 use terrace_xdp::xsk::{Bind, FRAME_ROOM};
 
 /// What the operator wants (`[l7] uplink_sockets`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UplinkSockets {
-    /// On NICs with native XDP; zero-copy where that was tried.
+    /// On NICs with native XDP; zero-copy is tried where the report expects it.
     #[default]
     Auto,
     /// Wherever native XDP is, also on a veth; the kernel copies.
@@ -35,16 +36,57 @@ pub struct Uplink {
     pub tier: Option<Tier>,
     pub mtu: u32,
     pub n_queues: u32,
-    /// A zero-copy socket was tried on it, and worked.
-    pub has_zero_copy: bool,
 }
 
-/// How to bind sockets to its queues, the better way first; or why what is for
-/// workers goes through the port.
+/// How to bind sockets to the queues of an uplink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ways {
+    /// The better way first.
+    pub binds: &'static [Bind],
+    /// Why zero-copy is not among them, where it would be wanted.
+    pub why: String,
+}
+
+impl Ways {
+    /// The kernel is asked for zero-copy.
+    pub fn try_zero_copy(&self) -> bool {
+        self.binds.contains(&Bind::ZeroCopy)
+    }
+}
+
+/// Whether zero-copy is worth a bind, which alone proves it: what the report
+/// expects of it, and what the operator consents to.
+///
+/// # Errors
+/// Why not.
+pub fn worth_a_bind(expected: Option<&TierVerdict>, consent: Disruption) -> Result<(), String> {
+    let why = match expected {
+        Some(line) if matches!(line.verdict, Verdict::Yes | Verdict::Partial) => {
+            // A driver sets the queue up anew for such a socket.
+            return match consent >= Disruption::TrafficPause {
+                true => Ok(()),
+                false => Err(
+                    "zero-copy is not tried: it makes the queues pause, which [moves] disruption does not allow"
+                        .to_owned(),
+                ),
+            };
+        }
+        Some(line) => line.why.first().map_or("", String::as_str),
+        None => "nothing is known of it",
+    };
+    Err(format!("zero-copy is not tried: {why}"))
+}
+
+/// How to bind sockets to its queues, or why what is for workers goes through
+/// the port. `zero_copy` is what [`worth_a_bind`] says.
 ///
 /// # Errors
 /// The reason, as a person reads it.
-pub fn ways(setting: UplinkSockets, uplink: &Uplink) -> Result<&'static [Bind], String> {
+pub fn ways(
+    setting: UplinkSockets,
+    uplink: &Uplink,
+    zero_copy: Result<(), String>,
+) -> Result<Ways, String> {
     if setting == UplinkSockets::Off {
         return Err("[l7] uplink_sockets is off".to_owned());
     }
@@ -70,14 +112,19 @@ pub fn ways(setting: UplinkSockets, uplink: &Uplink) -> Result<&'static [Bind], 
             FRAME_ROOM - HEADERS
         ));
     }
-    let zero_copy = match setting {
-        UplinkSockets::ZeroCopy => true,
-        UplinkSockets::Auto => uplink.has_zero_copy,
-        UplinkSockets::Copy | UplinkSockets::Off => false,
+    let why = match (setting, zero_copy) {
+        (UplinkSockets::ZeroCopy, _) | (UplinkSockets::Auto, Ok(())) => {
+            return Ok(Ways {
+                binds: &[Bind::ZeroCopy, Bind::Copy],
+                why: String::new(),
+            });
+        }
+        (UplinkSockets::Auto, Err(why)) => why,
+        (UplinkSockets::Copy | UplinkSockets::Off, _) => String::new(),
     };
-    Ok(match zero_copy {
-        true => &[Bind::ZeroCopy, Bind::Copy],
-        false => &[Bind::Copy],
+    Ok(Ways {
+        binds: &[Bind::Copy],
+        why,
     })
 }
 
@@ -87,6 +134,8 @@ const HEADERS: u32 = 14 + 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use terrace_offload::facts::Confidence;
+    use terrace_offload::verdict::NicTier;
 
     fn nic() -> Uplink {
         Uplink {
@@ -95,7 +144,6 @@ mod tests {
             tier: Some(Tier::XdpNative),
             mtu: 1_500,
             n_queues: 4,
-            has_zero_copy: false,
         }
     }
 
@@ -106,6 +154,9 @@ mod tests {
         }
     }
 
+    const BOTH: &[Bind] = &[Bind::ZeroCopy, Bind::Copy];
+    const COPY: &[Bind] = &[Bind::Copy];
+
     type Row = (
         &'static str,
         UplinkSockets,
@@ -113,12 +164,9 @@ mod tests {
         Result<&'static [Bind], &'static str>,
     );
 
+    /// Uplinks where zero-copy is worth a bind.
     fn rows() -> Vec<Row> {
         use UplinkSockets::{Auto, Copy, Off, ZeroCopy};
-        let tried = Uplink {
-            has_zero_copy: true,
-            ..nic()
-        };
         let generic = Uplink {
             tier: Some(Tier::XdpGeneric),
             ..nic()
@@ -139,19 +187,12 @@ mod tests {
             kind: "bond".to_owned(),
             ..nic()
         };
-        let both: &[Bind] = &[Bind::ZeroCopy, Bind::Copy];
         vec![
-            ("a NIC is read in copy mode", Auto, nic(), Ok(&[Bind::Copy])),
-            (
-                "zero-copy where it was tried",
-                Auto,
-                tried.clone(),
-                Ok(both),
-            ),
-            ("zero-copy where it is asked for", ZeroCopy, nic(), Ok(both)),
-            ("copy is what it says", Copy, tried, Ok(&[Bind::Copy])),
+            ("zero-copy where it is expected", Auto, nic(), Ok(BOTH)),
+            ("and where it is asked for", ZeroCopy, nic(), Ok(BOTH)),
+            ("copy is what it says", Copy, nic(), Ok(COPY)),
             ("auto leaves a veth out", Auto, veth(), Err("checksums")),
-            ("a veth can be asked for", Copy, veth(), Ok(&[Bind::Copy])),
+            ("a veth can be asked for", Copy, veth(), Ok(COPY)),
             ("off is off", Off, nic(), Err("is off")),
             ("not on generic XDP", Copy, generic, Err("xdp-generic")),
             ("not without XDP", Copy, none, Err("served on tc")),
@@ -161,7 +202,7 @@ mod tests {
                 jumbo,
                 Err("3818 does"),
             ),
-            ("the largest that fits", Auto, largest, Ok(&[Bind::Copy])),
+            ("the largest that fits", Auto, largest, Ok(BOTH)),
             (
                 "a bond's packets are its ports'",
                 Copy,
@@ -174,12 +215,52 @@ mod tests {
     #[test]
     fn an_uplink_is_read_where_that_is_right_and_else_there_is_a_reason() {
         for (name, setting, uplink, expected) in rows() {
-            let found = ways(setting, &uplink);
+            let found = ways(setting, &uplink, Ok(()));
             match (found, expected) {
-                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{name}"),
+                (Ok(found), Ok(expected)) => assert_eq!(found.binds, expected, "{name}"),
                 (Err(why), Err(part)) => assert!(why.contains(part), "{name}: {why}"),
                 (found, _) => panic!("{name}: {found:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn zero_copy_is_tried_where_the_report_expects_it_and_else_there_is_a_reason() {
+        let line = |verdict, why: &str| TierVerdict {
+            tier: NicTier::AfxdpZc,
+            verdict,
+            why: vec![why.to_owned()],
+            confidence: Confidence::Declared,
+            blockers: Vec::new(),
+        };
+        let yes = line(Verdict::Yes, "the kernel lists it");
+        let some = line(Verdict::Partial, "tc does the same for less");
+        let no = line(Verdict::No, "kernel lists no AF_XDP zero-copy");
+        let fixable = line(Verdict::AfterFix, "the MTU is too large");
+        let (pause, none) = (Disruption::TrafficPause, Disruption::None);
+        let rows = [
+            ("it is expected", Some(&yes), pause, ""),
+            ("also where it is worth less", Some(&some), pause, ""),
+            ("never in spite of the operator", Some(&yes), none, "pause"),
+            (
+                "not where it is denied",
+                Some(&no),
+                pause,
+                "kernel lists no",
+            ),
+            ("not before a fix", Some(&fixable), pause, "too large"),
+            ("not of the unknown", None, pause, "nothing is known"),
+        ];
+        for (name, expected, consent, part) in rows {
+            let found = worth_a_bind(expected, consent);
+            let auto = ways(UplinkSockets::Auto, &nic(), found.clone()).unwrap();
+            assert_eq!(auto.try_zero_copy(), found.is_ok(), "{name}");
+            let why = found.err().unwrap_or_default();
+            assert_eq!(why, auto.why, "{name}");
+            assert!(
+                why.contains(part) && why.is_empty() == part.is_empty(),
+                "{name}: {why}"
+            );
         }
     }
 }

@@ -26,7 +26,9 @@ use super::placement::Served;
 use super::report::report;
 use super::shared::{Command, Mesh, Shared, View};
 use super::watch::{FolderWatch, Stamps};
-use super::{facts, hardware, l7, news, only, placement, pulse, ring, shortcut, sockets, withheld};
+use super::{
+    carrier, facts, hardware, l7, news, only, placement, pulse, ring, shortcut, sockets, withheld,
+};
 use crate::api::{self, Phase, Role};
 use crate::config::Config;
 use crate::health::{Checker, Known, Thresholds};
@@ -399,6 +401,8 @@ impl Armed {
         };
         daemon.follow_up();
         daemon.show_network();
+        let (netlink, before) = (&daemon.netlink, &daemon.network);
+        carrier::await_back(netlink, before, &daemon.interfaces, &shared.events).await;
         ready(&shared);
         let ended = tokio::select! {
             ended = daemon.run(from) => ended,

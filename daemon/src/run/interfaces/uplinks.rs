@@ -9,14 +9,17 @@ use std::io;
 use std::sync::Arc;
 
 use anyhow::Result;
-use terrace_offload::facts::Confidence;
+use terrace_offload::Machine;
+use terrace_offload::facts::InterfaceFacts;
+use terrace_offload::judge::verdicts;
+use terrace_offload::verdict::NicTier;
 use terrace_xdp::xsk::Bind;
 
 use super::{Armed, Host, Interfaces};
 use crate::api::Role;
 use crate::l7::inlet::InletState;
 use crate::l7::tier::Tier as Workers;
-use crate::l7::uplink::{Uplink, ways};
+use crate::l7::uplink::{Uplink, Ways, ways, worth_a_bind};
 use crate::render::units::plural;
 use crate::run::events::Kind;
 
@@ -28,6 +31,8 @@ struct Open {
     how: Bind,
     /// Why not zero-copy, where that was wanted.
     why: String,
+    /// Whether the kernel was asked for zero-copy.
+    tried_zero_copy: bool,
     inlets: Vec<Arc<InletState>>,
 }
 
@@ -106,6 +111,26 @@ impl Uplinks {
     }
 }
 
+impl Open {
+    fn told(&self) -> String {
+        let (iface, mode) = (&self.of.iface, mode(self.how));
+        let queues = plural(self.inlets.len(), "queue");
+        let what = format!("{iface}: workers read its {queues} themselves, in {mode} mode");
+        match self.why.as_str() {
+            "" => what,
+            why => format!("{what}: {why}"),
+        }
+    }
+}
+
+/// Whether the queue belongs to a socket that is on its way out.
+fn is_passing(error: &anyhow::Error) -> bool {
+    let mut causes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::ResourceBusy)
+}
+
 fn mode(how: Bind) -> &'static str {
     match how {
         Bind::Copy => "copy",
@@ -142,26 +167,39 @@ impl Interfaces {
         self.uplinks.shown()
     }
 
+    fn surveyed(&self, iface: &str) -> Option<&InterfaceFacts> {
+        let mut surveyed = self.seen.survey.interfaces.iter();
+        surveyed.find(|facts| facts.name == iface)
+    }
+
     fn uplink(&self, ifindex: u32) -> Option<Uplink> {
         let armed = self.armed.get(&ifindex)?;
         let name = &armed.link.name;
-        let mut surveyed = self.seen.survey.interfaces.iter();
-        let facts = surveyed
-            .find(|facts| facts.name == *name)
-            .map(|facts| &facts.facts);
+        let facts = self.surveyed(name).map(|facts| &facts.facts);
         let int = |key| facts.and_then(|facts| facts.int(key)).unwrap_or(0);
         let n_queues = (int("channels.rx") + int("channels.combined")).max(1);
-        let key = "af_xdp.zero_copy";
         Some(Uplink {
             iface: name.clone(),
             kind: armed.link.kind.clone(),
             tier: armed.xdp.as_ref().map(|xdp| xdp.tier),
             mtu: armed.link.mtu,
             n_queues: u32::try_from(n_queues).unwrap_or(1),
-            has_zero_copy: facts.is_some_and(|facts| {
-                facts.bool(key) == Some(true) && facts.confidence(key) == Confidence::Verified
-            }),
         })
+    }
+
+    fn ways(&self, host: Host<'_>, uplink: &Uplink) -> Result<Ways, String> {
+        let machine = Machine {
+            host: &self.seen.survey.host,
+            interfaces: &self.seen.survey.interfaces,
+            profiles: &self.profiles,
+        };
+        let judged = self
+            .surveyed(&uplink.iface)
+            .map(|facts| verdicts(machine, facts));
+        let lines = judged.as_ref().map_or(&[][..], |judged| &judged.tiers);
+        let line = lines.iter().find(|line| line.tier == NicTier::AfxdpZc);
+        let zero_copy = worth_a_bind(line, host.config.moves.disruption);
+        ways(host.config.l7.uplink_sockets, uplink, zero_copy)
     }
 
     /// Gives up sockets that belong to something that is no more.
@@ -170,14 +208,16 @@ impl Interfaces {
         let Some(open) = self.uplinks.open.get(&ifindex) else {
             return;
         };
-        let setting = host.config.l7.uplink_sockets;
         let why = match (&now, workers) {
             (None, _) => "it is gone".to_owned(),
             (_, None) => "there are no workers".to_owned(),
-            (Some(now), _) if *now == open.of => return,
-            (Some(now), _) => ways(setting, now)
-                .err()
-                .unwrap_or("it has changed".to_owned()),
+            (Some(now), _) => match self.ways(host, now) {
+                Err(why) => why,
+                Ok(_) if *now != open.of => "it has changed".to_owned(),
+                // What a bind has shown is not asked again.
+                Ok(ways) if open.tried_zero_copy || !ways.try_zero_copy() => return,
+                Ok(_) => "zero-copy can be tried now".to_owned(),
+            },
         };
         if let Some(armed) = self.armed.get_mut(&ifindex) {
             armed.tell_sockets(host, 0, 0);
@@ -198,7 +238,7 @@ impl Interfaces {
     fn read(&mut self, host: Host<'_>, ifindex: u32, workers: &Workers) -> Result<(), String> {
         let gone = || "it is gone".to_owned();
         let uplink = self.uplink(ifindex).ok_or_else(gone)?;
-        let ways = ways(host.config.l7.uplink_sockets, &uplink)?;
+        let ways = self.ways(host, &uplink)?;
         if !self.uplinks.open.contains_key(&ifindex) {
             if self.uplinks.leaving.contains_key(&ifindex) {
                 return Err("its sockets are being closed first".to_owned());
@@ -212,13 +252,7 @@ impl Interfaces {
             let open = self.opened(workers, &uplink, ways);
             let open = open.map_err(|error| self.refuse(host, ifindex, uplink, &error))?;
             self.uplinks.refused.remove(&ifindex);
-            let what = format!(
-                "{}: workers read its {} themselves, in {} mode",
-                open.of.iface,
-                plural(open.inlets.len(), "queue"),
-                mode(open.how)
-            );
-            host.events.tell(Kind::TierMoved, what);
+            host.events.tell(Kind::TierMoved, open.told());
             self.uplinks.open.insert(ifindex, open);
         }
         if let (Some(open), Some(armed)) = (
@@ -230,7 +264,7 @@ impl Interfaces {
         Ok(())
     }
 
-    fn opened(&self, workers: &Workers, uplink: &Uplink, ways: &[Bind]) -> Result<Open> {
+    fn opened(&self, workers: &Workers, uplink: &Uplink, ways: Ways) -> Result<Open> {
         let n = uplink.n_queues;
         let first = self.uplinks.free_entries(n, workers.n_entries()).ok_or_else(|| {
             let most = workers.n_entries();
@@ -240,9 +274,10 @@ impl Interfaces {
             )
         })?;
         let give = |entry, socket| self.hooks.give_uplink_socket(entry, socket);
-        let mut why = String::new();
-        let mut ways = ways.iter().peekable();
-        while let Some(how) = ways.next() {
+        let tried_zero_copy = ways.try_zero_copy();
+        let mut why = ways.why;
+        let mut binds = ways.binds.iter().peekable();
+        while let Some(how) = binds.next() {
             match workers.open(&uplink.iface, n, *how, first, give) {
                 Ok(inlets) => {
                     return Ok(Open {
@@ -250,10 +285,11 @@ impl Interfaces {
                         first,
                         how: *how,
                         why,
+                        tried_zero_copy,
                         inlets,
                     });
                 }
-                Err(error) if ways.peek().is_none() => return Err(error),
+                Err(error) if binds.peek().is_none() || is_passing(&error) => return Err(error),
                 Err(error) => why = format!("{} refused: {error:#}", mode(*how)),
             }
         }
@@ -268,10 +304,7 @@ impl Interfaces {
         error: &anyhow::Error,
     ) -> String {
         let why = format!("{error:#}");
-        let mut causes = error
-            .chain()
-            .filter_map(|cause| cause.downcast_ref::<io::Error>());
-        let is_passing = causes.any(|cause| cause.kind() == io::ErrorKind::ResourceBusy);
+        let is_passing = is_passing(error);
         let before = self.uplinks.refused.get(&ifindex);
         if before.is_none_or(|before| before.why != why) {
             let iface = &of.iface;
@@ -321,11 +354,11 @@ mod tests {
                 tier: None,
                 mtu: 1_500,
                 n_queues: n as u32,
-                has_zero_copy: false,
             },
             first,
             how: Bind::Copy,
             why: String::new(),
+            tried_zero_copy: false,
             inlets: (0..n).map(|_| Arc::default()).collect(),
         }
     }

@@ -50,6 +50,9 @@ fn belongs(test: &Test, binary: &Binary) -> bool {
 
 fn script(test: &Test, binaries: &[&Binary], options: &Options) -> String {
     let mut script = format!("export LAB_KERNEL={}\n", test.kernel);
+    for (name, value) in &test.env {
+        script.push_str(&format!("export {name}={}\n", shell::quoted(value)));
+    }
     if options.shell {
         script.push_str("shell=yes\n");
     }

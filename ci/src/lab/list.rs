@@ -91,6 +91,9 @@ pub struct Test {
     /// it and nothing else.
     #[serde(default)]
     pub lacks: BTreeSet<String>,
+    /// Variables of the tests, as their files say.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
     /// QEMU devices; two of each, on one wire.
     #[serde(default)]
     pub nics: Vec<String>,

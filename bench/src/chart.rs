@@ -5,7 +5,7 @@ use crate::result::{ArmResult, Measured, Metric};
 use crate::scenario::Role;
 use crate::stats::{median, quantile};
 use crate::svg::{Anchor, Axis, Svg};
-use crate::tables::number;
+use crate::tables::{number, whole};
 
 const WIDTH: f64 = 860.0;
 const FLOOR: &str = "#9aa3ad";
@@ -70,9 +70,20 @@ pub fn bars(measured: &Measured, at: Option<f64>, name: &str, metric: Metric) ->
         .fold(0.0, f64::max);
     let bottom = TOP + arms.len() as f64 * ROW;
     let left = room_for_names(&arms);
-    let axis = Axis::linear(most, left, WIDTH - RIGHT);
+    let medians = arms
+        .iter()
+        .filter_map(|arm| Some(median(arm.values(name)?)));
+    let least = medians.fold(f64::INFINITY, f64::min);
+    let mut caption = caption(metric);
+    let axis = match least > 0.0 && most / least > FAR_APART {
+        true => {
+            caption += ", log axis";
+            Axis::log(least / 2.0, most, left, WIDTH - RIGHT)
+        }
+        false => Axis::linear(most, left, WIDTH - RIGHT),
+    };
     let mut svg = Svg::new(WIDTH, bottom + 28.0);
-    svg.text((0.0, 16.0), Anchor::Start, "title", &caption(metric));
+    svg.text((0.0, 16.0), Anchor::Start, "title", &caption);
     for tick in axis.ticks() {
         let x = axis.at(tick);
         svg.line((x, TOP), (x, bottom), "grid");
@@ -91,6 +102,9 @@ pub fn bars(measured: &Measured, at: Option<f64>, name: &str, metric: Metric) ->
     }
     svg.finish(&format!("{}: {}", measured.title, metric.shown))
 }
+
+/// On a linear axis the one would hide the other.
+const FAR_APART: f64 = 100.0;
 
 /// Of a bar's name, in characters.
 const LONGEST_NAME: usize = 72;
@@ -112,7 +126,7 @@ pub fn is_absent(arm: &ArmResult) -> bool {
 
 fn bar(svg: &mut Svg, axis: &Axis, y: f64, values: &[f64], colour: &str) {
     let middle = median(values);
-    let zero = axis.at(0.0);
+    let zero = axis.start();
     svg.rect((zero, y + 5.0), (axis.at(middle) - zero, 19.0), colour);
     let (low, high) = (quantile(values, 0.25), quantile(values, 0.75));
     let most = values.iter().copied().fold(middle, f64::max);
@@ -173,7 +187,7 @@ pub fn curve(measured: &Measured, name: &str, metric: Metric) -> String {
             (x, plot.bottom + 16.0),
             Anchor::Middle,
             "tick",
-            &number(point).replace(".0", ""),
+            &whole(point),
         );
     }
     let axis = measured.axis.as_deref().unwrap_or_default();
@@ -339,6 +353,17 @@ mod tests {
     }
 
     #[test]
+    fn bars_that_are_far_apart_have_a_log_axis_that_says_so() {
+        let shown = metric("p50_us").expect("a metric");
+        let mut all = scenario();
+        assert!(!bars(&all, None, "p50_us", shown).contains("log axis"));
+        all.arms
+            .push(arm("slow", Role::Peer, &[("p50_us", &[90_000.0])]));
+        let svg = bars(&all, None, "p50_us", shown);
+        assert!(svg.contains("log axis") && !svg.contains("NaN"));
+    }
+
+    #[test]
     fn a_curve_has_a_point_for_each_value() {
         let shown = metric("p50_us").expect("a metric");
         let mut all = scenario();
@@ -350,6 +375,7 @@ mod tests {
             })
             .into();
         let svg = curve(&all, "p50_us", shown);
+        assert!(svg.contains(">1</text>") && !svg.contains(">10</text>"));
         assert_eq!(svg.matches("<circle").count(), 2);
         assert_eq!(svg.matches("<polyline").count(), 1);
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde::Serialize;
 
 use crate::lab::{Source, peer_of, terrace_binary};
 use crate::load::is_installed;
@@ -54,17 +55,34 @@ fn load_missing(scenario: &Scenario) -> Result<()> {
     }
 }
 
-/// A line for each arm of each scenario.
-pub fn print(scenarios: &[Scenario], terrace: Option<&Path>) -> Result<()> {
-    let envoy = envoy();
-    if !rustix::process::geteuid().is_root() {
-        println!("not root: nothing but `list`, `check`, `compare` and `report` works\n");
+/// A scenario, and what it lacks here.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    scenario: String,
+    /// Why nothing of it can run.
+    missing: Option<String>,
+    ways: Vec<CheckedWay>,
+}
+
+#[derive(Debug, Serialize)]
+struct CheckedWay {
+    way: String,
+    missing: Option<String>,
+}
+
+impl CheckedWay {
+    fn new(way: &str, found: &Result<()>) -> Self {
+        Self {
+            way: way.to_owned(),
+            missing: why(found),
+        }
     }
-    println!(
-        "hardware counters: {}\n",
-        crate::instructions::availability()
-    );
-    for scenario in scenarios {
+}
+
+/// What can run here of each.
+pub fn check(scenarios: &[Scenario], terrace: Option<&Path>) -> Vec<Checked> {
+    let envoy = envoy();
+    let checked = scenarios.iter().map(|scenario| {
         let source = Source {
             terrace: terrace.map(Path::to_owned),
             envoy: envoy.clone(),
@@ -73,44 +91,98 @@ pub fn print(scenarios: &[Scenario], terrace: Option<&Path>) -> Result<()> {
             topology: scenario.topology,
             bare: false,
         };
-        let load = load_missing(scenario);
-        println!("{:24} {}", scenario.name, said(&load));
-        for arm in &scenario.arms {
-            println!("  {:28} {}", arm.name, said(&missing(arm, &source)));
-        }
-        let needs_terrace = matches!(scenario.kind, Kind::Growth);
-        if needs_terrace {
+        let arms = scenario.arms.iter();
+        let mut ways: Vec<_> = arms
+            .map(|arm| CheckedWay::new(&arm.name, &missing(arm, &source)))
+            .collect();
+        if matches!(scenario.kind, Kind::Growth) {
             let found = terrace_binary(terrace).map(drop);
-            println!("  {:28} {}", "memory of the daemon", said(&found));
+            ways.push(CheckedWay::new("memory of the daemon", &found));
         }
-    }
-    Ok(())
+        Checked {
+            scenario: scenario.name.clone(),
+            missing: why(&load_missing(scenario)),
+            ways,
+        }
+    });
+    checked.collect()
 }
 
-fn said(found: &Result<()>) -> String {
-    match found {
-        Ok(()) => "can run".to_owned(),
-        Err(error) => format!("NOT HERE: {error:#}"),
+/// A line for each way of each scenario.
+pub fn print(checked: &[Checked]) {
+    if !rustix::process::geteuid().is_root() {
+        println!("not root: nothing but `list`, `check`, `compare` and `report` works\n");
+    }
+    println!(
+        "hardware counters: {}\n",
+        crate::instructions::availability()
+    );
+    for one in checked {
+        println!("{:24} {}", one.scenario, said(one.missing.as_deref()));
+        for way in &one.ways {
+            println!("  {:28} {}", way.way, said(way.missing.as_deref()));
+        }
+    }
+}
+
+fn why(found: &Result<()>) -> Option<String> {
+    found.as_ref().err().map(|error| format!("{error:#}"))
+}
+
+fn said(missing: Option<&str>) -> String {
+    match missing {
+        None => "can run".to_owned(),
+        Some(why) => format!("NOT HERE: {why}"),
+    }
+}
+
+/// What ships.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    scenarios: Vec<ListedScenario>,
+    peers: Vec<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct ListedScenario {
+    name: String,
+    title: String,
+    /// Of `cargo xtask bench`.
+    standard: bool,
+    /// Of measuring, without setting up; where that is known before.
+    seconds: Option<f64>,
+    ways: Vec<String>,
+}
+
+pub fn list(scenarios: &[Scenario]) -> Listed {
+    let one = |scenario: &Scenario| ListedScenario {
+        name: scenario.name.clone(),
+        title: scenario.title.clone(),
+        standard: scenario.standard,
+        seconds: (scenario.kind == Kind::Traffic).then(|| scenario.seconds()),
+        ways: scenario.arms.iter().map(|arm| arm.name.clone()).collect(),
+    };
+    Listed {
+        scenarios: scenarios.iter().map(one).collect(),
+        peers: std::iter::once("terrace")
+            .chain(crate::library::peers())
+            .collect(),
     }
 }
 
 /// One line a scenario.
-pub fn list(scenarios: &[Scenario]) {
-    for scenario in scenarios {
-        let mark = if scenario.standard { "*" } else { " " };
-        let measures = match scenario.kind {
-            Kind::Traffic => format!("{:.0} s", scenario.seconds()),
-            _ => String::new(),
-        };
-        println!(
-            "{mark} {:18} {measures:>6}  {}",
-            scenario.name, scenario.title
-        );
+pub fn print_list(listed: &Listed) {
+    for one in &listed.scenarios {
+        let mark = if one.standard { "*" } else { " " };
+        let measures = one
+            .seconds
+            .map_or(String::new(), |seconds| format!("{seconds:.0} s"));
+        println!("{mark} {:18} {measures:>6}  {}", one.name, one.title);
     }
     println!(
         "\nseconds of measuring, without setting up; * = the standard set, which `cargo xtask bench` runs"
     );
-    println!("peers: terrace, {}", crate::library::peers().join(", "));
+    println!("peers: {}", listed.peers.join(", "));
 }
 
 /// Envoy's binary: `ENVOY` of the environment, on the PATH, or where

@@ -6,6 +6,8 @@
 //! <!-- bench:end -->
 //! ```
 
+mod curves;
+
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -13,9 +15,9 @@ use serde::Deserialize;
 
 use crate::library;
 use crate::page;
-use crate::result::{ArmResult, Measured, RunFile, metric};
+use crate::result::{ArmResult, Measured, Origin, RunFile, metric, shown};
 use crate::stats::{median, paired_ratio};
-use crate::tables::{interval, number};
+use crate::tables::{interval, number, section};
 
 const BEGIN: &str = "<!-- bench:";
 const END: &str = "<!-- bench:end -->";
@@ -31,7 +33,29 @@ struct Tables {
 #[serde(deny_unknown_fields)]
 struct Table {
     name: String,
+    #[serde(default)]
     row: Vec<Claim>,
+    #[serde(default)]
+    curve: Vec<curves::Curve>,
+    /// Scenarios whose own tables stand there.
+    #[serde(default)]
+    whole: Vec<String>,
+}
+
+impl Table {
+    /// The scenarios that it quotes, each once.
+    fn scenarios(&self) -> Vec<&str> {
+        let rows = self.row.iter().map(|claim| claim.scenario.as_str());
+        let curves = self.curve.iter().map(|curve| curve.scenario.as_str());
+        let mut names: Vec<&str> = Vec::new();
+        let whole = self.whole.iter().map(String::as_str);
+        for name in rows.chain(curves).chain(whole) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
 }
 
 /// One row: a metric of one arm, as it is or over another arm.
@@ -69,6 +93,10 @@ struct Found {
 /// Writes `DATE.md` and `DATE.json` into the folder of results, and every
 /// marked table of the documents anew.
 pub fn refresh(run: &RunFile, results: &Path, documents: &[std::path::PathBuf]) -> Result<()> {
+    ensure!(
+        !run.scenarios.iter().any(|held| is_quick(held, run)),
+        "figures of `--quick` show that it works, and nothing else: they are not recorded"
+    );
     let date = run.started.split('T').next().unwrap_or(&run.started);
     std::fs::create_dir_all(results)?;
     let path = results.join(format!("{date}.md"));
@@ -123,22 +151,83 @@ fn replaced(text: &str, table: impl Fn(&str) -> Result<String>) -> Result<String
     Ok(done + left)
 }
 
+fn is_quick(measured: &Measured, run: &RunFile) -> bool {
+    let command = match &measured.origin {
+        Some(origin) => &origin.command,
+        None => &run.command,
+    };
+    command.split_whitespace().any(|word| word == "--quick")
+}
+
 fn written(table: &Table, run: &RunFile, link: &str) -> String {
+    let mut text = format!(
+        "`{}`, {}, {}. All tables: [{link}]({link}).\n",
+        shown(&run.command),
+        run.started,
+        run.host.line()
+    );
+    text += &other_runs(&table.scenarios(), run);
+    text.push('\n');
+    if !table.row.is_empty() {
+        text += &rows(table, run);
+    }
+    let curves = table.curve.iter().map(|curve| curves::table(curve, run));
+    let whole = table.whole.iter().map(|name| whole(name, run));
+    text + &curves.chain(whole).collect::<Vec<_>>().join("\n")
+}
+
+/// A scenario's own table, without what stands below it.
+fn whole(name: &str, run: &RunFile) -> String {
+    let Some(measured) = run.scenarios.iter().find(|held| held.name == name) else {
+        return format!("`{name}`: {ABSENT}.\n");
+    };
+    let mut section = section(measured);
+    section.title.clear();
+    section.notes.clear();
+    let table = section.markdown();
+    let table = table.trim_start_matches(['#', ' ', '\n']).trim_end();
+    format!("**{}** (`{name}`)\n\n{table}\n", measured.title)
+}
+
+/// Which of the scenarios are of other runs than the one that is named first.
+pub fn other_runs(scenarios: &[&str], run: &RunFile) -> String {
+    let mut others: Vec<(&Origin, Vec<String>)> = Vec::new();
+    for held in run.scenarios.iter() {
+        let Some(origin) = held.origin.as_ref() else {
+            continue;
+        };
+        if !scenarios.contains(&held.name.as_str()) {
+            continue;
+        }
+        let name = format!("`{}`", held.name);
+        match others.iter_mut().find(|(known, _)| *known == origin) {
+            Some((_, names)) => names.push(name),
+            None => others.push((origin, vec![name])),
+        }
+    }
+    let own = run.origin();
+    let line = |(origin, names): &(&Origin, Vec<String>)| {
+        format!("Of {}: {}.\n", names.join(", "), origin.line(Some(&own)))
+    };
+    others.iter().map(line).collect()
+}
+
+fn rows(table: &Table, run: &RunFile) -> String {
     let has_targets = table.row.iter().any(|claim| claim.target.is_some());
     let (head, rule) = match has_targets {
         true => (" target | |", "---|---|"),
         false => ("", ""),
     };
-    let mut text = format!(
-        "`{}`, {}, {}. All tables: [{link}]({link}).\n\n| what | measured |{head}\n|---|---|{rule}\n",
-        run.command,
-        run.started,
-        run.host.line()
-    );
+    let mut text = format!("| what | scenario | measured |{head}\n|---|---|---|{rule}\n");
     for claim in &table.row {
         let found = measured(claim, run);
-        let shown = found.as_ref().map(|found| found.shown.as_str());
-        text += &format!("| {} | {} |", claim.what, shown.unwrap_or(ABSENT));
+        let figure = found.as_ref().map(|found| found.shown.as_str());
+        text += &format!(
+            "| {} | `{}` | {} |",
+            claim.what,
+            claim.scenario,
+            figure.unwrap_or(ABSENT)
+        );
         if has_targets {
             let target = claim.target.as_deref();
             let verdict = target
@@ -155,7 +244,7 @@ fn written(table: &Table, run: &RunFile, link: &str) -> String {
     text
 }
 
-const ABSENT: &str = "not measured in this run";
+const ABSENT: &str = "not measured";
 
 fn measured(claim: &Claim, run: &RunFile) -> Option<Found> {
     let scenario = run
@@ -266,9 +355,9 @@ mod tests {
         let rows = [
             (claim("ours", None), "3.00 Mpps"),
             (claim("ours", Some("nft")), "3.00 (3.00-3.00) times Mpps"),
-            (claim("ours", Some("void")), "not measured in this run"),
-            (claim("void", None), "not measured in this run"),
-            (claim("none", None), "not measured in this run"),
+            (claim("ours", Some("void")), "not measured"),
+            (claim("void", None), "not measured"),
+            (claim("none", None), "not measured"),
             (best_of(["nft", "slow"]), "3.00 (3.00-3.00) times Mpps"),
             (best_of(["slow", "void"]), "6.00 (6.00-6.00) times Mpps"),
         ];
@@ -281,6 +370,31 @@ mod tests {
                 claim.arm
             );
         }
+    }
+
+    #[test]
+    fn a_table_names_the_runs_that_its_figures_are_of() {
+        let mut older = crate::result::tests::measured("old", vec![]);
+        let mut origin = run(vec![]).origin();
+        origin.command = "terrace-bench run old --out /tmp/x".to_owned();
+        older.origin = Some(origin);
+        let new = crate::result::tests::measured("new", vec![]);
+        let all = run(vec![older, new]);
+        let lines = other_runs(&["old", "new"], &all);
+        assert!(
+            lines.starts_with("Of `old`: `terrace-bench run old`, 2026-11-22T10:00:00Z, Terrace"),
+            "{lines}"
+        );
+        assert_eq!(other_runs(&["new"], &all), "");
+    }
+
+    #[test]
+    fn quick_figures_are_not_recorded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut quick = run(vec![crate::result::tests::measured("a", vec![])]);
+        quick.command = "terrace-bench run a --quick".to_owned();
+        let said = refresh(&quick, folder.path(), &[]).map_err(|error| error.to_string());
+        assert!(said.is_err_and(|said| said.contains("--quick")));
     }
 
     #[test]
@@ -306,6 +420,12 @@ mod tests {
     fn every_claim_is_about_a_scenario_and_a_metric_that_exist() {
         let tables: Tables = toml::from_str(library::docs()).expect("docs.toml");
         let scenarios = library::scenarios().expect("scenarios");
+        for curve in tables.table.iter().flat_map(|table| &table.curve) {
+            curve.check(&scenarios);
+        }
+        for name in tables.table.iter().flat_map(|table| &table.whole) {
+            assert!(scenarios.iter().any(|found| found.name == *name), "{name}");
+        }
         for claim in tables.table.iter().flat_map(|table| &table.row) {
             let found = scenarios.iter().find(|found| found.name == claim.scenario);
             let found = found.unwrap_or_else(|| panic!("no scenario {}", claim.scenario));

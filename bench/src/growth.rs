@@ -1,15 +1,15 @@
 //! `growth`: what a packet costs, how long one change takes, and how much
 //! memory there is, as one table grows.
 
+mod given;
 mod memory;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use indicatif::ProgressBar;
-use terrace_abi::{Limits, Reason};
+use terrace_abi::Reason;
 use terrace_mesh::{Compiler, Tables, diff, parse};
 
 use crate::control;
-use crate::lab::Setup;
 use crate::programs::case::{self, Case};
 use crate::programs::frame::{Keys, Order, TCP_ACK, TCP_SYN};
 use crate::programs::harness::{self, Hook, Settings, XDP_DROP};
@@ -24,7 +24,7 @@ use terrace::apply::apply;
 
 /// Flows of a measurement, at most.
 const FLOWS: u32 = 4096;
-/// Slots for 100,000 connections, a fifth of them used.
+/// Slots for 100,000 connections: each has two, and keys are a power of two.
 const TRACKED_SLOTS: u32 = 1 << 20;
 /// Changes of one service.
 const CHANGES: u32 = 9;
@@ -46,7 +46,7 @@ pub fn measure(scenario: &Scenario, context: &Context, bar: &ProgressBar) -> Res
         bar.set_message(format!("{n} {}", curve.axis.shown()));
         for mut arm in growth.at(curve.axis, n)? {
             arm.at = Some(f64::from(n));
-            if arm.role == Role::Ours && curve.axis != Axis::Tracked {
+            if arm.role == Role::Ours {
                 arm.samples
                     .extend(memory::of_daemon(curve.axis, n, context)?);
             }
@@ -67,17 +67,6 @@ const QUICK: Effort = Effort {
     slices: 1,
     rounds: 3,
 };
-
-/// Whom the rules are for: the workload of a lab's network.
-const POD: &str = "apiVersion: v1
-kind: Pod
-metadata:
-  name: web
-  labels: { app: web }
-  annotations: { terrace.io/interface: w0 }
-spec: { nodeName: bench, containers: [{ name: main }] }
-status: { podIP: 10.40.0.2 }
-";
 
 struct Growth {
     cpu: usize,
@@ -208,7 +197,7 @@ impl Growth {
         let stage = self.stage(TRACKED_SLOTS)?;
         let tables = tables::tables(&stage.net, stage.workload, 0, Vec::new(), &stage.tables)?;
         stage.install(tables)?;
-        let n = 1 << n.ilog2();
+        let n = n.next_power_of_two();
         on_stage(stage, cpu, |stage| {
             let keys = Keys::clients(n, Order::Random, tables::SERVICE, tables::SERVICE_PORT);
             case::open_flows(stage, Hook::Xdp, keys.once(), n)?;
@@ -257,49 +246,4 @@ fn arm(name: &str, times: &Times) -> ArmResult {
         ),
         ..ArmResult::default()
     }
-}
-
-/// What the daemon is given for a point, and the file that changes.
-struct Given {
-    setup: Setup,
-    changed: (String, String),
-}
-
-fn given(axis: Axis, n: u32) -> Given {
-    let mut setup = Setup::default();
-    let changed = match axis {
-        Axis::Services => {
-            let options = control::Options::of(n);
-            let text = |at, spare| control::mesh::file(&options, at, spare).text;
-            setup.manifests = (0..n)
-                .map(|at| (format!("s{at}.yaml"), text(at, None)))
-                .collect();
-            ("manifests/s0.yaml".to_owned(), text(0, Some(1)))
-        }
-        Axis::Rules => {
-            setup.manifests = tables::rule_files(n);
-            setup
-                .manifests
-                .push(("pod.yaml".to_owned(), POD.to_owned()));
-            (
-                "manifests/deny-0.yaml".to_owned(),
-                tables::rule_files(n.min(1000) + 1)[0].1.clone(),
-            )
-        }
-        _ => {
-            let lines = |deny: Vec<ipnet::IpNet>| {
-                deny.iter()
-                    .map(|net| format!("{net}\n"))
-                    .collect::<String>()
-            };
-            setup.denied = lines(tables::deny_list(n));
-            ("deny.txt".to_owned(), lines(tables::deny_list(n + 1)))
-        }
-    };
-    let limits = Limits {
-        deny_cells: 2 << 20,
-        ..Limits::default()
-    };
-    setup.limits = format!("deny_cells = {}\n", limits.deny_cells);
-    Given { setup, changed }
 }

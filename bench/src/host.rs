@@ -119,8 +119,14 @@ fn syscall_ns() -> f64 {
     best.fold(f64::INFINITY, f64::min)
 }
 
-/// Of the working folder, else of the folder that this program was built in.
+/// Of the folder that this program was built in. What only tells of results is
+/// no change of what is measured: a run may write it while it goes on.
 fn commit() -> String {
+    const CODE: [&str; 3] = [
+        ":(top)",
+        ":(top,exclude)bench/results",
+        ":(top,exclude,glob)**/*.md",
+    ];
     let git = |args: &[&str]| {
         let output = Command::new("git")
             .args(["-C", env!("CARGO_MANIFEST_DIR")])
@@ -132,7 +138,8 @@ fn commit() -> String {
     let Some(commit) = git(&["rev-parse", "--short=10", "HEAD"]) else {
         return "unknown".to_owned();
     };
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
+    let status = ["status", "--porcelain", "--untracked-files=no", "--"];
+    let changed = git(&[&status[..], &CODE[..]].concat());
     if changed.is_some_and(|changed| !changed.is_empty()) {
         commit + " with changes"
     } else {
@@ -144,7 +151,17 @@ impl Host {
     /// One line for a document.
     pub fn line(&self) -> String {
         format!(
-            "Linux {}, {} x {}, {}, clock source {}, a system call {:.0} ns, Terrace {} at {}",
+            "{}, a system call {:.0} ns, {}",
+            self.machine(),
+            self.syscall_ns,
+            self.build()
+        )
+    }
+
+    /// What figures are of, the program aside.
+    pub fn machine(&self) -> String {
+        format!(
+            "Linux {}, {} x {}, {}, clock source {}",
             self.kernel.split(' ').next().unwrap_or_default(),
             self.n_cpus,
             self.cpu,
@@ -152,10 +169,11 @@ impl Host {
                 "none" => "bare metal",
                 other => other,
             },
-            self.clock_source,
-            self.syscall_ns,
-            self.version,
-            self.commit
+            self.clock_source
         )
+    }
+
+    pub fn build(&self) -> String {
+        format!("Terrace {} at {}", self.version, self.commit)
     }
 }

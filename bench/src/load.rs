@@ -19,6 +19,7 @@ use crate::lab::{Arm, net};
 use crate::proof::Sent;
 use crate::scenario::{Load, LoadKind};
 use frames::Generator;
+pub use frames::send_each;
 pub use pktgen::availability as pktgen_missing;
 
 /// The most that one segment of GSO carries: bulk is at least so many packets.

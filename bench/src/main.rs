@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::report::Section;
 use crate::result::RunFile;
@@ -53,7 +53,11 @@ enum Task {
     /// Measure scenarios: Terrace, the floors and the peers in turns
     Run(run::Options),
     /// The scenarios and peers that ship
-    List,
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// What can be measured here, and what is missing for the rest
     Check {
         /// Names or files; all that ship by default
@@ -64,12 +68,19 @@ enum Task {
         /// The terrace binary; by default the one beside this program
         #[arg(long)]
         terrace: Option<PathBuf>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// One result over another, with intervals
     Compare {
         /// The result.json that B is held against
         a: PathBuf,
+        /// The result.json that is looked at
         b: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// A report of one or more results: HTML with plots, and Markdown
     Report {
@@ -100,6 +111,11 @@ enum Task {
         #[command(flatten)]
         files: Files,
     },
+    /// Write the man pages to a folder
+    Man {
+        /// Made where it is not there
+        folder: PathBuf,
+    },
     #[command(hide = true)]
     Agent(agent::Options),
 }
@@ -127,24 +143,26 @@ fn main() -> ExitCode {
 fn dispatch(task: Task) -> Result<()> {
     match task {
         Task::Run(options) => run::run(&options),
-        Task::List => {
-            check::list(&library::scenarios()?);
-            Ok(())
+        Task::List { json } => {
+            let listed = check::list(&library::scenarios()?);
+            shown_as(json, &listed, || check::print_list(&listed))
         }
         Task::Check {
             scenarios,
             install_envoy,
             terrace,
+            json,
         } => {
             if install_envoy {
                 check::install_envoy()?;
             }
-            check::print(&library::choose(&scenarios, false)?, terrace.as_deref())
+            let scenarios = library::choose(&scenarios, false)?;
+            let checked = check::check(&scenarios, terrace.as_deref());
+            shown_as(json, &checked, || check::print(&checked))
         }
-        Task::Compare { a, b } => {
+        Task::Compare { a, b, json } => {
             let section = compare::section(&RunFile::read(&a)?, &RunFile::read(&b)?);
-            println!("{section}");
-            Ok(())
+            shown_as(json, &section, || println!("{section}"))
         }
         Task::Report {
             results,
@@ -154,8 +172,26 @@ fn dispatch(task: Task) -> Result<()> {
         } => report_of(&results, &out, record.as_deref(), &update),
         Task::Programs { options, files } => show(&programs::run(&options)?, &files),
         Task::Control { options, files } => show(&control::run(&options)?, &files),
+        Task::Man { folder } => man(&folder),
         Task::Agent(options) => agent::run(&options),
     }
+}
+
+fn shown_as(json: bool, value: &impl serde::Serialize, text: impl FnOnce()) -> Result<()> {
+    match json {
+        true => println!("{}", serde_json::to_string_pretty(value)?),
+        false => text(),
+    }
+    Ok(())
+}
+
+/// One page a command: terrace-bench.1, terrace-bench-run.1, ...
+fn man(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    clap_mangen::generate_to(Cli::command(), folder)
+        .with_context(|| format!("write man pages to {}", folder.display()))?;
+    println!("man pages written to {}", folder.display());
+    Ok(())
 }
 
 fn report_of(

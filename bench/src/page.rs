@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use crate::chart;
 use crate::report::Outcome;
-use crate::result::{ArmResult, Measured, RunFile};
+use crate::result::{ArmResult, Measured, RunFile, shown};
 use crate::scenario::Role;
 use crate::svg::escape;
 use crate::tables;
@@ -38,7 +38,7 @@ pub fn markdown(run: &RunFile) -> String {
         "# Results of {}\n\n{}.\n`{}`, {:.0} s. Only ratios within one run mean anything. SHORT = a target is missed; VOID = not what the label says, or not here.\nA ratio is the median of the ratios of the rounds, with its 95 % bootstrap interval.\n\n",
         run.started,
         run.host.line(),
-        run.command,
+        shown(&run.command),
         run.seconds
     );
     for scenario in &run.scenarios {
@@ -106,6 +106,10 @@ fn section(measured: &Measured) -> String {
         escape(&measured.about),
         escape(&measured.load)
     );
+    if let Some(origin) = &measured.origin {
+        let line = escape(&origin.line(None)).replace('`', "");
+        text += &format!("<p class=\"faint\">Of another run: {line}</p>\n");
+    }
     text += &plots(measured);
     text += &table(measured);
     text += &warnings(measured);

@@ -1,5 +1,7 @@
 //! What a run leaves behind: `result.json`, read again by `report` and `compare`.
 
+mod merge;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::Host;
 use crate::report::{Outcome, Row};
 use crate::scenario::Role;
+pub use merge::{Origin, shown};
 
 /// Raised when a field changes its meaning.
 const FORMAT: u32 = 1;
@@ -48,6 +51,9 @@ pub struct Measured {
     /// That it took, setting up included.
     #[serde(default)]
     pub seconds: f64,
+    /// Where it is not of its file's own run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 /// One arm, at one point of the curve.
@@ -255,24 +261,6 @@ impl RunFile {
         let text = serde_json::to_string(self)? + "\n";
         std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
     }
-
-    /// Several runs of one host as one; of a scenario in more than one of them,
-    /// the last one counts.
-    pub fn merge(mut runs: Vec<Self>) -> Result<Self> {
-        ensure!(!runs.is_empty(), "no result was given");
-        let mut merged = runs.remove(0);
-        for run in runs {
-            merged.command += "; ";
-            merged.command += &run.command;
-            merged.seconds += run.seconds;
-            merged.host = run.host;
-            for scenario in run.scenarios {
-                merged.scenarios.retain(|old| old.name != scenario.name);
-                merged.scenarios.push(scenario);
-            }
-        }
-        Ok(merged)
-    }
 }
 
 #[cfg(test)]
@@ -306,6 +294,7 @@ pub mod tests {
             notes: Vec::new(),
             noise: Vec::new(),
             seconds: 0.0,
+            origin: None,
         }
     }
 
@@ -338,16 +327,5 @@ pub mod tests {
         assert!(void.values("p50_us").is_some());
         void.void = Some("its counters did not move".to_owned());
         assert!(void.values("p50_us").is_none());
-    }
-
-    #[test]
-    fn the_last_run_of_a_scenario_counts() {
-        let one = run(vec![measured("a", vec![]), measured("b", vec![])]);
-        let mut again = measured("a", vec![]);
-        again.title = "again".to_owned();
-        let merged = RunFile::merge(vec![one, run(vec![again])]).expect("merged");
-        let names: Vec<_> = merged.scenarios.iter().map(|s| s.name.as_str()).collect();
-        assert_eq!(names, ["b", "a"]);
-        assert_eq!(merged.scenarios[1].title, "again");
     }
 }

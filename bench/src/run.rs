@@ -62,6 +62,7 @@ impl Context {
             notes: Vec::new(),
             noise: Vec::new(),
             seconds: 0.0,
+            origin: None,
         }
     }
 }

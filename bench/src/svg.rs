@@ -161,6 +161,11 @@ impl Axis {
         self.from + share.clamp(-0.02, 1.02) * (self.to - self.from)
     }
 
+    /// Where bars begin.
+    pub fn start(&self) -> f64 {
+        self.from
+    }
+
     pub fn ticks(&self) -> Vec<f64> {
         if !self.is_log {
             let step = step(self.high);

@@ -121,7 +121,7 @@ impl Cell {
         let floor = || measured.floor_at(arm.at);
         match self {
             Self::Name => Some(arm.name.clone()),
-            Self::At => arm.at.map(|at| format!("{at}")),
+            Self::At => arm.at.map(whole),
             Self::Value(name) => Some(number(median(arm.values(name)?))),
             Self::Spread(name) => {
                 let spread = spread(arm.values(name)?);
@@ -171,6 +171,8 @@ fn closed(
 
 fn notes(measured: &Measured) -> Vec<String> {
     let mut notes = vec![measured.about.clone(), format!("load: {}", measured.load)];
+    let origin = measured.origin.as_ref();
+    notes.extend(origin.map(|origin| format!("of another run: {}", origin.line(None))));
     if !measured.cpus.is_empty() {
         let cpus = measured
             .cpus
@@ -217,6 +219,14 @@ pub fn number(value: f64) -> String {
         _ if size >= 9.995 => format!("{value:.1}"),
         _ if size >= 0.0995 || size == 0.0 => format!("{value:.2}"),
         _ => format!("{value:.4}"),
+    }
+}
+
+/// A point of an axis: whole, thousands with commas.
+pub fn whole(point: f64) -> String {
+    match point {
+        small if small < 100.0 => format!("{small}"),
+        large => number(large),
     }
 }
 

@@ -4,10 +4,12 @@
 use crate::{setup, shell, workspace};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where results and the report go.
 const OUT: &str = "target/bench";
+/// What is published: a file a date.
+const RESULTS: &str = "bench/results";
 /// Documents with tables that only results may fill.
 const DOCUMENTS: [&str; 2] = ["README.md", "bench/README.md"];
 
@@ -55,12 +57,32 @@ fn standard() -> Result<()> {
     measured
 }
 
+/// Scenarios outside the standard set stay as they were published last, with
+/// the date, command and commit of their own runs.
 fn record(result: &Path) -> Result<()> {
     let mut report = bench();
-    report.arg("report").arg(result);
-    report.args(["--out", OUT, "--record", "bench/results"]);
+    report.arg("report");
+    report.args(published()?);
+    report.arg(result);
+    report.args(["--out", OUT, "--record", RESULTS]);
     for document in DOCUMENTS {
         report.args(["--update", document]);
     }
     shell::run(&mut report)
+}
+
+/// The latest result that is in the repository.
+fn published() -> Result<Option<PathBuf>> {
+    let folder = workspace::root().join(RESULTS);
+    let mut latest = None;
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("read {RESULTS}"))? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            latest = latest.max(Some(path));
+        }
+    }
+    Ok(latest)
 }

@@ -1,4 +1,4 @@
-//! `docs`: man pages and shell completions, written by `terrace` itself.
+//! `docs`: man pages and shell completions, written by the programs themselves.
 
 use crate::{setup, shell, workspace};
 use anyhow::{Context, Result};
@@ -18,6 +18,8 @@ pub fn run() -> Result<()> {
         "--locked",
         "-p",
         "terrace",
+        "-p",
+        "terrace-bench",
     ]))?;
     let docs = workspace::target().join("docs");
     let terrace = workspace::target().join("release/terrace");
@@ -25,7 +27,11 @@ pub fn run() -> Result<()> {
     create_dir_all(docs.join("man")).context("make target/docs/man")?;
     let man = docs.join("man");
     let man = man.to_str().context("path of the man pages")?;
-    shell::run(&mut shell::command(terrace, &["man", man]))?;
+    let bench = workspace::target().join("release/terrace-bench");
+    let bench = bench.to_str().context("path of terrace-bench")?;
+    for program in [terrace, bench] {
+        shell::run(&mut shell::command(program, &["man", man]))?;
+    }
     for (name, file) in SHELLS {
         let out = File::create(docs.join(file)).with_context(|| format!("make {file}"))?;
         shell::run(shell::command(terrace, &["completions", name]).stdout(out))?;

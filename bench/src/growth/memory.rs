@@ -3,11 +3,12 @@
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use terrace_abi::sys;
 
-use super::given;
+use super::given::given;
 use crate::lab::{Daemon, net::Net, on_cpu, terrace_binary};
+use crate::load::send_each;
 use crate::run::Context;
 use crate::scenario::Axis;
 
@@ -49,6 +50,15 @@ pub fn of_daemon(axis: Axis, n: u32, context: &Context) -> Result<Vec<(String, V
     let binary = terrace_binary(context.terrace.as_deref())?;
     let start = || Daemon::start(&net.host, &binary, &given.setup);
     let daemon = on_cpu(&net, CPU, start)?;
+    if let Some(frames) = &given.frames {
+        send_each(&net, frames)?;
+        let (slots, wanted) = (daemon.flow_slots(&net.host)?, frames.keys.n_keys);
+        ensure!(
+            slots >= 2 * u64::from(wanted),
+            "the daemon tracks {} connections after packets of {wanted}",
+            slots / 2
+        );
+    }
     let resident = resident(daemon.pid())?;
     let maps = of_maps(daemon.pins())?;
     let (name, text) = &given.changed;

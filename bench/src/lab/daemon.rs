@@ -120,6 +120,12 @@ impl Daemon {
         Ok((!status.l7_workers.is_empty()).then_some(work))
     }
 
+    /// Slots of its flow table in use: two a connection.
+    pub fn flow_slots(&self, host: &Netns) -> Result<u64> {
+        let status: Status = serde_json::from_value(self.json(host, &["status"])?)?;
+        Ok(status.flows.used)
+    }
+
     pub fn pid(&self) -> u32 {
         self.running.pid()
     }

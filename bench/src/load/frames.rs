@@ -13,7 +13,7 @@ use super::sender::Sender;
 use super::{Sample, packets};
 use crate::cpu;
 use crate::lab::Arm;
-use crate::lab::net::{NIC, OUTSIDE_MAC, UPLINK, UPLINK_MAC};
+use crate::lab::net::{NIC, Net, OUTSIDE_MAC, UPLINK, UPLINK_MAC};
 use crate::programs::frame::{FRAME_BYTES, Keys, Order, udp_frame};
 use crate::programs::harness::{self, Hook, Settings, XDP_DROP};
 
@@ -134,19 +134,7 @@ impl Generator {
 
     /// Nanoseconds a frame.
     fn send(&self) -> Result<f64> {
-        let mut context = harness::context_of(Hook::Xdp, self.ifindex, self.size);
-        let frame = vec![0; self.size];
-        let object = self.object();
-        let generate = object.progs_mut().find(|p| p.name() == "generate");
-        let generate = generate.context("no program `generate` in live.bpf.c")?;
-        let output = generate.test_run(ProgramInput {
-            context_in: Some(&mut context),
-            data_in: Some(&frame),
-            flags: BPF_F_TEST_XDP_LIVE_FRAMES,
-            repeat: FRAMES,
-            ..ProgramInput::default()
-        })?;
-        Ok(output.duration.as_nanos() as f64)
+        generate(&mut self.object(), self.ifindex, self.size, FRAMES)
     }
 
     fn arrived(&self) -> Result<u64> {
@@ -158,6 +146,35 @@ impl Generator {
         let values = values.iter().filter_map(|value| value.first_chunk::<8>());
         Ok(values.map(|value| u64::from_ne_bytes(*value)).sum())
     }
+}
+
+/// Sends one live frame of each key, from the outside into the host's uplink.
+pub fn send_each(net: &Net, settings: &Settings) -> Result<()> {
+    // A veth takes redirected frames only when it polls.
+    net.host.run("ethtool", &["-K", UPLINK, "gro", "on"])?;
+    let ifindex = index_of(&net.outside, NIC)?;
+    let bytes = settings.to_bytes(0, ifindex);
+    let mut object = harness::load(harness::open("live", OBJECT, &bytes)?)?;
+    let n_keys = settings.keys.n_keys;
+    let send = || generate(&mut object, ifindex, FRAME_BYTES, n_keys);
+    net.outside.enter(send)??;
+    Ok(())
+}
+
+/// Sends `n` frames: nanoseconds a frame.
+fn generate(object: &mut Object, ifindex: u32, size: usize, n: u32) -> Result<f64> {
+    let mut context = harness::context_of(Hook::Xdp, ifindex, size);
+    let frame = vec![0; size];
+    let generate = object.progs_mut().find(|p| p.name() == "generate");
+    let generate = generate.context("no program `generate` in live.bpf.c")?;
+    let output = generate.test_run(ProgramInput {
+        context_in: Some(&mut context),
+        data_in: Some(&frame),
+        flags: BPF_F_TEST_XDP_LIVE_FRAMES,
+        repeat: n,
+        ..ProgramInput::default()
+    })?;
+    Ok(output.duration.as_nanos() as f64)
 }
 
 fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use terrace::api::{ReasonCount, Status, Worker};
+use terrace::api::{Flows, ReasonCount, Status, Worker};
 use terrace_testkit::{Background, Netns, PinRoot, wait};
 
 use crate::proof::Exit;
@@ -120,10 +120,11 @@ impl Daemon {
         Ok((!status.l7_workers.is_empty()).then_some(work))
     }
 
-    /// Slots of its flow table in use: two a connection.
-    pub fn flow_slots(&self, host: &Netns) -> Result<u64> {
-        let status: Status = serde_json::from_value(self.json(host, &["status"])?)?;
-        Ok(status.flows.used)
+    /// Connections in its table.
+    pub fn tracked(&self, host: &Netns) -> Result<usize> {
+        let flows = self.json(host, &["flows", "--limit", "1"])?;
+        let flows: Flows = serde_json::from_value(flows)?;
+        Ok(flows.total)
     }
 
     pub fn pid(&self) -> u32 {

@@ -43,6 +43,8 @@ server = socket.create_server(('::', 8080), family=socket.AF_INET6, dualstack_ip
 while True:
     conn, _ = server.accept()
     threading.Thread(target=serve, args=(conn,), daemon=True).start()
+    # Else the last one would stay open.
+    del conn
 "#;
 
 /// Takes connections and never reads.

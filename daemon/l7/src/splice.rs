@@ -42,7 +42,7 @@ pub struct Splice {
     pub quiet_until: u32,
     /// What the worker has acknowledged to the client itself: the server's
     /// acknowledgements are raised to it while they are at most
-    /// [`MAX_RAISE`] behind.
+    /// [`MAX_RAISE`] behind, but in a tunnel.
     pub ack_floor: u32,
     /// The window that the client is told is at most this, not scaled.
     pub window_cap: u32,

@@ -5,6 +5,8 @@
 mod ends;
 #[path = "flow/mirrors.rs"]
 mod mirrors;
+#[path = "flow/tunnels.rs"]
+mod tunnels;
 #[path = "flow/window.rs"]
 mod window;
 

@@ -229,3 +229,55 @@ fn root_a_mirror_that_is_dead_or_deaf_changes_nothing_for_the_client() {
     assert_eq!(dropped.get("slow"), Some(&1), "{dropped:?}");
     stage.wait_empty();
 }
+
+const ONLY_OPEN: &str = r#"
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: { name: b, namespace: shop }
+spec:
+  endpointSelector: { matchLabels: { app: b } }
+  ingress:
+    - toPorts:
+        - ports: [{ port: "8080", protocol: TCP }]
+          rules: { http: [{ path: "/open.*" }] }
+"#;
+
+#[test]
+fn root_what_policy_denies_a_mirror_is_not_copied_and_prometheus_says_why() {
+    let mut stage = Stage::start("l7-copy-denied", &Shape::default());
+    let folder = tempfile::tempdir().unwrap();
+    let _keeper = stage.python(1, &[KEEPER, folder.path().to_str().unwrap()]);
+    stage.change("policy.yaml", ONLY_OPEN);
+    stage.change("routes.yaml", &route(&to_one("")));
+    for path in ["/a", "/open", "/a?again"] {
+        let [url, _] = urls(path);
+        let (ok, text) = stage.curl(&[&url]);
+        assert!(ok, "{path}: {text}");
+    }
+    let (sent, dropped) = wait_mirrored(&stage, 3);
+    let denied = BTreeMap::from([("denied".to_owned(), 2)]);
+    assert_eq!((sent, dropped), (1, denied), "{}", stage.report());
+    let kept = std::fs::read_dir(folder.path()).unwrap();
+    let kept: Vec<_> = kept.map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(kept, ["_open"]);
+    let metrics = stage.metrics();
+    let counted = |name: &str, label: &str| -> u64 {
+        let lines = metrics.lines();
+        let lines = lines.filter(|line| line.starts_with(name) && line.contains(label));
+        let counts = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok());
+        counts.sum()
+    };
+    let mirrored = counted("terrace_mirrored_total{", "route=");
+    let denied = counted("terrace_mirror_dropped_total{", "reason=\"denied\"");
+    assert_eq!((mirrored, denied), (1, 2), "{metrics}");
+    let buckets = [
+        "terrace_request_duration_seconds_bucket{",
+        "terrace_requests_total{",
+    ];
+    for name in buckets {
+        for label in ["service=", "route=", "backend="] {
+            assert!(counted(name, label) > 0, "{name} {label}: {metrics}");
+        }
+    }
+    stage.wait_empty();
+}

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 use terrace_testkit::{
-    Background, Daemon, HttpServer, Netns, Node, PinRoot, Topology, manifests, wait,
+    Background, Daemon, HttpServer, Netns, Node, PinRoot, Topology, http, manifests, wait,
 };
 
 pub const NODE: &str = "test-host";
 pub const PORT: u16 = 8080;
+const METRICS: &str = "127.0.0.1:9477";
 /// Of the Service `front`, whose routes lead to `a`, `b` and `far`.
 pub const VIP: [&str; 2] = ["10.96.0.10", "fd00:96::10"];
 const START: Duration = Duration::from_secs(120);
@@ -169,6 +170,12 @@ impl Stage {
         )
     }
 
+    /// What Prometheus would read.
+    pub fn metrics(&self) -> String {
+        let to = METRICS.parse().expect("an address");
+        http::get(&self.net.host, to, "/metrics").expect("metrics")
+    }
+
     /// curl in the client's namespace: its exit status and what it printed.
     pub fn curl(&self, args: &[&str]) -> (bool, String) {
         let mut command = Command::new("curl");
@@ -234,7 +241,7 @@ fn config(pins: &str, shape: &Shape) -> String {
 manifests = "manifests"
 node_name = "{NODE}"
 control_socket = "terrace.sock"
-metrics_listen = "off"
+metrics_listen = "{METRICS}"
 pin_root = "{pins}"
 [[interfaces]]
 match = "up*"

@@ -131,6 +131,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     fn bound(&mut self, segment: &Segment<'_>, packet: &[u8]) {
         self.merge_progress();
         self.adopt();
+        self.open_tunnel();
         if segment.has(flags::RST) {
             self.pass_reset(segment);
             return;

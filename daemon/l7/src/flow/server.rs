@@ -4,7 +4,7 @@ use super::state::{Phase, Reply};
 use super::turn::Turn;
 use super::{Arrival, Host, Services};
 use crate::splice::{Direction, mode};
-use crate::tcp::{Segment, flags};
+use crate::tcp::{Segment, before, flags};
 
 impl<S: Services, H: Host> Turn<'_, S, H> {
     pub fn server_segment(&mut self, segment: &Segment<'_>, packet: &[u8], arrival: Arrival) {
@@ -62,13 +62,22 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.flow.server_fin = true;
             self.maybe_close();
         }
-        if self.flow.reply == Reply::Tunnel && !self.flow.splice.has(mode::TUNNEL) {
-            let splice = &mut self.flow.splice;
-            splice.mode = (splice.mode | mode::TUNNEL) & !mode::ALL_UP;
-            splice.window_cap = u32::MAX;
-            self.flow.waiting = false;
-            self.install();
-        }
+        self.open_tunnel();
         self.advance();
+    }
+
+    /// From here on everything passes, once the server has what we have
+    /// acknowledged: a tunnel raises no acknowledgement.
+    pub fn open_tunnel(&mut self) {
+        let flow = &mut *self.flow;
+        let is_due = flow.reply == Reply::Tunnel && !flow.splice.has(mode::TUNNEL);
+        if !is_due || before(flow.server_ack(), flow.acked) {
+            return;
+        }
+        let splice = &mut flow.splice;
+        splice.mode = (splice.mode | mode::TUNNEL) & !mode::ALL_UP;
+        splice.window_cap = u32::MAX;
+        flow.waiting = false;
+        self.install();
     }
 }

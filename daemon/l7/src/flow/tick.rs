@@ -3,8 +3,8 @@
 use super::state::{BodyState, Phase, Reply, Text};
 use super::turn::Turn;
 use super::{Host, Reset, Services};
-use crate::splice::Direction;
-use crate::tcp::{before, later};
+use crate::splice::{Direction, Progress};
+use crate::tcp::{before, later, up_to};
 
 const MAX_RESEND_MS: u32 = 8_000;
 /// A server whose window is shut is asked so often more: two minutes.
@@ -58,7 +58,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.deliver();
         }
         if self.flow.phase == Phase::Bound && idle {
-            if before_merge != self.flow.progress {
+            if self.lives(&before_merge) {
                 self.flow.probes = 0;
             }
             match self.flow.client_fin {
@@ -66,6 +66,23 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
                 false => self.probe(),
             }
         }
+    }
+
+    /// Whether anything came since `before`. A backend that has the client's FIN
+    /// and answers us works on its answer. One that has not waits for a FIN that
+    /// the client should have sent again: there its clock alone shows no life.
+    fn lives(&self, before_merge: &Progress) -> bool {
+        let flow = &*self.flow;
+        let lacks_fin =
+            flow.client_fin && flow.fin_at.is_some_and(|at| up_to(flow.server_ack(), at));
+        let seen = Progress {
+            ts_value: match lacks_fin {
+                true => before_merge.ts_value,
+                false => flow.progress.ts_value,
+            },
+            ..flow.progress
+        };
+        *before_merge != seen
     }
 
     /// The client has ended. The copy of the server's FIN may have been lost;

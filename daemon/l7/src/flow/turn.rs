@@ -6,7 +6,7 @@ use super::mirror::Legs;
 use super::state::{Flow, Phase, Text};
 use super::{Arrival, Config, Event, FlowId, Host, Reset, Services};
 use crate::rules::Scratch;
-use crate::splice::{Direction, Splice, translate_segment};
+use crate::splice::{Direction, Splice, mode, translate_segment};
 use crate::tcp::{Segment, before, distance, flags, later, up_to};
 
 pub struct Turn<'e, S, H> {
@@ -126,13 +126,17 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             return;
         }
         let noted = self.host.progress(self.id);
+        let newer = match self.flow.splice.has(mode::TUNNEL) {
+            true => newer_in_tunnel,
+            false => later,
+        };
         let own = &mut self.flow.progress;
-        own.server_nxt = later(own.server_nxt, noted.server_nxt);
-        own.server_ack = later(own.server_ack, noted.server_ack);
-        own.server_edge = later(own.server_edge, noted.server_edge);
-        own.client_ack = later(own.client_ack, noted.client_ack);
+        own.server_nxt = newer(own.server_nxt, noted.server_nxt);
+        own.server_ack = newer(own.server_ack, noted.server_ack);
+        own.server_edge = newer(own.server_edge, noted.server_edge);
+        own.client_ack = newer(own.client_ack, noted.client_ack);
         own.ts_value = later(own.ts_value, noted.ts_value);
-        self.flow.client_ack = later(self.flow.client_ack, own.client_ack);
+        self.flow.client_ack = newer(self.flow.client_ack, own.client_ack);
         self.raise_floor();
     }
 
@@ -142,6 +146,10 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     fn raise_floor(&mut self) {
         const FAR: u32 = 1 << 30;
         let flow = &mut *self.flow;
+        if flow.splice.has(mode::TUNNEL) {
+            flow.acked = newer_in_tunnel(flow.acked, flow.server_ack());
+            return;
+        }
         flow.acked = later(flow.acked, flow.server_ack());
         if flow.acked.wrapping_sub(flow.splice.ack_floor) > FAR {
             flow.splice.ack_floor = flow.acked;
@@ -242,6 +250,16 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         ];
         let soonest = times.iter().copied().filter(|time| *time != 0).min();
         flow.wake = soonest.unwrap_or(self.now + 60_000).max(self.now + 1);
+    }
+}
+
+/// Which of two numbers is the newer one in a tunnel, where the kernel's may be
+/// any number of bytes ahead of ours, and ours at most a little of the kernel's.
+fn newer_in_tunnel(own: u32, noted: u32) -> u32 {
+    const A_LITTLE: u32 = 1 << 20;
+    match own.wrapping_sub(noted) < A_LITTLE {
+        true => own,
+        false => noted,
     }
 }
 

@@ -51,6 +51,7 @@ fn a_client_that_has_ended_waits_for_a_slow_answer_as_long_as_the_backend_lives(
     let at = C + 1 + GET.len() as u32;
     case.server(S + 1, at, ACK, b"HTTP/1.1 200 OK\r\n\r\nand then");
     case.client(at, ACK | flags::FIN, b"");
+    noted(&mut case, |progress| progress.server_ack = at + 1);
     for second in 0..TEN_MINUTES {
         for out in case.tick(1_000) {
             assert_eq!(out.direction, Direction::ToServer, "{second}: {out:?}");
@@ -150,4 +151,17 @@ fn another_first_attempt_from_the_same_port_is_answered_at_once() {
     let out = case.client(C + 9_000, flags::SYN, b"");
     assert_eq!((out[0].flags, out[0].ack), (flags::SYN | ACK, C + 9_001));
     assert_eq!(case.engine.n_flows(), 1);
+}
+
+#[test]
+fn a_fin_that_the_client_never_sends_again_ends_although_the_backend_answers_probes() {
+    let mut case = Case::bound(GET);
+    let at = C + 1 + GET.len() as u32;
+    case.server(S + 1, at, ACK, b"HTTP/1.1 200 OK\r\n\r\nand then");
+    case.client(at, ACK | flags::FIN, b"");
+    for _ in 0..6 {
+        noted(&mut case, |progress| progress.ts_value += 20_000);
+        case.tick(20_000);
+    }
+    assert_eq!(case.reset(), Some(Reset::HalfClosed));
 }

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use terrace_l7::flow::{
-    Backend, Decision, Event, FlowId, Forward, Host, Offer, Parties, Services, Splices, Token,
+    Backend, Copied, Copies, Decision, Event, FlowId, Forward, Host, MirrorEnd, Offer, Parties,
+    Services, Splices, Target, Token,
 };
 use terrace_l7::http::Request;
 use terrace_l7::rules::{HeadWriter, NoRoom, Scratch};
@@ -116,6 +117,9 @@ impl Host for Kernel {
     }
 }
 
+/// The server that gets copies only.
+pub const MIRROR: usize = 3;
+
 /// Routes by the first letter of the path: `/a...` to pool 0, `/b...` to 1,
 /// `/c...` to 2 with a changed head; `/x` is denied, `/e` has no backend,
 /// anything else has no route.
@@ -129,6 +133,10 @@ pub struct Rules {
     pub timeout_ms: u32,
     /// Requests may pass without the engine.
     pub in_kernel: bool,
+    /// What the last server gets copies from; the port is the next one's.
+    pub mirror: Option<Endpoint>,
+    /// What became of the copies.
+    pub ends: Vec<MirrorEnd>,
 }
 
 impl Services for Rules {
@@ -143,20 +151,21 @@ impl Services for Rules {
         _: Option<&Backend>,
         _: &mut Scratch,
     ) -> Decision {
+        let copies = self.copies();
         let forward = |pool: usize, rewrite| match self.backend(pool, parties) {
             Some(backend) => Decision::Forward(Forward {
                 backend,
                 rewrite,
                 tunnel: true,
                 timeout_ms: self.timeout_ms,
-                heads: match (self.in_kernel, pool) {
+                heads: match (self.in_kernel && self.mirror.is_none(), pool) {
                     (true, 0 | 1) => Heads {
                         generation: 7,
                         sets: [(ROUTE_SET, 100 + pool as u32), (POLICY_SET, 1), (0, 0)],
                     },
                     _ => Heads::default(),
                 },
-                copies: Default::default(),
+                copies,
             }),
             None => Decision::Answer(503),
         };
@@ -176,6 +185,10 @@ impl Services for Rules {
         }
     }
 
+    fn mirrored(&mut self, _: u32, end: MirrorEnd) {
+        self.ends.push(end);
+    }
+
     fn write(
         &self,
         _: Token,
@@ -191,6 +204,26 @@ impl Services for Rules {
 }
 
 impl Rules {
+    /// To the server behind those that requests go to.
+    fn copies(&mut self) -> Copies {
+        let mut copies = Copies::default();
+        if let Some(source) = &mut self.mirror {
+            source.port += 1;
+            let target = Target {
+                backend: Backend {
+                    server: self.servers[MIRROR],
+                    source: *source,
+                },
+                index: 0,
+            };
+            copies[0] = Some(Copied {
+                route: 0,
+                to: Ok(target),
+            });
+        }
+        copies
+    }
+
     fn backend(&self, pool: usize, parties: &Parties) -> Option<Backend> {
         let server = *self.servers.get(pool)?;
         let source = match self.snat {

@@ -1,10 +1,11 @@
 //! Worlds by their seed, and what must hold in each.
 
-use terrace_l7::flow::Event;
+use terrace_l7::flow::{Event, MirrorEnd};
 
 use crate::apps::{Ask, Way, pattern};
 use crate::channel::Faults;
-use crate::oracle::allowed_server;
+use crate::host::MIRROR;
+use crate::oracle::{Seen, allowed_server};
 use crate::random::Random;
 use crate::stack::Traits;
 use crate::world::{Setting, World};
@@ -151,13 +152,14 @@ fn setting(seed: u64, clean: bool, in_kernel: bool) -> Setting {
         pipelines: random.per_mille(300),
         write_size,
         in_kernel,
+        mirrors: !in_kernel && Random(seed ^ 0xc0b1e5).per_mille(400),
         lost_copies: if clean { 0 } else { random.pick(&[0, 0, 30]) },
         scripts,
     }
 }
 
 /// Runs a world; returns how many requests were answered and flows reset.
-fn check(setting: &Setting) -> [usize; 4] {
+fn check(setting: &Setting) -> [usize; 5] {
     let what = format!("seed {}: {setting:?}", setting.seed);
     let short = format!("seed {}", setting.seed);
     let mut world = World::new(setting);
@@ -206,6 +208,8 @@ fn check(setting: &Setting) -> [usize; 4] {
     world.run_on(700_000);
     assert_eq!(world.engine.n_buffers_used(), 0, "{short}: buffers leak");
     assert_eq!(world.engine.n_flows(), 0, "{short}: flows leak");
+    assert_eq!(world.engine.n_mirrors_used(), 0, "{short}: copies leak");
+    mirrors_saw_what_was_sent(setting, &world, is_clean);
     assert!(world.kernel.splices.is_empty(), "{short}: splices leak");
     let gave_up = world.clients.iter().filter(|client| client.gave_up);
     let gave_up = gave_up.inspect(|_| eprintln!("{short}: a client gave up"));
@@ -214,6 +218,7 @@ fn check(setting: &Setting) -> [usize; 4] {
         resets.len(),
         gave_up.count(),
         world.kernel.n_passed,
+        world.servers[MIRROR].seen.len(),
     ]
 }
 
@@ -221,18 +226,49 @@ fn check(setting: &Setting) -> [usize; 4] {
 /// and came at most once; its body is what was sent.
 fn servers_saw_only_what_was_allowed(setting: &Setting, world: &World) {
     let mut asks: Vec<&Ask> = setting.scripts.iter().flatten().collect();
-    for (number, server) in world.servers.iter().enumerate() {
+    for (number, server) in world.servers[..MIRROR].iter().enumerate() {
         for seen in &server.seen {
             assert_eq!(allowed_server(&seen.path), Some(number), "{}", seen.path);
-            let at = asks
-                .iter()
-                .position(|ask| ask.path == seen.path && ask.status == 200);
-            let ask = asks.swap_remove(at.expect("asked, and not seen before"));
-            assert_eq!(seen.body, ask.body, "{}", seen.path);
-            let host = if number == 2 { "changed" } else { "h" };
-            let method = if ask.gets { "GET" } else { "POST" };
-            assert_eq!((seen.method.as_str(), seen.host.as_str()), (method, host));
+            was_asked(&mut asks, seen);
         }
+    }
+}
+
+/// Takes what a server has read out of what the client asked.
+fn was_asked(asks: &mut Vec<&Ask>, seen: &Seen) {
+    let at = asks
+        .iter()
+        .position(|ask| ask.path == seen.path && ask.status == 200);
+    let ask = asks.swap_remove(at.expect("asked, and not seen before"));
+    assert_eq!(seen.body, ask.body, "{}", seen.path);
+    let host = if seen.path.starts_with("/c") {
+        "changed"
+    } else {
+        "h"
+    };
+    let method = if ask.gets { "GET" } else { "POST" };
+    assert_eq!((seen.method.as_str(), seen.host.as_str()), (method, host));
+}
+
+/// A mirror reads whole requests as they go to the backends, each at most once,
+/// and every copy that counts as sent.
+fn mirrors_saw_what_was_sent(setting: &Setting, world: &World, is_clean: bool) {
+    let seen = &world.servers[MIRROR].seen;
+    let mut asks: Vec<&Ask> = setting.scripts.iter().flatten().collect();
+    for seen in seen {
+        was_asked(&mut asks, seen);
+    }
+    let ends = &world.rules.ends;
+    let n_sent = ends.iter().filter(|end| **end == MirrorEnd::Sent).count();
+    let short = format!("seed {}: {ends:?}", setting.seed);
+    assert!(setting.mirrors || ends.is_empty(), "{short}");
+    if is_clean {
+        assert!(seen.len() >= n_sent, "{short}: {} seen", seen.len());
+        let forwarded = world.servers[..MIRROR]
+            .iter()
+            .map(|server| server.seen.len());
+        let n_copies = if setting.mirrors { forwarded.sum() } else { 0 };
+        assert_eq!(ends.len(), n_copies, "{short}: each copy has one end");
     }
 }
 
@@ -248,11 +284,14 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
 
 #[test]
 fn on_clean_paths_every_request_is_answered_and_no_flow_reset() {
-    let mut answered = 0;
+    let (mut answered, mut copied) = (0, 0);
     for seed in seeds(4_000) {
-        answered += check(&setting(seed, true, false))[0];
+        let result = check(&setting(seed, true, false));
+        answered += result[0];
+        copied += result[4];
     }
-    eprintln!("{answered} requests answered");
+    eprintln!("{answered} requests answered, {copied} copies");
+    assert!(copied * 5 > answered, "{copied} copies of {answered}");
 }
 
 #[test]

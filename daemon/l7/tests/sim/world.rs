@@ -24,6 +24,8 @@ pub struct Setting {
     pub snat: bool,
     /// Requests without bodies may pass without the engine.
     pub in_kernel: bool,
+    /// Requests are copied to the server behind the others.
+    pub mirrors: bool,
     /// The client's numbers begin near the end of their range.
     pub wrap: bool,
     pub pipelines: bool,
@@ -37,7 +39,7 @@ pub struct World {
     pub now: u64,
     pub engine: Engine,
     pub kernel: Kernel,
-    rules: Rules,
+    pub rules: Rules,
     pub clients: Vec<Client>,
     client: Stack,
     pub servers: Vec<Server>,
@@ -71,7 +73,7 @@ fn endpoint(address: IpAddress, port: u16) -> Endpoint {
 impl World {
     pub fn new(setting: &Setting) -> Self {
         let at = |host| address(setting.v6, host);
-        let addresses: Vec<IpAddress> = (1..=3).map(at).collect();
+        let addresses: Vec<IpAddress> = (1..=4).map(at).collect();
         let mut client = Stack::new(at(0), setting.seed ^ 1, setting.client);
         let mut clients = Vec::new();
         for (i, script) in setting.scripts.iter().enumerate() {
@@ -104,13 +106,16 @@ impl World {
             snat: setting.snat.then(|| endpoint(at(8), 0)),
             timeout_ms: 0,
             in_kernel: setting.in_kernel,
+            mirror: setting.mirrors.then(|| endpoint(at(8), 20_000)),
+            ends: Vec::new(),
         };
         let channel = |n| Channel::new(setting.faults, setting.seed.wrapping_mul(31) + n);
         Self {
             now: 0,
             engine: Engine::new(Config {
-                max_flows: 16,
+                max_flows: 32,
                 buffers: 16,
+                mirrors: 4,
                 max_half_open: setting.max_half_open,
                 secret: [7; 16],
                 idle_ms: 300_000,

@@ -427,7 +427,9 @@ __noinline int translate(context_t *ctx, struct packet *pkt, __u32 reply)
 	tcp = ctx_at(ctx, pkt->l4, sizeof(*tcp));
 	if (!tcp)
 		return -1;
-	if (reply && splice->ack_floor - ack - 1 < SPLICE_MAX_RAISE - 1)
+	/* In a tunnel the numbers go round without the worker. */
+	if (reply && !(splice->mode & SPLICE_TUNNEL) &&
+	    splice->ack_floor - ack - 1 < SPLICE_MAX_RAISE - 1)
 		ack = splice->ack_floor;
 	word = bpf_htonl(segment->seq + seq_delta);
 	change = csum_change(tcp->seq, word);

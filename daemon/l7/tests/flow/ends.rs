@@ -159,7 +159,7 @@ fn a_fin_that_the_client_never_sends_again_ends_although_the_backend_answers_pro
     let at = C + 1 + GET.len() as u32;
     case.server(S + 1, at, ACK, b"HTTP/1.1 200 OK\r\n\r\nand then");
     case.client(at, ACK | flags::FIN, b"");
-    for _ in 0..6 {
+    for _ in 0..4 {
         noted(&mut case, |progress| progress.ts_value += 20_000);
         case.tick(20_000);
     }

@@ -80,7 +80,8 @@ impl<K: Ord + Clone> Promoter<K> {
     pub fn look(&mut self, rates: &BTreeMap<K, u64>, marks: &Marks) -> Moves<K> {
         self.seen
             .retain(|flow, _| rates.contains_key(flow) || self.up.contains(flow));
-        for flow in rates.keys() {
+        // A pinned one goes up before it has a rate, and may end before it has one.
+        for flow in rates.keys().chain(&self.up) {
             self.seen.entry(flow.clone()).or_default();
         }
         for (flow, seen) in &mut self.seen {
@@ -250,6 +251,13 @@ mod tests {
             ("pinned without a rate", "z", "a=5", "z", "z/"),
             ("pinned in place of one", "z", "", "z", "z/"),
             ("a pinned one stays", "a", "a=5; a=5; a=5", "a", "/"),
+            (
+                "a pinned one that nobody counts stays",
+                "z",
+                "; ; ",
+                "z",
+                "/",
+            ),
         ];
         for (name, pinned, looks, up, last) in rows {
             let mut promoter = Promoter::default();
@@ -279,6 +287,17 @@ mod tests {
         let smaller = Marks { budget: 1, ..MARKS };
         let moves = promoter.look(&rates("a=2000 b=4000"), &smaller);
         assert_eq!((moves.up, moves.down), (Vec::new(), vec!['a']));
+    }
+
+    /// It went up by its pin alone, and was over before the next look.
+    #[test]
+    fn a_pinned_flow_that_ends_before_it_was_counted_comes_down() {
+        let mut promoter = Promoter::default();
+        promoter.pin('z', true);
+        assert_eq!(promoter.look(&rates(""), &MARKS).up, vec!['z']);
+        promoter.pin('z', false);
+        promoter.look(&rates(""), &MARKS);
+        assert_eq!(promoter.look(&rates(""), &MARKS).down, vec!['z']);
     }
 
     #[test]

@@ -110,8 +110,10 @@ impl Daemon {
     /// Waits until `there` finds what it looks for.
     pub fn until<T>(&self, what: &str, mut there: impl FnMut() -> Option<T>) -> T {
         let found = wait::until(what, PATIENCE, &mut there);
-        found
-            .unwrap_or_else(|error| panic!("{error}:\n{:#}\n{}", self.json("status"), self.0.log()))
+        found.unwrap_or_else(|error| {
+            let (_, status) = self.command("status --json");
+            panic!("{error}:\n{status}\n{}", self.0.log())
+        })
     }
 
     /// Whether both of its tc programs are on an interface. bpftool of Debian 12

@@ -32,6 +32,9 @@ fn root_a_link_that_takes_no_deny_list_says_why_and_holds_nothing() {
         let why = why(&stage);
         assert!(why.contains(words), "{label}: {why}");
         assert!(why.contains(&format!("\"by_design\":{by_design}")), "{why}");
+        let iface = stage.net.uplinks[0].iface.clone();
+        let (code, said) = stage.terrace(&["move", "prefilter", &iface, "nic"]);
+        assert!(code != 0 && said.contains(words), "{label}: {said}");
         let status = stage.status();
         assert_eq!(status["nics"], serde_json::json!([]), "{label}");
         let told = stage.events();

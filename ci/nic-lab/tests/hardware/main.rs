@@ -3,6 +3,7 @@
 //! runs neither, so this is about what is where, and who says so.
 
 mod faults;
+mod flows;
 mod policy;
 mod program;
 mod rules;

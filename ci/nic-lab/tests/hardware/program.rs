@@ -114,3 +114,23 @@ fn a_program_of_somebody_else_in_the_nic_is_never_displaced() {
     drop(daemon);
     assert_eq!(program(&device), 0);
 }
+
+/// `terrace move` takes the NIC as a tier only when all of the list is there.
+#[test]
+fn the_operator_moves_the_prefilter_into_the_nic_and_back() {
+    let device = Netdevsim::named(9, UPLINK);
+    let daemon = Daemon::with("", THREE);
+    holds(&daemon, "hw-ebpf", 2, 3);
+    let (moved, said) = daemon.command("move prefilter upsim nic");
+    assert!(!moved && said.contains("entry 3 of 3"), "{said}");
+    assert_ne!(daemon.row(UPLINK, "prefilter")["tier"], "nic");
+    daemon.deny(TWO);
+    holds(&daemon, "hw-ebpf", 2, 2);
+    let (moved, said) = daemon.command("move prefilter upsim nic");
+    assert!(moved, "{said}");
+    assert_eq!(daemon.row(UPLINK, "prefilter")["tier"], "nic");
+    let (moved, said) = daemon.command("move prefilter upsim auto");
+    assert!(moved, "{said}");
+    drop(daemon);
+    assert_eq!(program(&device), 0);
+}

@@ -1,0 +1,164 @@
+//! Hot established flows as rules of a NIC, end to end: two ports of one device, a client
+//! behind the one and a server behind the other. netdevsim takes such rules and follows
+//! none, so the host goes on serving the packets: this is about which rules are there.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use terrace_nic_lab::{Daemon, Netdevsim, sh};
+use terrace_testkit::Netns;
+
+use super::{rules_of, takes_rules};
+
+const SERVICE: &str = "
+apiVersion: v1
+kind: Service
+metadata: { name: web, namespace: shop }
+spec:
+  clusterIP: 10.96.0.1
+  ports: [{ port: 80, protocol: TCP }]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: web-1, namespace: shop, labels: { kubernetes.io/service-name: web } }
+addressType: IPv4
+ports: [{ port: 80, protocol: TCP }]
+endpoints: [{ addresses: [10.2.0.2] }]
+";
+const CONFIG: &str =
+    "[offload]\nflows = true\nflow_look = \"1s\"\npinned = [\"tcp 10.96.0.1:80\"]\n";
+
+/// An end of the network behind one port of the device.
+fn end(label: &str, id: u32, port: &str, net: u8) -> (Netns, Netdevsim) {
+    let ns = Netns::new(label).expect("a namespace");
+    let (device, ifaces) = Netdevsim::with_ports(id, 1);
+    let (name, there) = (ns.name(), &ifaces[0]);
+    sh(&format!("ip link set {there} netns {name}"));
+    sh(&format!(
+        "ip -n {name} link set {there} up && ip -n {name} addr add 10.{net}.0.2/24 dev {there}"
+    ));
+    sh(&format!("ip -n {name} route add default via 10.{net}.0.1"));
+    sh(&format!("ip addr add 10.{net}.0.1/24 dev {port}"));
+    Netdevsim::wire(port, name, there);
+    (ns, device)
+}
+
+fn flows(port: &str) -> Vec<String> {
+    let rules = rules_of(port, 3);
+    let texts = rules.iter().map(|rule| rule["options"].to_string());
+    texts.filter(|text| text.contains("pedit")).collect()
+}
+
+/// Waits until so many flows are in each port.
+fn until(daemon: &Daemon, what: &str, each: usize) {
+    daemon.until(what, || {
+        ["up0", "up1"]
+            .iter()
+            .all(|port| flows(port).len() == each)
+            .then_some(())
+    });
+}
+
+fn exchange(stream: &mut TcpStream) {
+    stream.write_all(b"ping").expect("send");
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"ping");
+}
+
+#[test]
+fn a_pinned_flow_has_a_rule_in_each_direction_until_it_ends_or_the_daemon_does() {
+    if !takes_rules() {
+        return;
+    }
+    let (device, ports) = Netdevsim::with_ports(20, 2);
+    for (port, name) in ports.iter().zip(["up0", "up1"]) {
+        sh(&format!(
+            "ip link set {port} down && ip link set {port} name {name} && ip link set {name} up"
+        ));
+        sh(&format!("ethtool -K {name} hw-tc-offload on"));
+    }
+    sh("sysctl -qw net.ipv4.ip_forward=1");
+    let (client, _a) = end("client", 21, "up0", 1);
+    let (server, _b) = end("server", 22, "up1", 2);
+    let switch = |port: &str| sh(&format!("cat /sys/class/net/{port}/phys_switch_id"));
+    assert_eq!(switch("up0"), switch("up1"));
+    sh(&format!(
+        "ip netns exec {} ping -c 1 -W 5 10.1.0.1",
+        client.name()
+    ));
+    sh(&format!(
+        "ip netns exec {} ping -c 1 -W 5 10.2.0.1",
+        server.name()
+    ));
+    let listener = server
+        .enter(|| TcpListener::bind("10.2.0.2:80"))
+        .expect("enter");
+    let listener = listener.expect("listen");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let (mut from, mut to) = (stream.try_clone().expect("a socket"), stream);
+                std::io::copy(&mut from, &mut to)
+            });
+        }
+    });
+    let mut daemon = Daemon::with(CONFIG, "");
+    daemon.manifest("web.yaml", SERVICE);
+    let connect = || {
+        let connected = client.enter(|| {
+            let to = "10.96.0.1:80".parse().expect("an address");
+            TcpStream::connect_timeout(&to, Duration::from_secs(2))
+        });
+        connected.expect("enter").ok()
+    };
+    let mut stream = daemon.until("a connection", connect);
+    exchange(&mut stream);
+    until(&daemon, "rules of the flow", 1);
+    let (there, back) = (flows("up0").remove(0), flows("up1").remove(0));
+    println!("there {there}\nback {back}");
+    // The host has SYN, FIN and RST, and what may go no further.
+    assert!(there.contains("10.96.0.1") && there.contains("csum") && there.contains("mirred"));
+    assert!(there.contains("tcp_flags"), "{there}");
+    assert_eq!(rules_of("up0", 3).len(), 3, "two guards and the flow");
+    let plan = daemon.row("up0", "steer").to_string();
+    assert!(plan.contains("1 of 1 hot flows"), "{plan}");
+    exchange(&mut stream);
+    what_policy_changes_brings_down(&daemon);
+    until(&daemon, "rules of the flow again", 1);
+    // A killed daemon leaves rules, and the next one finds them.
+    daemon.crash_and_restart("");
+    exchange(&mut stream);
+    until(&daemon, "one rule each, not two", 1);
+    drop(stream);
+    until(&daemon, "the end of the flow", 0);
+    let mut stream = daemon.until("a connection", connect);
+    exchange(&mut stream);
+    until(&daemon, "rules of the next flow", 1);
+    sh("ethtool -K up1 hw-tc-offload off");
+    daemon.until("no rule without its switch", || {
+        flows("up0").is_empty().then_some(())
+    });
+    exchange(&mut stream);
+    sh("ethtool -K up1 hw-tc-offload on");
+    until(&daemon, "rules again", 1);
+    daemon.stop();
+    assert!(rules_of("up0", 3).is_empty() && rules_of("up1", 3).is_empty());
+    drop(device);
+}
+
+/// Policy has another revision with a new workload under it.
+fn what_policy_changes_brings_down(daemon: &Daemon) {
+    daemon.manifest(
+        "deny.yaml",
+        "
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: { name: wall }
+spec:
+  endpointSelector: {}
+  ingressDeny: [{ fromCIDR: [203.0.113.0/24] }]
+",
+    );
+}

@@ -1,5 +1,6 @@
 //! What is left on the host when the daemon is gone, and how it goes too.
 
+pub mod nic_rules;
 pub mod sysctls;
 
 use std::fs;
@@ -9,6 +10,8 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use terrace_offload::flower;
 
+use self::nic_rules::NicRules;
+
 /// Takes every program off every interface of this network namespace, then
 /// removes pins, changed sysctls and the control socket: from the hooks to what
 /// they use, so that no packet meets half of it. Returns what became of the
@@ -17,7 +20,7 @@ use terrace_offload::flower;
 /// # Errors
 /// What could not be removed; what comes after it is still there.
 pub fn remove(pin_root: &Path, socket: &Path) -> Result<Vec<String>> {
-    clear_nics()?;
+    clear_nics(&NicRules::beside(socket))?;
     terrace_xdp::detach_all(pin_root).context("detach XDP")?;
     terrace_tc::detach_all(pin_root).context("detach tc")?;
     crate::l7::port::remove()?;
@@ -36,13 +39,13 @@ pub fn remove(pin_root: &Path, socket: &Path) -> Result<Vec<String>> {
 }
 
 /// Rules in NICs that a killed daemon has left. Programs there end with it.
-fn clear_nics() -> Result<()> {
+fn clear_nics(record: &NicRules) -> Result<()> {
     // Kernels without tc have no rules of it.
     for (ifindex, _) in flower::holders().unwrap_or_default() {
         let cleared = flower::clear(ifindex).map_err(|no| anyhow!(no.evidence()));
         cleared.with_context(|| format!("remove the rules from the NIC of link {ifindex}"))?;
     }
-    Ok(())
+    record.sweep().map_err(|faults| anyhow!(faults.join("; ")))
 }
 
 /// Where the daemon keeps the few things that are no pins: next to its socket.

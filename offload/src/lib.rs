@@ -5,6 +5,7 @@
 //! for each tier.
 
 pub mod ask;
+pub mod classifier;
 pub mod damper;
 pub mod decode;
 pub mod facts;

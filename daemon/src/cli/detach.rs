@@ -15,6 +15,7 @@ use super::output::Output;
 use crate::api::Status;
 use crate::config::{Config, DEFAULT_PIN_ROOT, DEFAULT_SOCKET};
 use crate::l7::port;
+use crate::lifecycle::nic_rules::NicRules;
 use crate::lifecycle::{self, sysctls};
 use crate::render::{Style, units::plural};
 
@@ -143,8 +144,17 @@ fn look(places: &Places) -> Result<Traces, Failure> {
     let rules = flower::holders().unwrap_or_default().into_iter();
     let rules =
         rules.map(|(ifindex, n)| format!("link {ifindex}: {n} rules of tc flower in the NIC"));
+    let recorded = NicRules::beside(&places.socket).held();
+    let recorded = recorded.context("read what is in NICs")?.into_iter();
+    let recorded =
+        recorded.map(|(ifindex, n)| format!("link {ifindex}: {n} classification rules in the NIC"));
     Ok(Traces {
-        programs: xdp.chain(tc).chain(sock).chain(rules).collect(),
+        programs: xdp
+            .chain(tc)
+            .chain(sock)
+            .chain(rules)
+            .chain(recorded)
+            .collect(),
         pins: pins::list(&places.pin_root).context("look for pins")?,
         sysctls: sysctls::left(&places.state)?,
         interfaces: port::exists()?

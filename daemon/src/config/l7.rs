@@ -29,6 +29,8 @@ pub struct L7 {
     pub in_kernel: bool,
     /// Sockets of the workers on the queues of uplinks with native XDP.
     pub uplink_sockets: UplinkSockets,
+    /// So many queues of each uplink are read at most; 0 = as many as there are.
+    pub uplink_queues: u32,
     /// Of connections between a remote client and a remote backend.
     pub source_ports: RangeInclusive<u16>,
 }
@@ -46,6 +48,7 @@ impl Default for L7 {
             half_open: 4_096,
             in_kernel: true,
             uplink_sockets: UplinkSockets::Auto,
+            uplink_queues: 0,
             source_ports: 30_000..=32_767,
         }
     }
@@ -67,6 +70,9 @@ pub(super) fn read(section: Section<'_>) -> L7 {
         in_kernel: section.read("in_kernel", default.in_kernel, boolean),
         uplink_sockets: section.read("uplink_sockets", default.uplink_sockets, |v| {
             word(v, &UplinkSockets::NAMES)
+        }),
+        uplink_queues: section.read("uplink_queues", default.uplink_queues, |v| {
+            integer(v, 0..=1_024)
         }),
         source_ports: section.read("source_ports", default.source_ports, ports),
     };

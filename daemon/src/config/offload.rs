@@ -15,6 +15,8 @@ pub struct Offload {
     pub policy: bool,
     /// Entries of each NIC and list, at most.
     pub entries: u32,
+    /// The NIC leads requests for workers to the queues that they read.
+    pub l7_queues: bool,
     /// Hot flows may go into NICs that take rules of tc.
     pub flows: bool,
     /// Flows in all NICs, at most.
@@ -33,20 +35,23 @@ pub struct Offload {
 pub enum Into {
     /// None.
     Off,
-    /// A program where the NIC runs one, else rules.
+    /// A program where the NIC runs one, else rules of either kind.
     Auto,
     /// A program only.
     Program,
     /// Rules of tc flower only.
     Flower,
+    /// Classification rules (ethtool's ntuple) only.
+    Ntuple,
 }
 
 impl Into {
-    const NAMES: [(&str, Self); 4] = [
+    const NAMES: [(&str, Self); 5] = [
         ("off", Self::Off),
         ("auto", Self::Auto),
         ("program", Self::Program),
         ("flower", Self::Flower),
+        ("ntuple", Self::Ntuple),
     ];
 }
 
@@ -56,6 +61,7 @@ impl Default for Offload {
             deny_list: Into::Auto,
             policy: true,
             entries: 1_024,
+            l7_queues: true,
             flows: false,
             flow_rules: 1_024,
             flow_heavy: 10_000,
@@ -72,6 +78,7 @@ pub(super) fn read(section: Section<'_>) -> Offload {
         deny_list: section.read("deny_list", default.deny_list, |v| word(v, &Into::NAMES)),
         policy: section.read("policy", default.policy, boolean),
         entries: section.read("entries", default.entries, |v| integer(v, 1..=65_536)),
+        l7_queues: section.read("l7_queues", default.l7_queues, boolean),
         flows: section.read("flows", default.flows, boolean),
         flow_rules: section.read("flow_rules", default.flow_rules, |v| integer(v, 1..=65_536)),
         flow_heavy: section.read("flow_heavy", default.flow_heavy, |v| {

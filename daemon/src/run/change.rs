@@ -1,6 +1,7 @@
 //! Changes of manifests, deny lists and facts: compiled all or nothing, then
 //! carried out.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -90,6 +91,8 @@ pub struct Changer {
     /// What policy drops whatever the port, and of which change that is.
     closed: Arc<[Closed]>,
     closed_at: Option<u64>,
+    /// Ends at which a worker takes requests.
+    l7_fronts: Arc<[SocketAddr]>,
     owners: Owners,
     /// The kernel refused a step: the tables must be read back.
     torn: bool,
@@ -110,6 +113,7 @@ impl Changer {
             deny,
             closed: Arc::default(),
             closed_at: None,
+            l7_fronts: Arc::default(),
             owners: Owners::of(held),
             torn: false,
         }
@@ -123,22 +127,32 @@ impl Changer {
         &self.closed
     }
 
-    /// Looks what policy closes now; true = something else than before.
+    pub fn l7_fronts(&self) -> &Arc<[SocketAddr]> {
+        &self.l7_fronts
+    }
+
+    /// Looks what policy closes now, and where workers take requests; true = something
+    /// else than before.
     pub fn see_closed(&mut self, shared: &Shared) -> bool {
         let applies = shared.totals.applies.load(Ordering::Relaxed);
         let offload = &shared.config.offload;
-        if !offload.policy || self.closed_at == Some(applies) {
+        if self.closed_at == Some(applies) {
             return false;
         }
         self.closed_at = Some(applies);
-        let closed = match &*shared.mesh() {
-            Mesh::Compiled(compiler) => compiler.tables().closed(offload.entries as usize),
+        let limit = if offload.policy { offload.entries } else { 0 };
+        let (closed, l7_fronts) = match &*shared.mesh() {
+            Mesh::Compiled(compiler) => {
+                let tables = compiler.tables();
+                (tables.closed(limit as usize), tables.l7_fronts())
+            }
             // Nobody knows what rules these are.
-            Mesh::Recovered(_) => Vec::new(),
+            Mesh::Recovered(_) => (Vec::new(), Vec::new()),
         };
-        let changed = *self.closed != *closed;
+        let changed = *self.closed != *closed || *self.l7_fronts != *l7_fronts;
         if changed {
             self.closed = closed.into();
+            self.l7_fronts = l7_fronts.into();
         }
         changed
     }

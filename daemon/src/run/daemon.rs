@@ -495,6 +495,7 @@ fn host<'h>(shared: &'h Shared, network: &'h Network, changer: &'h Changer) -> H
         events: &shared.events,
         deny: changer.deny(),
         closed: changer.closed(),
+        l7_fronts: changer.l7_fronts(),
     }
 }
 

@@ -9,23 +9,30 @@ mod front;
 mod hot;
 mod list;
 mod meter;
+mod spread;
+mod wish;
 
 use std::collections::BTreeMap;
 
 use terrace_offload::flower;
-use terrace_offload::plan::{NicState, Way, Ways};
-use terrace_offload::{Machine, Tier, Wish, Wishes};
+use terrace_offload::plan::{NicState, Ways};
+use terrace_offload::{Machine, Wishes};
 
-use self::front::Front;
+use self::front::{Front, Tools};
 use self::hot::Hot;
 use self::list::List;
 pub use self::list::Part;
 use self::meter::Meter;
+use self::spread::Led;
+pub use self::spread::Reach;
+pub use self::wish::untried;
+use self::wish::{closed, into, lost, off};
 use super::events::Kind;
 use super::hooks::Hooks;
 use super::interfaces::Host;
 use crate::api;
-use crate::config::{Offload, OffloadInto};
+use crate::config::OffloadInto;
+use crate::lifecycle::nic_rules::NicRules;
 use crate::netlink::Link;
 
 /// What all NICs hold.
@@ -36,6 +43,9 @@ pub struct Hardware {
     /// Outlive what they count: a list may leave a NIC and come back.
     meters: BTreeMap<(u32, Part), Meter>,
     hot: Hot,
+    /// What leads requests to workers, by ifindex.
+    led: BTreeMap<u32, Led>,
+    record: NicRules,
 }
 
 /// What was put into one NIC, and what for.
@@ -74,6 +84,21 @@ pub struct Wanted<'w> {
 }
 
 impl Hardware {
+    pub fn new(record: NicRules) -> Self {
+        Self {
+            record,
+            ..Self::default()
+        }
+    }
+
+    fn tools<'t>(&'t self, host: Host<'t>, hooks: &'t Hooks) -> Tools<'t> {
+        Tools {
+            hooks,
+            maps: host.maps,
+            record: &self.record,
+        }
+    }
+
     /// Brings one NIC to what is wanted of it. Equal wants cost a comparison.
     pub fn place(&mut self, host: Host<'_>, hooks: &Hooks, wanted: &Wanted<'_>) {
         for part in Part::ALL {
@@ -95,7 +120,13 @@ impl Hardware {
         let was = self.take(host, hooks, key);
         let (front, state) = match wanted.off(host.config, part) {
             Some(off) => (None, off),
-            None => put(host, hooks, wanted.link, &tried, was.is_some()),
+            None => put(
+                host,
+                self.tools(host, hooks),
+                wanted.link,
+                &tried,
+                was.is_some(),
+            ),
         };
         tell(host, (&wanted.link.name, part), was.as_ref(), &state);
         let link = wanted.link.clone();
@@ -148,6 +179,7 @@ impl Hardware {
             self.take(host, hooks, (ifindex, part));
             self.meters.remove(&(ifindex, part));
         }
+        self.unlead(host, ifindex);
     }
 
     /// Out of all of them.
@@ -156,6 +188,10 @@ impl Hardware {
         let all: Vec<(u32, Part)> = self.fronts.keys().copied().collect();
         for key in all {
             self.take(host, hooks, key);
+        }
+        let led: Vec<u32> = self.led.keys().copied().collect();
+        for ifindex in led {
+            self.unlead(host, ifindex);
         }
     }
 
@@ -168,7 +204,7 @@ impl Hardware {
                 continue;
             };
             let meter = self.meters.entry(*key).or_default();
-            if !front.look(key.0, meter) {
+            if !front.look((key.0, &placed.link.name), meter) {
                 lost.push(*key);
             }
         }
@@ -211,6 +247,7 @@ impl Hardware {
             });
         }
         shown.extend(self.shown_flows());
+        shown.extend(self.shown_queues());
         shown
     }
 
@@ -237,11 +274,11 @@ impl Hardware {
         let mut placed = self.fronts.remove(&key)?;
         if let Some(front) = &mut placed.front {
             let meter = self.meters.entry(key).or_default();
-            front.look(key.0, meter);
+            front.look((key.0, &placed.link.name), meter);
             meter.restart();
         }
         if let Some(front) = placed.front
-            && let Err(error) = front.remove(hooks, host.maps, &placed.link)
+            && let Err(error) = front.remove(self.tools(host, hooks), &placed.link)
         {
             host.events.tell(Kind::KernelRefused, format!("{error:#}"));
         }
@@ -268,38 +305,9 @@ impl Wanted<'_> {
     }
 }
 
-/// The ways that the operator allows. A program in a NIC finds its entries by the source
-/// alone, so that policy goes there as rules.
-fn into(offload: &Offload, part: Part) -> OffloadInto {
-    match (part, offload.policy) {
-        (Part::Deny, _) => offload.deny_list,
-        (Part::Policy, true) => OffloadInto::Flower,
-        (Part::Policy, false) => OffloadInto::Off,
-    }
-}
-
-/// Why the operator wants nothing in a NIC; `None` = wants it there.
-pub fn off(offload: &Offload, wishes: &Wishes, iface: &str, part: Part) -> Option<NicState> {
-    let say = |why: String, fix: &str| {
-        let fix = fix.to_owned();
-        Some(NicState::Off { why, fix })
-    };
-    let key = part.key();
-    if into(offload, part) == OffloadInto::Off {
-        let why = format!("the configuration puts no {} into NICs", part.what());
-        return say(why, &format!("set offload.{key}"));
-    }
-    let task = part.task();
-    if wishes.of(iface, task, Tier::Nic) == Wish::Forbid {
-        let why = format!("the configuration forbids nic for {task} on {iface}");
-        return say(why, &format!("set tiers.{task}.nic to \"auto\""));
-    }
-    None
-}
-
 fn put(
     host: Host<'_>,
-    hooks: &Hooks,
+    tools: Tools<'_>,
     link: &Link,
     tried: &Tried,
     was_held: bool,
@@ -315,7 +323,7 @@ fn put(
     let limit = host.config.offload.entries as usize;
     let mut refusals = Vec::new();
     for way in front::ways(tried.into, &tried.ways) {
-        match Front::put(way, hooks, host.maps, link, (&tried.list, limit)) {
+        match Front::put(way, tools, link, (&tried.list, limit)) {
             Ok((front, next)) => {
                 let state = NicState::Held {
                     tier: way.tier(),
@@ -331,27 +339,6 @@ fn put(
     let why = refusals.join("; ");
     let fix = "see what the kernel says, or keep it out of NICs by [offload]".to_owned();
     (None, NicState::Refused { why, fix })
-}
-
-/// What is in the way of all that the operator allows; `None` = some of it is open.
-fn closed(into: OffloadInto, ways: &Ways) -> Option<NicState> {
-    let of = |way: &Way| {
-        let (why, fix) = way.clone().err()?;
-        Some(NicState::Closed { why, fix })
-    };
-    match into {
-        OffloadInto::Program => of(&ways.program),
-        OffloadInto::Flower => of(&ways.rules),
-        OffloadInto::Auto | OffloadInto::Off => ways.closed(),
-    }
-}
-
-/// What was closed while the list was there: news, and nobody's wish.
-fn lost(closed: NicState) -> NicState {
-    match closed {
-        NicState::Closed { why, fix } => NicState::Refused { why, fix },
-        other => other,
-    }
 }
 
 fn tell(host: Host<'_>, (iface, part): (&str, Part), was: Option<&NicState>, now: &NicState) {
@@ -373,6 +360,10 @@ fn tell(host: Host<'_>, (iface, part): (&str, Part), was: Option<&NicState>, now
 /// Removes what a killed daemon has left in NICs: what is wanted there is put there anew,
 /// and the programs do its work meanwhile.
 pub fn sweep(host: Host<'_>) {
+    let record = NicRules::beside(&host.config.control_socket);
+    for what in record.sweep().err().unwrap_or_default() {
+        host.events.tell(Kind::KernelRefused, what);
+    }
     let holders = match flower::holders() {
         Ok(holders) => holders,
         // Kernels without tc have no rules of it.
@@ -384,28 +375,4 @@ pub fn sweep(host: Host<'_>) {
             host.events.tell(Kind::KernelRefused, what);
         }
     }
-}
-
-/// What a start would do, for a plan without a daemon.
-pub fn untried(
-    machine: Machine<'_>,
-    offload: &Offload,
-    wishes: &Wishes,
-    iface: &str,
-) -> Option<NicState> {
-    if let Some(off) = off(offload, wishes, iface, Part::Deny) {
-        return Some(off);
-    }
-    let mut known = machine.interfaces.iter();
-    let facts = known.find(|facts| facts.name == iface)?;
-    let ways = Ways::of(machine, facts);
-    let untried = || {
-        let ways = front::ways(offload.deny_list, &ways);
-        let way = ways
-            .first()
-            .map(|way| terrace_offload::plan::way(way.tier()));
-        let how = format!("the deny list by {}", way.unwrap_or("rules"));
-        NicState::Untried { how }
-    };
-    Some(closed(offload.deny_list, &ways).unwrap_or_else(untried))
 }

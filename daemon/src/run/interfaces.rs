@@ -10,6 +10,7 @@ mod shown;
 pub mod uplinks;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,6 +35,7 @@ use super::moves::{Moves, Seen};
 use super::placement::{self, Refused, Served};
 use crate::api::{self, Attachment, Role, Tier};
 use crate::config::{Config, InterfaceRule};
+use crate::lifecycle::nic_rules::NicRules;
 use crate::netlink::{Link, Network};
 
 /// One interface with Terrace's programs on it.
@@ -93,6 +95,8 @@ pub struct Host<'h> {
     pub deny: &'h Arc<[IpNet]>,
     /// What policy drops whatever the port.
     pub closed: &'h Arc<[Closed]>,
+    /// Ends at which a worker takes requests.
+    pub l7_fronts: &'h Arc<[SocketAddr]>,
 }
 
 type Wanted = BTreeMap<u32, (Link, Role)>;
@@ -107,7 +111,7 @@ impl Interfaces {
             rules: None,
             chosen: Chosen::default(),
             moving: false,
-            hardware: Hardware::default(),
+            hardware: Hardware::new(NicRules::beside(&config.control_socket)),
             uplinks: Uplinks::default(),
             seen: Seen::default(),
             moves: Moves::new(config.moves.patience),

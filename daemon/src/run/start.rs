@@ -290,6 +290,7 @@ fn arm_interfaces(
         events: &shared.events,
         deny: changer.deny(),
         closed: changer.closed(),
+        l7_fronts: changer.l7_fronts(),
     };
     let mut interfaces = Interfaces::new(Hooks::load(&shared.maps)?, &shared.config, profiles);
     // A program that never heard of a daemon would fail open or closed.

@@ -4,10 +4,13 @@
 mod flower;
 mod xsk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use terrace_abi::sys::{self, TrialLoad};
+
+use crate::classifier::{self, Kind, Nic, Rule};
 
 use super::{Ask, No, Said, Socket};
 use crate::facts::Value;
@@ -112,14 +115,20 @@ fn set_xdp(
     socket.request(RTM_SETLINK, 0, &body).map(drop)
 }
 
-/// Adds a rule that drops packets to a documentation address, and removes it.
+/// Adds a rule that drops packets from a documentation address, reads it back, and
+/// removes it.
 fn ntuple(iface: &str) -> Result<Said, No> {
-    let table = sys::ethtool_rules(iface)?;
-    let last = table.capacity.checked_sub(1);
-    let place = if table.any_place { None } else { last };
-    let place = sys::ethtool_drop_rule(iface, TEST_NET, place)?;
-    sys::ethtool_remove_rule(iface, place)?;
-    Ok(Said::Fields(BTreeMap::new()))
+    let mut nic = Nic {
+        iface: iface.to_owned(),
+    };
+    let rule = Rule::Deny(IpAddr::from(TEST_NET).into());
+    let mut note = |_: &BTreeSet<Rule>| Ok(());
+    let outcome = classifier::sync(&mut nic, Kind::Deny, (&BTreeSet::new(), &[rule]), &mut note)?;
+    classifier::clear(&mut nic, &outcome.owned)?;
+    match outcome.refused {
+        Some(refused) => Err(refused.no),
+        None => Ok(Said::Fields(BTreeMap::new())),
+    }
 }
 
 /// A request of the probes by its parts, for trials that ask back.

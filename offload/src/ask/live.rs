@@ -59,7 +59,7 @@ impl Answers for Live {
                 ]))
             }
             Question::Rules(iface) => {
-                let rules = sys::ethtool_rules(iface)?;
+                let rules = sys::classify_table(iface)?;
                 Ok(fields([
                     ("rules", rules.count.into()),
                     ("capacity", rules.capacity.into()),

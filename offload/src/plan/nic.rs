@@ -3,12 +3,14 @@
 
 use super::{Blocker, Front, Site};
 use crate::facts::InterfaceFacts;
-use crate::judge::of_tier;
+use crate::judge::{Abilities, of_tier};
 use crate::plan::block::blocker;
 use crate::plan::front::Unfit;
 use crate::subject::{Machine, Needs, Subject};
 use crate::verdict::{NicTier, Verdict};
 use crate::{Task, Tier};
+
+use terrace_nic_profiles::Target;
 
 const NOTHING: &str = "nothing to do";
 
@@ -67,16 +69,21 @@ pub struct Ways {
     pub program: Way,
     /// Rules of tc flower.
     pub rules: Way,
+    /// Classification rules that drop.
+    pub classifier: Way,
+    /// Classification rules that choose a queue.
+    pub queues: Way,
 }
 
 impl Ways {
     /// Of one interface.
     pub fn of(machine: Machine<'_>, iface: &InterfaceFacts) -> Self {
         let subject = Subject::new(machine, iface, Needs::default());
-        let abilities = crate::judge::Abilities::of(&subject);
+        let abilities = Abilities::of(&subject);
         let program = of_tier(&subject, &abilities, NicTier::HwEbpf);
         // Trying it costs nothing, so the kernel's word is enough.
         let listed = iface.facts.bool("xdp.hw_offload") == Some(true);
+        let queues = queues(&iface.name, &abilities);
         let other_nic = "use a NIC that runs programs (Netronome with BPF firmware)";
         Self {
             program: match program.verdict {
@@ -85,23 +92,63 @@ impl Ways {
                 _ => Err((program.why.join("; "), other_nic.to_owned())),
             },
             rules: rules(iface),
+            classifier: queues.clone().and_then(|()| drops(&iface.name, &subject)),
+            queues,
         }
     }
 
     /// Whether any is open.
     pub fn is_open(&self) -> bool {
-        self.program.is_ok() || self.rules.is_ok()
+        self.program.is_ok() || self.rules.is_ok() || self.classifier.is_ok()
     }
 
     /// Why none is open, and what opens the nearest one.
     pub fn closed(&self) -> Option<NicState> {
-        match (&self.program, &self.rules) {
-            (Err((program, _)), Err((rules, fix))) => Some(NicState::Closed {
-                why: format!("{program}; {rules}"),
-                fix: fix.clone(),
-            }),
+        match (&self.program, &self.rules, &self.classifier) {
+            (Err((program, _)), Err((rules, fix)), Err((classifier, other))) => {
+                let fix = if fix == NOTHING { other } else { fix };
+                Some(NicState::Closed {
+                    why: format!("{program}; {rules}; {classifier}"),
+                    fix: fix.clone(),
+                })
+            }
             _ => None,
         }
+    }
+}
+
+/// Whether the receive classifier takes rules, by what the driver says of itself.
+fn queues(name: &str, abilities: &Abilities<'_>) -> Way {
+    let ability = abilities.get(Target::HwNtuple);
+    if matches!(ability.verdict, Verdict::Yes | Verdict::Partial) {
+        return Ok(());
+    }
+    let denials = abilities.denials(Target::HwNtuple);
+    let fix = denials.first().and_then(|finding| finding.fix.as_ref());
+    let fix = fix
+        .map(|fix| format!("`{}`", fix.cmd))
+        .filter(|fix| fix != "``");
+    let why = match ability.why.join("; ") {
+        why if why.is_empty() => format!("nobody tells whether {name} takes classification rules"),
+        why => why,
+    };
+    Err((why, fix.unwrap_or_else(|| NOTHING.to_owned())))
+}
+
+/// Whether such a rule may drop: a trial's word, else the profile's.
+fn drops(name: &str, subject: &Subject<'_>) -> Way {
+    let tried = subject.facts().bool("ntuple.drop");
+    let can = tried.or_else(|| subject.driver_can("ntuple_drop"));
+    match can {
+        Some(true) => Ok(()),
+        Some(false) => Err((
+            "classification rules of this driver choose queues; they cannot drop".to_owned(),
+            NOTHING.to_owned(),
+        )),
+        None => Err((
+            "nobody tells whether classification rules of this driver can drop".to_owned(),
+            format!("`terrace nic {name} --mode active --allow ntuple` tries it"),
+        )),
     }
 }
 
@@ -212,6 +259,7 @@ impl NicState {
 pub fn way(tier: NicTier) -> &'static str {
     match tier {
         NicTier::HwEbpf => "an offloaded program",
+        NicTier::HwNic => "classification rules",
         _ => "rules of tc flower",
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use terrace_offload::ask::Recording;
 use terrace_offload::judge::verdicts;
+use terrace_offload::plan::Ways;
 use terrace_offload::probe::{Survey, replay};
 use terrace_offload::verdict::{Disruption, Effect, NicTier};
 use terrace_offload::{Demand, Machine, Policy, Profiles, Role, Wishes, plan};
@@ -95,5 +96,42 @@ fn each_machine_can_be_planned_and_every_task_has_a_place() {
         );
         assert_eq!(plan.placements.len(), demands.len() * 4, "{name}");
         assert!(plan.refusals.is_empty(), "{name}");
+    }
+}
+
+/// Fixture, what is said of rules that drop and of rules that choose a queue; "" = open.
+const CLASSIFIERS: [(&str, &str, &str); 9] = [
+    ("i40e", "", ""),
+    ("ice", "", ""),
+    ("bnxt", "", ""),
+    ("ixgbe", "are off at eno1", "are off at eno1"),
+    ("igb", "are off at eno1", "are off at eno1"),
+    ("mlx5-legacy", "are off at enp193s0f0np0", "are off at"),
+    ("virtio-net-qemu", "", ""),
+    ("vmxnet3", "", ""),
+    ("ena-ready", "", ""),
+];
+
+#[test]
+fn the_receive_classifier_is_open_where_the_recorded_machine_and_its_profile_say_so() {
+    let surveys = surveys();
+    for (name, drops, queues) in CLASSIFIERS {
+        let survey = &surveys.iter().find(|(of, _)| of == name).unwrap().1;
+        let iface = survey
+            .interfaces
+            .iter()
+            .find(|iface| iface.name != "lo")
+            .unwrap();
+        let ways = Ways::of(machine(survey), iface);
+        for (way, expected) in [(ways.classifier, drops), (ways.queues, queues)] {
+            match (way, expected) {
+                (Ok(()), "") => {}
+                (Err((why, fix)), words) if !words.is_empty() => {
+                    assert!(why.contains(words), "{name}: {why}");
+                    assert!(!fix.is_empty(), "{name}");
+                }
+                (way, words) => panic!("{name}: {way:?}, not {words:?}"),
+            }
+        }
     }
 }

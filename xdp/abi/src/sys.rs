@@ -3,6 +3,7 @@
 //! tables and the loaders.
 
 mod cgroup;
+mod classify;
 mod clock;
 mod ethtool;
 mod iface;
@@ -20,10 +21,12 @@ use std::io;
 pub use cgroup::{
     SocketHook, SocketLink, iterate, netns_cookie, socket_attach, socket_link_info, socket_query,
 };
-pub use clock::hz;
-pub use ethtool::{
-    DriverInfo, RuleTable, ethtool_drop_rule, ethtool_info, ethtool_remove_rule, ethtool_rules,
+pub use classify::{
+    CLASSIFY_DROP, FlowSpec, RuleTable, classify_add, classify_places, classify_remove,
+    classify_rule, classify_table,
 };
+pub use clock::hz;
+pub use ethtool::{DriverInfo, ethtool_info};
 pub use iface::{OFFLOADS, ethtool_driver, ethtool_flags, ethtool_offload_off, interfaces};
 pub use link::{
     LinkInfo, TcxPoint, create_clsact, destroy_clsact, link_detach, link_info, link_update,

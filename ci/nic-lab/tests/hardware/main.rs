@@ -2,6 +2,7 @@
 //! have two entries at most, and since Linux 7 rules of tc flower, as many as come. It
 //! runs neither, so this is about what is where, and who says so.
 
+mod classifier;
 mod faults;
 mod flows;
 mod policy;

@@ -1,4 +1,5 @@
-//! What policy drops whatever the port, in words that a NIC can follow.
+//! What policy drops whatever the port, and where workers take requests, in words that a
+//! NIC can follow.
 //!
 //! Packets from a prefix to a local workload are dropped, all of them, when policy
 //! denies both ways on every port: what comes is neither let in nor an answer to what
@@ -6,13 +7,13 @@
 //! to flows with others; not of prefixes that hold an address of a local
 //! workload, host, service or backend, whose packets may belong to flows of another pair of addresses.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use terrace_abi::consts::{
     ENDPOINT_EGRESS, ENDPOINT_INGRESS, ENDPOINT_SERVICE, ENDPOINT_WORKLOAD, POLICY_ALLOW,
-    POLICY_DENY, POLICY_HAS_CELLS, POLICY_ROW,
+    POLICY_DENY, POLICY_HAS_CELLS, POLICY_ROW, SERVICE_L7,
 };
 
 use super::Tables;
@@ -26,6 +27,18 @@ pub struct Closed {
 }
 
 impl Tables {
+    /// Ends at which a worker takes requests, lowest first.
+    pub fn l7_fronts(&self) -> Vec<SocketAddr> {
+        let all = self.directory.frontends.iter().filter(|(index, front)| {
+            let flags = u32::from(self.service(**index).flags);
+            flags & SERVICE_L7 != 0 && !front.address.is_unspecified()
+        });
+        let ends: BTreeSet<SocketAddr> = all
+            .map(|(_, front)| SocketAddr::new(front.address, front.port))
+            .collect();
+        ends.into_iter().collect()
+    }
+
     /// Pairs of which every TCP, UDP and SCTP packet from the first to the second is
     /// dropped by a rule that denies it; at most `limit`, the widest prefixes first.
     pub fn closed(&self, limit: usize) -> Vec<Closed> {

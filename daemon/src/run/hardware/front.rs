@@ -1,7 +1,10 @@
 //! One NIC's part of a list, as a program or as rules.
 
 use anyhow::{Context, Result, anyhow};
+use std::collections::BTreeSet;
+
 use terrace_abi::Maps;
+use terrace_offload::classifier;
 use terrace_offload::flower::{self, Kind, Port};
 use terrace_offload::plan::Ways;
 use terrace_offload::verdict::NicTier;
@@ -10,6 +13,7 @@ use terrace_xdp::nic::NicFilter;
 use super::list::List;
 use super::meter::Meter;
 use crate::config::OffloadInto;
+use crate::lifecycle::nic_rules::NicRules;
 use crate::netlink::Link;
 use crate::run::hooks::Hooks;
 
@@ -18,6 +22,7 @@ use crate::run::hooks::Hooks;
 pub enum Way {
     Program,
     Rules,
+    Classifier,
 }
 
 impl Way {
@@ -25,6 +30,7 @@ impl Way {
         match self {
             Self::Program => NicTier::HwEbpf,
             Self::Rules => NicTier::HwSwitch,
+            Self::Classifier => NicTier::HwNic,
         }
     }
 
@@ -32,19 +38,21 @@ impl Way {
         match self {
             Self::Program => "offloaded program",
             Self::Rules => "flower",
+            Self::Classifier => "ntuple",
         }
     }
 }
 
 /// The open ways, best first.
 pub fn ways(into: OffloadInto, ways: &Ways) -> Vec<Way> {
-    let both = [
-        (Way::Program, OffloadInto::Program, ways.program.is_ok()),
-        (Way::Rules, OffloadInto::Flower, ways.rules.is_ok()),
+    let all = [
+        (Way::Program, OffloadInto::Program, &ways.program),
+        (Way::Rules, OffloadInto::Flower, &ways.rules),
+        (Way::Classifier, OffloadInto::Ntuple, &ways.classifier),
     ];
-    let open = both
+    let open = all
         .into_iter()
-        .filter(|(_, only, is_open)| *is_open && (into == OffloadInto::Auto || into == *only));
+        .filter(|(_, only, way)| way.is_ok() && (into == OffloadInto::Auto || into == *only));
     open.map(|(way, ..)| way).collect()
 }
 
@@ -57,6 +65,19 @@ pub enum Front {
         held: usize,
         counts: flower::Counts,
     },
+    /// NICs do not count what these meet.
+    Classified {
+        held: usize,
+        rules: BTreeSet<classifier::Rule>,
+    },
+}
+
+/// With what a NIC is changed.
+#[derive(Clone, Copy)]
+pub struct Tools<'t> {
+    pub hooks: &'t Hooks,
+    pub maps: &'t Maps,
+    pub record: &'t NicRules,
 }
 
 impl Front {
@@ -66,8 +87,7 @@ impl Front {
     /// The kernel's words.
     pub fn put(
         way: Way,
-        hooks: &Hooks,
-        maps: &Maps,
+        tools: Tools<'_>,
         link: &Link,
         (list, limit): (&List, usize),
     ) -> Result<(Self, Option<String>), String> {
@@ -78,7 +98,8 @@ impl Front {
                 let next = filter.full.clone();
                 Ok((Self::Program(filter), next))
             }
-            Way::Rules => rules(hooks, maps, link, (list, limit)),
+            Way::Rules => rules(tools, link, (list, limit)),
+            Way::Classifier => classified(tools, link, (list, limit)),
         }
     }
 
@@ -89,7 +110,7 @@ impl Front {
     pub fn program_id(&self) -> Option<u32> {
         match self {
             Self::Program(filter) => filter.id(),
-            Self::Rules { .. } => None,
+            Self::Rules { .. } | Self::Classified { .. } => None,
         }
     }
 
@@ -97,13 +118,17 @@ impl Front {
     pub fn held(&self) -> usize {
         match self {
             Self::Program(filter) => filter.held,
-            Self::Rules { held, .. } => *held,
+            Self::Rules { held, .. } | Self::Classified { held, .. } => *held,
         }
     }
 
     /// Counts, and whether all of it is there still.
-    pub fn look(&mut self, ifindex: u32, meter: &mut Meter) -> bool {
+    pub fn look(&mut self, (ifindex, iface): (u32, &str), meter: &mut Meter) -> bool {
         match self {
+            Self::Classified { rules, .. } => {
+                let iface = iface.to_owned();
+                classifier::holds(&mut classifier::Nic { iface }, rules).unwrap_or(false)
+            }
             Self::Program(filter) => {
                 if let Ok(count) = filter.counts() {
                     meter.note(count);
@@ -122,23 +147,51 @@ impl Front {
     }
 
     /// Takes it out. A program goes with its link.
-    pub fn remove(self, hooks: &Hooks, maps: &Maps, link: &Link) -> Result<()> {
+    pub fn remove(self, tools: Tools<'_>, link: &Link) -> Result<()> {
+        let failed = || format!("remove the rules from the NIC of {}", link.name);
         match self {
             Self::Program(filter) => drop(filter),
             Self::Rules { kind, .. } => {
                 flower::clear_kind(link.ifindex, kind)
                     .map_err(|no| anyhow!(no.evidence()))
-                    .with_context(|| format!("remove the rules from the NIC of {}", link.name))?;
-                drop_qdisc(hooks, maps, link);
+                    .with_context(failed)?;
+                drop_qdisc(tools.hooks, tools.maps, link);
+            }
+            Self::Classified { .. } => {
+                let cleared = tools.record.clear(link.ifindex, classifier::Kind::Deny);
+                cleared
+                    .map_err(|no| anyhow!(no.evidence()))
+                    .with_context(failed)?;
             }
         }
         Ok(())
     }
 }
 
+fn classified(
+    tools: Tools<'_>,
+    link: &Link,
+    (list, limit): (&List, usize),
+) -> Result<(Front, Option<String>), String> {
+    let sources = list.sources(limit).iter();
+    let wanted: Vec<_> = sources.copied().map(classifier::Rule::Deny).collect();
+    let outcome = tools
+        .record
+        .sync(link.ifindex, classifier::Kind::Deny, &wanted);
+    let outcome = outcome.map_err(|no| no.evidence())?;
+    let next = outcome.refused.map(|refused| refused.no.evidence());
+    if outcome.held == 0 {
+        return Err(next.unwrap_or_else(|| "the NIC holds none of the rules".to_owned()));
+    }
+    let front = Front::Classified {
+        held: outcome.held,
+        rules: outcome.owned,
+    };
+    Ok((front, next))
+}
+
 fn rules(
-    hooks: &Hooks,
-    maps: &Maps,
+    Tools { hooks, maps, .. }: Tools<'_>,
     link: &Link,
     (list, limit): (&List, usize),
 ) -> Result<(Front, Option<String>), String> {

@@ -12,6 +12,7 @@ use anyhow::Result;
 use terrace_offload::Machine;
 use terrace_offload::facts::InterfaceFacts;
 use terrace_offload::judge::verdicts;
+use terrace_offload::plan;
 use terrace_offload::verdict::NicTier;
 use terrace_xdp::xsk::Bind;
 
@@ -22,6 +23,7 @@ use crate::l7::tier::Tier as Workers;
 use crate::l7::uplink::{Uplink, Ways, ways, worth_a_bind};
 use crate::render::units::plural;
 use crate::run::events::Kind;
+use crate::run::hardware::Reach;
 
 /// Sockets on the queues of one uplink.
 #[derive(Debug, Clone)]
@@ -33,6 +35,8 @@ struct Open {
     why: String,
     /// Whether the kernel was asked for zero-copy.
     tried_zero_copy: bool,
+    /// What of the queues is not read, and what the NIC does about it.
+    led: String,
     inlets: Vec<Arc<InletState>>,
 }
 
@@ -69,12 +73,20 @@ pub struct Reading {
     pub inlets: Vec<Arc<InletState>>,
 }
 
+impl Open {
+    fn whys(&self) -> String {
+        let both = [self.why.as_str(), self.led.as_str()];
+        let said: Vec<&str> = both.into_iter().filter(|why| !why.is_empty()).collect();
+        said.join("; ")
+    }
+}
+
 impl Uplinks {
     pub fn shown(&self) -> Vec<Reading> {
         let open = self.open.values().map(|open| Reading {
             iface: open.of.iface.clone(),
             mode: mode(open.how),
-            why: open.why.clone(),
+            why: open.whys(),
             first: open.first,
             inlets: open.inlets.clone(),
         });
@@ -89,6 +101,12 @@ impl Uplinks {
         let mut all: Vec<_> = open.chain(declined).collect();
         all.sort_by(|a, b| a.iface.cmp(&b.iface));
         all
+    }
+
+    /// Entries for so many queues, or for fewer, and the first of them.
+    fn room(&self, n: u32, of: u32) -> Option<(u32, u32)> {
+        let mut fewer = (1..=n).rev();
+        fewer.find_map(|n| Some((n, self.free_entries(n, of)?)))
     }
 
     /// The lowest entries that are free, one behind the other.
@@ -114,8 +132,12 @@ impl Uplinks {
 impl Open {
     fn told(&self) -> String {
         let (iface, mode) = (&self.of.iface, mode(self.how));
-        let queues = plural(self.inlets.len(), "queue");
-        let what = format!("{iface}: workers read its {queues} themselves, in {mode} mode");
+        let all = plural(self.of.n_queues as usize, "queue");
+        let queues = match self.inlets.len() {
+            n if n < self.of.n_queues as usize => format!("{n} of its {all}"),
+            _ => format!("its {all}"),
+        };
+        let what = format!("{iface}: workers read {queues} themselves, in {mode} mode");
         match self.why.as_str() {
             "" => what,
             why => format!("{what}: {why}"),
@@ -159,9 +181,12 @@ impl Interfaces {
             .map(|(ifindex, _)| *ifindex)
             .collect();
         for ifindex in uplinks {
-            if let Err(why) = self.read(host, ifindex, workers) {
-                let iface = self.armed[&ifindex].link.name.clone();
-                self.uplinks.declined.insert(ifindex, (iface, why));
+            match self.read(host, ifindex, workers) {
+                Ok(()) => self.lead(host, ifindex),
+                Err(why) => {
+                    let iface = self.armed[&ifindex].link.name.clone();
+                    self.uplinks.declined.insert(ifindex, (iface, why));
+                }
             }
         }
         self.uplinks.shown()
@@ -170,6 +195,32 @@ impl Interfaces {
     fn surveyed(&self, iface: &str) -> Option<&InterfaceFacts> {
         let mut surveyed = self.seen.survey.interfaces.iter();
         surveyed.find(|facts| facts.name == iface)
+    }
+
+    fn machine(&self) -> Machine<'_> {
+        Machine {
+            host: &self.seen.survey.host,
+            interfaces: &self.seen.survey.interfaces,
+            profiles: &self.profiles,
+        }
+    }
+
+    /// Has the NIC lead requests to the queues that are read.
+    fn lead(&mut self, host: Host<'_>, ifindex: u32) {
+        let Some(armed) = self.armed.get(&ifindex) else {
+            return;
+        };
+        let machine = self.machine();
+        let facts = self.surveyed(&armed.link.name);
+        let ways = facts.map(|facts| plan::Ways::of(machine, facts));
+        let Some(open) = self.uplinks.open.get_mut(&ifindex) else {
+            return;
+        };
+        let reach = Reach {
+            read: open.inlets.len() as u32,
+            of: open.of.n_queues,
+        };
+        open.led = self.hardware.lead(host, &armed.link, ways, reach);
     }
 
     fn uplink(&self, ifindex: u32) -> Option<Uplink> {
@@ -188,11 +239,7 @@ impl Interfaces {
     }
 
     fn ways(&self, host: Host<'_>, uplink: &Uplink) -> Result<Ways, String> {
-        let machine = Machine {
-            host: &self.seen.survey.host,
-            interfaces: &self.seen.survey.interfaces,
-            profiles: &self.profiles,
-        };
+        let machine = self.machine();
         let judged = self
             .surveyed(&uplink.iface)
             .map(|facts| verdicts(machine, facts));
@@ -222,6 +269,7 @@ impl Interfaces {
         if let Some(armed) = self.armed.get_mut(&ifindex) {
             armed.tell_sockets(host, 0, 0);
         }
+        self.hardware.unlead(host, ifindex);
         if let Some(open) = self.uplinks.open.remove(&ifindex) {
             let iface = &open.of.iface;
             let what = format!("{iface}: what is for workers comes by the l7 port again: {why}");
@@ -249,7 +297,8 @@ impl Interfaces {
             {
                 return Err(refusal.why.clone());
             }
-            let open = self.opened(workers, &uplink, ways);
+            let most = host.config.l7.uplink_queues;
+            let open = self.opened(workers, &uplink, (ways, most));
             let open = open.map_err(|error| self.refuse(host, ifindex, uplink, &error))?;
             self.uplinks.refused.remove(&ifindex);
             host.events.tell(Kind::TierMoved, open.told());
@@ -264,13 +313,22 @@ impl Interfaces {
         Ok(())
     }
 
-    fn opened(&self, workers: &Workers, uplink: &Uplink, ways: Ways) -> Result<Open> {
-        let n = uplink.n_queues;
-        let first = self.uplinks.free_entries(n, workers.n_entries()).ok_or_else(|| {
+    /// Sockets on as many queues as there are places for, and as the operator wants.
+    fn opened(
+        &self,
+        workers: &Workers,
+        uplink: &Uplink,
+        (ways, most): (Ways, u32),
+    ) -> Result<Open> {
+        let wanted = match most {
+            0 => uplink.n_queues,
+            most => uplink.n_queues.min(most),
+        };
+        let room = self.uplinks.room(wanted, workers.n_entries());
+        let (n, first) = room.ok_or_else(|| {
             let most = workers.n_entries();
             anyhow::anyhow!(
-                "{} are more than workers have places for ({most} on all uplinks): raise [l7] workers",
-                plural(n as usize, "queue")
+                "the workers' places ({most} on all uplinks) are taken: raise [l7] workers"
             )
         })?;
         let give = |entry, socket| self.hooks.give_uplink_socket(entry, socket);
@@ -286,6 +344,7 @@ impl Interfaces {
                         how: *how,
                         why,
                         tried_zero_copy,
+                        led: String::new(),
                         inlets,
                     });
                 }
@@ -359,6 +418,7 @@ mod tests {
             how: Bind::Copy,
             why: String::new(),
             tried_zero_copy: false,
+            led: String::new(),
             inlets: (0..n).map(|_| Arc::default()).collect(),
         }
     }
@@ -382,6 +442,12 @@ mod tests {
             None,
             "what is still read is not free"
         );
+        assert_eq!(
+            uplinks.room(3, 9),
+            Some((1, 8)),
+            "some are better than none"
+        );
+        assert_eq!(uplinks.room(3, 8), None);
         uplinks.leaving.clear();
         assert_eq!(uplinks.free_entries(3, 8), Some(0));
     }

@@ -153,13 +153,12 @@ impl Hardware {
     /// Moves flows that have become hot or cold, in NICs that take rules of tc.
     pub fn look(&mut self, host: Host<'_>, hooks: &Hooks) {
         let deny = self.fronts.iter().filter(|(key, _)| key.1 == Part::Deny);
-        let open = deny.filter(|(_, placed)| placed.tried.ways.rules.is_ok());
-        let links: Vec<Link> = open.map(|(_, placed)| placed.link.clone()).collect();
-        let open: Vec<&Link> = links
-            .iter()
-            .filter(|link| hot::switch_of(&link.name).is_some())
-            .collect();
-        self.hot.look(host, hooks, &open);
+        let asked = deny.map(|(_, placed)| {
+            let closed = hot::closed(&placed.link, &placed.tried.ways.rules);
+            (placed.link.clone(), closed)
+        });
+        let asked: Vec<(Link, Option<NicState>)> = asked.collect();
+        self.hot.look(host, hooks, &asked);
     }
 
     /// Flows leave the NICs when policy has changed.

@@ -138,7 +138,7 @@ fn a_pinned_flow_has_a_rule_in_each_direction_until_it_ends_or_the_daemon_does()
     until(&daemon, "rules of the next flow", 1);
     sh("ethtool -K up1 hw-tc-offload off");
     daemon.until("no rule without its switch", || {
-        flows("up0").is_empty().then_some(())
+        (flows("up0").is_empty() && flows("up1").is_empty()).then_some(())
     });
     exchange(&mut stream);
     sh("ethtool -K up1 hw-tc-offload on");

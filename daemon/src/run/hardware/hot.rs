@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use terrace_abi::types;
 use terrace_offload::flower::{self, Flow, Kind, Port, Rule};
-use terrace_offload::plan::NicState;
+use terrace_offload::plan::{NicState, Way};
 use terrace_offload::promote::{Marks, Promoter};
 use terrace_offload::verdict::NicTier;
 
@@ -49,12 +49,15 @@ pub struct Hot {
     looked: Option<Instant>,
     policy_rev: u32,
     ports: BTreeMap<u32, Held>,
+    /// Why others take none, by ifindex.
+    closed: BTreeMap<u32, NicState>,
 }
 
 impl Hot {
     /// What became of flows in one NIC.
     pub fn state(&self, ifindex: u32) -> Option<NicState> {
-        self.ports.get(&ifindex).map(|held| held.state.clone())
+        let held = self.ports.get(&ifindex).map(|held| &held.state);
+        held.or(self.closed.get(&ifindex)).cloned()
     }
 
     /// Flows in a NIC, and what it has done for flows since the daemon's start.
@@ -66,11 +69,18 @@ impl Hot {
         })
     }
 
-    /// One look: counts, and moves what has become hot or cold. `open` are the links whose
-    /// NICs take rules.
-    pub fn look(&mut self, host: Host<'_>, hooks: &Hooks, open: &[&Link]) {
+    /// One look: counts, and moves what has become hot or cold. `links` are uplinks, with
+    /// what is in the way of flows in their NICs.
+    pub fn look(&mut self, host: Host<'_>, hooks: &Hooks, links: &[(Link, Option<NicState>)]) {
         self.credit(host);
         let offload = &host.config.offload;
+        let closed = links.iter().filter(|_| offload.flows);
+        self.closed = closed
+            .filter_map(|(link, state)| Some((link.ifindex, state.clone()?)))
+            .collect();
+        let open = links.iter().filter(|(_, closed)| closed.is_none());
+        let open: Vec<&Link> = open.map(|(link, _)| link).collect();
+        let open = open.as_slice();
         let now = Instant::now();
         let since = self.looked.map(|looked| now.duration_since(looked));
         if since.is_some_and(|since| since < offload.flow_look) {
@@ -199,8 +209,15 @@ impl Hot {
                 None => self.promoter.refused(&id),
             }
         }
-        self.ports
-            .retain(|ifindex, _| open.iter().any(|link| link.ifindex == *ifindex));
+        let is_open = |ifindex: &u32| open.iter().any(|link| link.ifindex == *ifindex);
+        for (_, held) in self
+            .ports
+            .iter_mut()
+            .filter(|(ifindex, _)| !is_open(ifindex))
+        {
+            take_out(host, hooks, held);
+        }
+        self.ports.retain(|ifindex, _| is_open(ifindex));
         for link in open {
             let held = self.ports.entry(link.ifindex).or_insert_with(|| Held {
                 link: (*link).clone(),
@@ -308,9 +325,63 @@ fn rule(host: Host<'_>, open: &[&Link], id: &Id, seen: &Seen) -> Option<(u32, Ru
     Some((comes.ifindex, Rule::Flow(Box::new(flow))))
 }
 
+/// What is in the way of flows in a link's NIC; `None` = nothing that is known before
+/// anything is tried.
+pub fn closed(link: &Link, rules: &Way) -> Option<NicState> {
+    let name = &link.name;
+    let (why, fix) = match (rules, link.kind.as_str()) {
+        (Err((why, fix)), _) => (why.clone(), fix.clone()),
+        (Ok(()), kind @ ("vlan" | "vxlan" | "geneve" | "gre" | "ipip" | "sit")) => {
+            let what = "rules of hot flows add and remove no tag and no tunnel";
+            (
+                format!("{name} is a {kind}: {what}"),
+                "nothing to do".to_owned(),
+            )
+        }
+        (Ok(()), _) if switch_of(name).is_none() => {
+            let why = format!("{name} is no port of a switch in a NIC (no phys_switch_id)");
+            let fix = format!("`devlink dev eswitch set DEVICE mode switchdev`, if {name} has one");
+            (why, fix)
+        }
+        (Ok(()), _) => return None,
+    };
+    Some(NicState::Closed { why, fix })
+}
+
 /// Ports of one switch tell the same number.
 pub fn switch_of(iface: &str) -> Option<String> {
     let path = format!("/sys/class/net/{iface}/phys_switch_id");
     let text = std::fs::read_to_string(path).ok()?;
     Some(text.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nic_that_cannot_take_flows_says_why() {
+        let link = |name: &str, kind: &str| Link {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            ..Link::default()
+        };
+        let off = Err(("hw-tc-offload is off".to_owned(), "switch it on".to_owned()));
+        let rows = [
+            (
+                link("up0.5", "vlan"),
+                Ok(()),
+                "is a vlan: rules of hot flows add and remove no tag",
+            ),
+            (link("tun0", "vxlan"), Ok(()), "no tunnel"),
+            (link("no-such-link", ""), Ok(()), "no phys_switch_id"),
+            (link("up0.5", "vlan"), off, "hw-tc-offload is off"),
+        ];
+        for (link, rules, words) in rows {
+            match closed(&link, &rules) {
+                Some(NicState::Closed { why, .. }) => assert!(why.contains(words), "{why}"),
+                state => panic!("{words}: {state:?}"),
+            }
+        }
+    }
 }

@@ -107,8 +107,16 @@ const CLASSIFIERS: [(&str, &str, &str); 8] = [
     ("ixgbe", "are off at eno1", "are off at eno1"),
     ("igb", "are off at eno1", "are off at eno1"),
     ("mlx5-legacy", "are off at enp193s0f0np0", "are off at"),
-    ("virtio-net-qemu", "cannot be switched on", "no table of classification rules"),
-    ("ena-ready", "cannot be switched on", "cannot be switched on"),
+    (
+        "virtio-net-qemu",
+        "cannot be switched on",
+        "no table of classification rules",
+    ),
+    (
+        "ena-ready",
+        "cannot be switched on",
+        "cannot be switched on",
+    ),
 ];
 
 #[test]

@@ -188,7 +188,7 @@ impl Daemon {
             self.kernel_refused(&error.into());
         }
         let shared = self.shared.clone();
-        let host = host(&shared, &self.network, &self.changer);
+        let host = Host::of(&shared, &self.network, &self.changer);
         block_in_place(|| self.interfaces.withdraw_nic_flows(host));
         self.routes_rev = self.routes_rev.wrapping_add(1);
         self.follow_up_soon();
@@ -198,7 +198,7 @@ impl Daemon {
     pub fn sync_interfaces(&mut self) {
         let shared = self.shared.clone();
         self.changer.see_closed(&shared);
-        let host = host(&shared, &self.network, &self.changer);
+        let host = Host::of(&shared, &self.network, &self.changer);
         // The event is told where it happened.
         let _ = self.interfaces.sync(host);
         // Flows that began meanwhile count as listed: the list sees them now.
@@ -217,7 +217,7 @@ impl Daemon {
     /// The queues that workers read themselves.
     fn tend_uplinks(&mut self) {
         let shared = self.shared.clone();
-        let host = host(&shared, &self.network, &self.changer);
+        let host = Host::of(&shared, &self.network, &self.changer);
         l7::tend_uplinks(&shared, &mut self.interfaces, host);
     }
 
@@ -236,7 +236,7 @@ impl Daemon {
         }
         self.refused_facts = faults;
         recount(&shared);
-        let host = host(&shared, &self.network, &self.changer);
+        let host = Host::of(&shared, &self.network, &self.changer);
         block_in_place(|| self.interfaces.judge_nic_flows(host));
         // What a NIC drops must not outlive the policy that drops it.
         if self.changer.see_closed(&shared) {
@@ -284,7 +284,7 @@ impl Daemon {
         };
         let result = block_in_place(|| self.changer.files_changed(&shared, facts));
         if result.is_ok() {
-            let host = host(&shared, &self.network, &self.changer);
+            let host = Host::of(&shared, &self.network, &self.changer);
             block_in_place(|| self.interfaces.judge_nic_flows(host));
             // What is denied no more must leave the NICs, too.
             block_in_place(|| self.sync_interfaces());
@@ -326,7 +326,7 @@ impl Daemon {
 
     fn move_task(&mut self, request: &api::MoveRequest) -> Result<api::Moved, api::Error> {
         let shared = self.shared.clone();
-        let host = host(&shared, &self.network, &self.changer);
+        let host = Host::of(&shared, &self.network, &self.changer);
         let done = match request.task {
             api::Task::Connect | api::Task::Shortcut => shortcut::move_to(&shared, request),
             _ => block_in_place(|| self.interfaces.move_task(host, request)),
@@ -415,7 +415,7 @@ impl Daemon {
 
     fn rearm(&mut self) {
         let shared = self.shared.clone();
-        let host = host(&shared, &self.network, &self.changer);
+        let host = Host::of(&shared, &self.network, &self.changer);
         match block_in_place(|| self.interfaces.rearm(host)) {
             Ok(true) => self.show_network(),
             Ok(false) => {}
@@ -484,18 +484,6 @@ impl Daemon {
         self.shared
             .events
             .tell(Kind::KernelRefused, format!("{error:#}"));
-    }
-}
-
-fn host<'h>(shared: &'h Shared, network: &'h Network, changer: &'h Changer) -> Host<'h> {
-    Host {
-        config: &shared.config,
-        network,
-        maps: &shared.maps,
-        events: &shared.events,
-        deny: changer.deny(),
-        closed: changer.closed(),
-        l7_fronts: changer.l7_fronts(),
     }
 }
 

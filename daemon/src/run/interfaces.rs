@@ -5,29 +5,27 @@
 
 mod chosen;
 mod disarm;
+mod host;
 mod nics;
 mod shown;
 pub mod uplinks;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use ipnet::IpNet;
 use terrace_abi::consts::{HOOK_TC_INGRESS, HOOK_XDP};
 use terrace_abi::{Maps, Plain as _, types};
-use terrace_mesh::Closed;
 use terrace_offload::plan::{Held, changes};
 use terrace_offload::{Plan, Policy, Profiles, Wishes};
 
 use self::chosen::Chosen;
 use self::disarm::disarm;
 pub use self::disarm::disarm_unwanted;
+pub use self::host::Host;
 use self::uplinks::Uplinks;
 use super::change;
-use super::events::{Events, Kind};
+use super::events::Kind;
 use super::facts;
 use super::hardware::{Hardware, Part};
 use super::hooks::{self, Hooks};
@@ -82,21 +80,6 @@ pub struct Interfaces {
     fallbacks: BTreeSet<String>,
     /// A program with the deny list was missing for a while.
     passed_unlisted: bool,
-}
-
-/// What all steps need.
-#[derive(Clone, Copy)]
-pub struct Host<'h> {
-    pub config: &'h Config,
-    pub network: &'h Network,
-    pub maps: &'h Maps,
-    pub events: &'h Events,
-    /// The deny list.
-    pub deny: &'h Arc<[IpNet]>,
-    /// What policy drops whatever the port.
-    pub closed: &'h Arc<[Closed]>,
-    /// Ends at which a worker takes requests.
-    pub l7_fronts: &'h Arc<[SocketAddr]>,
 }
 
 type Wanted = BTreeMap<u32, (Link, Role)>;

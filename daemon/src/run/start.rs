@@ -283,15 +283,7 @@ fn arm_interfaces(
     profiles: Profiles,
     changer: &Changer,
 ) -> Result<Interfaces> {
-    let host = Host {
-        config: &shared.config,
-        network,
-        maps: &shared.maps,
-        events: &shared.events,
-        deny: changer.deny(),
-        closed: changer.closed(),
-        l7_fronts: changer.l7_fronts(),
-    };
+    let host = Host::of(shared, network, changer);
     let mut interfaces = Interfaces::new(Hooks::load(&shared.maps)?, &shared.config, profiles);
     // A program that never heard of a daemon would fail open or closed.
     shared.maps.beat().context("the first heartbeat")?;

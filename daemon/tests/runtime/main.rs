@@ -5,6 +5,7 @@ mod change;
 mod confined;
 mod life;
 mod moved;
+mod nics;
 mod shortcut;
 mod stage;
 mod tells;

@@ -11,7 +11,9 @@ fn why(stage: &Stage) -> String {
         |row: &&serde_json::Value| row["task"] == "prefilter" && row["iface"] == iface.as_str();
     let row = rows.iter().find(is_it).expect("a prefilter");
     let blockers = row["blockers"].as_array().expect("blockers").clone();
-    let nic = blockers.into_iter().find(|blocker| blocker["tier"] == "nic");
+    let nic = blockers
+        .into_iter()
+        .find(|blocker| blocker["tier"] == "nic");
     nic.expect("a reason").to_string()
 }
 
@@ -19,7 +21,12 @@ fn why(stage: &Stage) -> String {
 fn root_a_link_that_takes_no_deny_list_says_why_and_holds_nothing() {
     let rows = [
         ("nica", "", "cannot be switched on", "true"),
-        ("nicb", "[offload]\ndeny_list = \"off\"\n", "puts no deny list into NICs", "true"),
+        (
+            "nicb",
+            "[offload]\ndeny_list = \"off\"\n",
+            "puts no deny list into NICs",
+            "true",
+        ),
     ];
     for (label, config, words, by_design) in rows {
         let more = format!("deny_lists = [\"deny.txt\"]\n{config}");
@@ -38,7 +45,10 @@ fn root_a_link_that_takes_no_deny_list_says_why_and_holds_nothing() {
         let status = stage.status();
         assert_eq!(status["nics"], serde_json::json!([]), "{label}");
         let told = stage.events();
-        assert!(!told.iter().any(|kind| kind.starts_with("nic-")), "{told:?}");
+        assert!(
+            !told.iter().any(|kind| kind.starts_with("nic-")),
+            "{told:?}"
+        );
     }
 }
 
@@ -47,7 +57,8 @@ fn root_a_deny_list_that_must_be_in_the_nic_and_cannot_is_a_start_that_fails() {
     let mut stage = Stage::new("nicr", "");
     let text = std::fs::read_to_string(stage.config()).expect("a configuration");
     let iface = stage.net.uplinks[0].iface.clone();
-    let wish = format!("match = \"{iface}\"\nrole = \"uplink\"\ntiers.prefilter.nic = \"require\"\n");
+    let wish =
+        format!("match = \"{iface}\"\nrole = \"uplink\"\ntiers.prefilter.nic = \"require\"\n");
     let wish = format!("[[interfaces]]\n{wish}\n{text}");
     stage.write("terrace.toml", &wish);
     let mut command = stage.command();

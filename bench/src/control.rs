@@ -208,7 +208,7 @@ pub fn change(stage: &Stage, compiler: &mut Compiler, options: &Options, n: u32)
 fn entries(op: &Op) -> usize {
     match op {
         Op::Write { entries, .. } => entries.len(),
-        Op::NewRing { entries, .. } => entries.len(),
+        Op::NewRing { ring, .. } => ring.size().div_ceil(2) as usize,
         Op::PatchRing { entries, .. } => entries.len(),
         _ => 0,
     }

@@ -4,11 +4,13 @@
 //! still read: each step keeps what it refers to. The next apply starts from
 //! what the tables then hold (`recover`).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use terrace_abi::consts::CONFIG_DENY_LIST;
 use terrace_abi::{Maps, Table, types};
+use terrace_mesh::maglev::Ring;
 use terrace_mesh::{Op, Recovered, Tables};
 
 /// What an apply did.
@@ -36,8 +38,11 @@ pub fn apply(maps: &Maps, ops: &[Op]) -> Result<Applied> {
             rest = &rest[1..];
         } else {
             // One grace period for all of them instead of one for each.
-            entries += rings.iter().map(|(_, ring)| ring.len()).sum::<usize>();
-            maps.set_rings(&rings)
+            entries += rings
+                .iter()
+                .map(|(_, ring)| entries_of(ring))
+                .sum::<usize>();
+            maps.set_rings(rings.iter().map(|(index, ring)| (*index, ring.entries())))
                 .with_context(|| format!("write {} rings", rings.len()))?;
             rest = &rest[rings.len()..];
         }
@@ -65,13 +70,18 @@ fn look_at_deny_list(maps: &Maps, ops: &[Op]) -> Result<()> {
 }
 
 /// The new rings at the head of `ops`.
-fn new_rings(ops: &[Op]) -> Vec<(u32, &[u64])> {
+fn new_rings(ops: &[Op]) -> Vec<(u32, &Ring)> {
     ops.iter()
         .map_while(|op| match op {
-            Op::NewRing { index, entries, .. } => Some((*index, entries.as_slice())),
+            Op::NewRing { index, ring } => Some((*index, &**ring)),
             _ => None,
         })
         .collect()
+}
+
+/// Two slots are one.
+fn entries_of(ring: &Ring) -> usize {
+    ring.size().div_ceil(2) as usize
 }
 
 fn step(maps: &Maps, op: &Op) -> Result<usize> {
@@ -80,9 +90,9 @@ fn step(maps: &Maps, op: &Op) -> Result<usize> {
             maps.write_table(*table, entries)?;
             Ok(entries.len())
         }
-        Op::NewRing { index, entries, .. } => {
-            maps.set_ring(*index, entries)?;
-            Ok(entries.len())
+        Op::NewRing { index, ring } => {
+            maps.set_ring(*index, &ring.entries())?;
+            Ok(entries_of(ring))
         }
         Op::PatchRing { index, entries } => {
             maps.patch_ring(*index, entries)?;
@@ -140,7 +150,8 @@ pub fn recover(maps: &Maps) -> Result<Tables> {
             continue;
         }
         if let Some(entries) = maps.ring(index)? {
-            recovered.rings.insert(index, (size, entries));
+            let ring = Ring::from_entries(size, &entries);
+            recovered.rings.insert(index, Arc::new(ring));
         }
     }
     Ok(Tables::recover(recovered))
@@ -158,8 +169,7 @@ mod tests {
     fn only_new_rings_that_follow_each_other_are_written_together() {
         let ring = |index| Op::NewRing {
             index,
-            size: 3,
-            entries: vec![1, 2],
+            ring: Arc::new(Ring::from_entries(3, &[1, 2])),
         };
         let rows = [
             ("none", vec![], 0),

@@ -83,7 +83,7 @@ fn written(ops: &[Op]) -> usize {
     ops.iter()
         .map(|op| match op {
             Op::Write { entries, .. } => entries.len(),
-            Op::NewRing { entries, .. } => entries.len(),
+            Op::NewRing { ring, .. } => ring.size().div_ceil(2) as usize,
             Op::PatchRing { entries, .. } => entries.len(),
             _ => 0,
         })

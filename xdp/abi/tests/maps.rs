@@ -203,7 +203,7 @@ fn root_rings_of_different_sizes_are_swapped_patched_and_dropped() {
     let maps = open(&root);
     assert_eq!(maps.ring(3).unwrap(), None);
     let ring: Vec<u64> = (0..8191).collect();
-    maps.set_rings(&[(3, &ring), (4, &[1, 2, 3])]).unwrap();
+    maps.set_rings([(3, &ring[..]), (4, &[1, 2, 3])]).unwrap();
     assert_eq!(maps.ring(3).unwrap().unwrap(), ring);
     assert_eq!(maps.ring(4).unwrap().unwrap(), [1, 2, 3]);
     maps.set_ring(3, &[9; 126]).unwrap();

@@ -6,7 +6,6 @@ mod stages;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use terrace_abi::Table;
 
 use super::Tables;
@@ -14,7 +13,7 @@ use crate::maglev::Ring;
 use stages::Stages;
 
 /// One step. They are to be carried out in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// Index and bytes of entries of one table.
     Write {
@@ -24,8 +23,7 @@ pub enum Op {
     /// A new inner map, put in place of whatever `index` held.
     NewRing {
         index: u32,
-        size: u32,
-        entries: Vec<u64>,
+        ring: Arc<Ring>,
     },
     /// Entries of the ring that is there.
     PatchRing {

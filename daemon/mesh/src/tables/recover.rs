@@ -17,8 +17,8 @@ pub struct Recovered {
     /// Whole images. A table that is missing, or has not the size that the
     /// limits say, counts as empty.
     pub images: BTreeMap<Table, Vec<u8>>,
-    /// Size and entries of each ring, by its index in `maglevs`.
-    pub rings: BTreeMap<u32, (u32, Vec<u64>)>,
+    /// By the index in `maglevs`.
+    pub rings: BTreeMap<u32, Arc<Ring>>,
     /// From the map `config`.
     pub policy_rev: u32,
 }
@@ -39,7 +39,6 @@ impl Tables {
                 _ => Image::new(table.entries(&limits), table.value_size()),
             }
         };
-        let rings = recovered.rings.into_iter();
         Self {
             services: image(Table::Services),
             service_cells: Cells::new(image(Table::ServiceCells)),
@@ -49,11 +48,7 @@ impl Tables {
             deny: Prefixes::new(image(Table::DenyRoots), image(Table::DenyCells)),
             port_classes: image(Table::PortClasses),
             policy: Cells::new(image(Table::PolicyCells)),
-            rings: rings
-                .map(|(index, (size, entries))| {
-                    (index, Arc::new(Ring::from_entries(size, &entries)))
-                })
-                .collect(),
+            rings: recovered.rings,
             policy_rev: recovered.policy_rev,
             directory: Directory::default(),
             l7: L7::default(),
@@ -70,13 +65,8 @@ impl Tables {
                     self.image_mut(*table).set(*index, bytes);
                 }
             }
-            Op::NewRing {
-                index,
-                size,
-                entries,
-            } => {
-                self.rings
-                    .insert(*index, Arc::new(Ring::from_entries(*size, entries)));
+            Op::NewRing { index, ring } => {
+                self.rings.insert(*index, ring.clone());
             }
             Op::PatchRing { index, entries } => {
                 if let Some(ring) = self.rings.get(index) {
@@ -98,18 +88,13 @@ impl Tables {
 
     /// What a daemon would read back from maps that hold these tables.
     pub fn read_back(&self) -> Recovered {
-        let ring = |ring: &Arc<Ring>| (ring.size(), ring.entries());
         Recovered {
             limits: self.limits,
             images: Table::ALL
                 .iter()
                 .map(|table| (*table, self.image(*table).bytes().to_vec()))
                 .collect(),
-            rings: self
-                .rings
-                .iter()
-                .map(|(index, held)| (*index, ring(held)))
-                .collect(),
+            rings: self.rings.clone(),
             policy_rev: self.policy_rev,
         }
     }

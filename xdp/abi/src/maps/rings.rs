@@ -19,16 +19,22 @@ impl Maps {
     /// any: a packet sees the old ring or the new one. An entry is two backend
     /// indexes, the even slot in the low half.
     pub fn set_ring(&self, index: u32, entries: &[u64]) -> Result<(), Error> {
-        self.set_rings(&[(index, entries)])
+        self.set_rings([(index, entries)])
     }
 
     /// Like [`Maps::set_ring`] for many rings; the kernel waits for one grace
-    /// period instead of one for each (Linux 6.8).
-    pub fn set_rings(&self, rings: &[(u32, &[u64])]) -> Result<(), Error> {
-        for rings in rings.chunks(MAX_OPEN) {
+    /// period instead of one for each (Linux 6.8). Each is asked for when its turn
+    /// comes: all of them at once may be a gigabyte.
+    pub fn set_rings<Entries: AsRef<[u64]>>(
+        &self,
+        rings: impl IntoIterator<Item = (u32, Entries)>,
+    ) -> Result<(), Error> {
+        let mut rings = rings.into_iter().peekable();
+        while rings.peek().is_some() {
             let made: Vec<(u32, MapHandle)> = rings
-                .iter()
-                .map(|(index, entries)| Ok((*index, make_ring(entries)?)))
+                .by_ref()
+                .take(MAX_OPEN)
+                .map(|(index, entries)| Ok((index, make_ring(entries.as_ref())?)))
                 .collect::<Result<_, Error>>()?;
             let values: Vec<(u32, [u8; 4])> = made
                 .iter()

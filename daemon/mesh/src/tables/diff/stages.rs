@@ -3,6 +3,8 @@
 //! A bucket may hold a cell that comes and one that goes; it is written
 //! several times then, each time with the cells whose turn it is.
 
+use std::sync::Arc;
+
 use terrace_abi::consts::POLICY_ROW;
 use terrace_abi::types::{backend, cell, cell_bucket};
 use terrace_abi::{Plain, Table};
@@ -286,7 +288,7 @@ fn turn_of(table: Table, old: &cell, new: &cell) -> Turn {
     }
 }
 
-fn ring_op(index: u32, old: Option<&Ring>, new: &Ring) -> Op {
+fn ring_op(index: u32, old: Option<&Ring>, new: &Arc<Ring>) -> Op {
     if let Some(old) = old.filter(|old| old.size() == new.size()) {
         let entries = new.changed_entries(old);
         if entries.len() * SWAP_RING_SHARE <= new.size() as usize / 2 {
@@ -295,7 +297,6 @@ fn ring_op(index: u32, old: Option<&Ring>, new: &Ring) -> Op {
     }
     Op::NewRing {
         index,
-        size: new.size(),
-        entries: new.entries(),
+        ring: new.clone(),
     }
 }

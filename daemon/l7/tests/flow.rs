@@ -364,6 +364,11 @@ fn urgent_data_and_a_cut_head_reset_the_flow() {
     let mut later = Case::bound(GET);
     later.client(C + 1 + GET.len() as u32, ACK | flags::URG, b"x");
     assert_eq!(later.reset(), Some(Reset::Urgent));
+    let guesses = [Case::open(), Case::bound(GET)];
+    for mut guess in guesses {
+        guess.client(C + 0x4000_0000, ACK | flags::URG, b"x");
+        assert_eq!(guess.reset(), None, "somebody who guesses");
+    }
 }
 
 #[test]

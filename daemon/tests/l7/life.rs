@@ -28,6 +28,12 @@ impl Talk {
         Self(stream)
     }
 
+    /// This end and the other one.
+    pub fn ends(&self) -> [SocketAddr; 2] {
+        let ends = [self.0.local_addr(), self.0.peer_addr()];
+        ends.map(|end| end.expect("a connection"))
+    }
+
     /// Status and body; an error when the connection ends.
     pub fn ask(&mut self, path: &str) -> std::io::Result<(u16, String)> {
         let head = format!("GET {path} HTTP/1.1\r\nHost: front\r\n\r\n");

@@ -20,6 +20,7 @@ mod routes;
 mod servers;
 mod stage;
 mod statuses;
+mod strangers;
 mod uplinks;
 mod waits;
 mod workers;

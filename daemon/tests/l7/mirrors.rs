@@ -230,6 +230,44 @@ fn root_a_mirror_that_is_dead_or_deaf_changes_nothing_for_the_client() {
     stage.wait_empty();
 }
 
+#[test]
+fn root_copies_under_way_end_with_the_daemon_and_the_next_one_makes_new_ones() {
+    let mut stage = Stage::start("l7-copy-ends", &Shape::default());
+    stage.change("routes.yaml", &route(&to_one("")));
+    let [url, _] = urls("/a");
+    let body = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(body.path(), vec![b'x'; 1 << 20]).unwrap();
+    let data = format!("@{}", body.path().display());
+    let post = [
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "--data-binary",
+        &data,
+        &url,
+    ];
+    stage.servers[1].process().kill();
+    let deaf = stage.python(1, &[DEAF]);
+    for end in [Stage::kill, Stage::stop] {
+        let (ok, text) = stage.curl(&post);
+        let answered = text == "200" || text == "405";
+        assert!(ok && answered, "{text}\n{}", stage.report());
+        let (flows, ..) = stage.held();
+        assert!(flows > 0, "the copy is under way");
+        end(&mut stage);
+        stage.run();
+        stage.wait_empty();
+    }
+    drop(deaf);
+    let folder = tempfile::tempdir().unwrap();
+    let _keeper = stage.python(1, &[KEEPER, folder.path().to_str().unwrap()]);
+    let (ok, text) = stage.curl(&[&url]);
+    assert!(ok && text == "a\n", "{text}\n{}", stage.report());
+    wait_file(&stage, &folder.path().join("_a"));
+    stage.wait_empty();
+}
+
 const ONLY_OPEN: &str = r#"
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy

@@ -13,6 +13,8 @@ const MAX_OPEN: u64 = 1 << 30;
 pub const CLOSING_MS: u64 = 3_000;
 /// A flow answers SYNs that are none of its own so often at most.
 const CHALLENGE_MS: u64 = 500;
+/// How far from what is acknowledged the segments of the client itself are.
+const NEAR: usize = 1 << 20;
 
 impl<S: Services, H: Host> Turn<'_, S, H> {
     pub fn client_segment(&mut self, segment: &Segment<'_>, packet: &[u8]) {
@@ -67,7 +69,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             return;
         }
         if segment.has(flags::URG) {
-            self.reset(Reset::Urgent);
+            self.urgent(segment, self.flow.acked);
             return;
         }
         self.note_client(segment);
@@ -118,6 +120,16 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         }
     }
 
+    /// Where urgent data ends is told apart from the stream, so nobody could say what was
+    /// inspected. What is not near `acked` is somebody else's, who guesses.
+    fn urgent(&mut self, segment: &Segment<'_>, acked: u32) {
+        let is_near = distance(acked, segment.seq).max(distance(segment.seq, acked)) < NEAR;
+        match is_near {
+            true => self.reset(Reset::Urgent),
+            false => self.challenge(),
+        }
+    }
+
     fn client_reset(&mut self, segment: &Segment<'_>) {
         let inside = up_to(self.flow.acked, segment.seq)
             && distance(self.flow.acked, segment.seq) <= super::BUFFER_BYTES;
@@ -144,7 +156,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             return;
         }
         if segment.has(flags::URG) {
-            self.reset(Reset::Urgent);
+            self.urgent(segment, self.flow.server_ack());
             return;
         }
         self.note_client(segment);
@@ -170,7 +182,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     /// Without its payload: that nobody has looked at.
     fn pass_reset(&mut self, segment: &Segment<'_>) {
         let server_ack = self.flow.server_ack();
-        let inside = up_to(server_ack, segment.seq) && distance(server_ack, segment.seq) < 1 << 20;
+        let inside = up_to(server_ack, segment.seq) && distance(server_ack, segment.seq) < NEAR;
         if inside {
             let out = Segment {
                 flags: segment.flags & (flags::RST | flags::ACK),

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use terrace_testkit::wait;
+
 use crate::stage::{Shape, Stage, long_or, urls};
 
 /// Raises the limit of open files, then runs.
@@ -45,4 +47,41 @@ fn root_a_churn_of_connections_leaves_no_flow() {
         stage.report()
     );
     stage.wait_empty();
+}
+
+#[test]
+fn root_all_connections_under_load_come_again_behind_a_killed_daemon() {
+    const CONNECTIONS: u64 = 200;
+    let mut stage = Stage::start("l7-kill-load", &Shape::default());
+    let [url, _] = urls("/a");
+    let mut wrk = Command::new("wrk");
+    let form = ["-t", "2", "-c", "200", "-d", "600", "--timeout", "60"];
+    wrk.args(form).arg(&url);
+    let mut wrk = stage.client().spawn(wrk).unwrap();
+    let all = |stage: &Stage, when: &str| {
+        let all = wait::until(when, wait::PATIENCE * 2, || {
+            (stage.held().0 >= CONNECTIONS).then_some(())
+        });
+        all.unwrap_or_else(|e| panic!("{e}: {:?}\n{}", stage.held(), stage.report()));
+    };
+    all(&stage, "all connections");
+    stage.kill();
+    stage.run();
+    all(&stage, "all connections again");
+    // One that waited for an answer of before would keep wrk from another request.
+    let requests = |stage: &Stage| stage.metrics().lines().filter_map(passed).sum::<u64>();
+    let before = requests(&stage);
+    let more = wait::until("requests", wait::PATIENCE, || {
+        (requests(&stage) > before + 20 * CONNECTIONS).then_some(())
+    });
+    assert!(more.is_ok(), "{}", stage.report());
+    println!("{CONNECTIONS} connections came again, {before} requests by then");
+    wrk.kill();
+    stage.wait_empty();
+}
+
+fn passed(line: &str) -> Option<u64> {
+    let of = ["terrace_requests_total", "terrace_requests_in_kernel_total"];
+    let counts = of.iter().any(|name| line.starts_with(name));
+    counts.then(|| line.rsplit_once(' ')?.1.parse().ok())?
 }

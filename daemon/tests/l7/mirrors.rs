@@ -99,6 +99,14 @@ fn wait_mirrored(stage: &Stage, n: u64) -> (u64, BTreeMap<String, u64>) {
     ended.unwrap_or_else(|error| panic!("{error:?} {:?}\n{}", mirrored(stage), stage.report()))
 }
 
+/// A megabyte to send, and how curl names it.
+fn megabyte() -> (tempfile::NamedTempFile, String) {
+    let body = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(body.path(), vec![b'x'; 1 << 20]).unwrap();
+    let data = format!("@{}", body.path().display());
+    (body, data)
+}
+
 fn wait_file(stage: &Stage, path: &Path) -> Vec<u8> {
     let there = wait::until("a request", wait::PATIENCE, || std::fs::read(path).ok());
     there.unwrap_or_else(|error| panic!("{path:?}: {error:?}\n{}", stage.report()))
@@ -205,9 +213,7 @@ fn root_a_mirror_that_is_dead_or_deaf_changes_nothing_for_the_client() {
     let mut stage = Stage::start("l7-copy-dead", &Shape::default());
     stage.change("routes.yaml", &route(&to_one("")));
     let [url, _] = urls("/a");
-    let body = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(body.path(), vec![b'x'; 1 << 20]).unwrap();
-    let data = format!("@{}", body.path().display());
+    let (_body, data) = megabyte();
     let ask = |stage: &Stage| {
         let form = ["-o", "/dev/null", "-w", "%{http_code}", "-X", "POST"];
         let (ok, text) = stage.curl(&[&form[..], &["--data-binary", &data, &url]].concat());
@@ -235,9 +241,7 @@ fn root_copies_under_way_end_with_the_daemon_and_the_next_one_makes_new_ones() {
     let mut stage = Stage::start("l7-copy-ends", &Shape::default());
     stage.change("routes.yaml", &route(&to_one("")));
     let [url, _] = urls("/a");
-    let body = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(body.path(), vec![b'x'; 1 << 20]).unwrap();
-    let data = format!("@{}", body.path().display());
+    let (_body, data) = megabyte();
     let post = [
         "-o",
         "/dev/null",

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use terrace_nic_lab::{Daemon, by_driver, sh};
 use terrace_offload::classifier::{self, Nic, Rule};
 
+use super::SERVICE;
+
 /// An igb under a name that the daemon serves; its own again when dropped.
 struct Uplink {
     old: String,
@@ -81,21 +83,8 @@ fn a_deny_list_that_the_classifier_cannot_take_stays_with_the_programs() {
     assert!(rules().contains("Total 0 rules"), "{}", rules());
 }
 
-const ROUTED: &str = r#"
-apiVersion: v1
-kind: Service
-metadata: { name: web, namespace: shop }
-spec:
-  clusterIP: 10.96.0.1
-  ports: [{ port: 80, protocol: TCP }]
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: { name: web-1, namespace: shop, labels: { kubernetes.io/service-name: web } }
-addressType: IPv4
-ports: [{ port: 80, protocol: TCP }]
-endpoints: [{ addresses: [10.2.0.2] }]
----
+/// Requests to the service go by a route.
+const ROUTE: &str = r#"---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: { name: web, namespace: shop }
@@ -113,7 +102,7 @@ fn queues_that_workers_do_not_read_are_told_with_the_reason() {
     sh(&format!("ethtool -L {NAME} combined 2"));
     let config = "[l7]\nworkers = 1\nuplink_sockets = \"copy\"\nuplink_queues = 1\n";
     let daemon = Daemon::with(config, "");
-    daemon.manifest("web.yaml", ROUTED);
+    daemon.manifest("web.yaml", &[SERVICE, ROUTE].concat());
     let reading = daemon.until("a queue that is read", || {
         let reading = daemon.json("plan")["readings"][0].clone();
         (reading["iface"] == NAME && reading["queues"] == 1).then_some(reading)

@@ -9,23 +9,8 @@ use std::time::Duration;
 use terrace_nic_lab::{Daemon, Netdevsim, sh};
 use terrace_testkit::Netns;
 
-use super::{rules_of, takes_rules};
+use super::{SERVICE, rules_of, takes_rules};
 
-const SERVICE: &str = "
-apiVersion: v1
-kind: Service
-metadata: { name: web, namespace: shop }
-spec:
-  clusterIP: 10.96.0.1
-  ports: [{ port: 80, protocol: TCP }]
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: { name: web-1, namespace: shop, labels: { kubernetes.io/service-name: web } }
-addressType: IPv4
-ports: [{ port: 80, protocol: TCP }]
-endpoints: [{ addresses: [10.2.0.2] }]
-";
 const CONFIG: &str =
     "[offload]\nflows = true\nflow_look = \"1s\"\npinned = [\"tcp 10.96.0.1:80\"]\n";
 

@@ -15,6 +15,23 @@ use terrace_nic_lab::{Daemon, Netdevsim, kernel, sh};
 /// The name that makes a link an uplink of the daemon.
 const UPLINK: &str = "upsim";
 
+/// One service with a backend that is behind another port.
+const SERVICE: &str = "
+apiVersion: v1
+kind: Service
+metadata: { name: web, namespace: shop }
+spec:
+  clusterIP: 10.96.0.1
+  ports: [{ port: 80, protocol: TCP }]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: web-1, namespace: shop, labels: { kubernetes.io/service-name: web } }
+addressType: IPv4
+ports: [{ port: 80, protocol: TCP }]
+endpoints: [{ addresses: [10.2.0.2] }]
+";
+
 /// What the plan says of the NIC's part: the way, entries held, entries of the list, and
 /// why not more.
 fn front(daemon: &Daemon) -> Option<(String, u64, u64, String)> {

@@ -1,6 +1,6 @@
 //! UDP exchanges whose every datagram is checked.
 
-use crate::{Error, Netns, Result};
+use crate::{Error, Netns, Result, wait};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -82,7 +82,7 @@ fn answer(socket: &UdpSocket, label: &[u8; NAME], stop: &AtomicBool) {
     let mut datagram = vec![0; LARGEST];
     while !stop.load(Ordering::Relaxed) {
         // An ICMP error of an earlier answer shows as an error here: go on.
-        let Ok((length, from)) = socket.recv_from(&mut datagram) else {
+        let Ok((length, from)) = wait::whole(|| socket.recv_from(&mut datagram)) else {
             continue;
         };
         if length >= NAME {
@@ -147,7 +147,7 @@ impl Client {
         self.socket.set_read_timeout(Some(limit))?;
         self.socket.send(question)?;
         let mut answer = vec![0; LARGEST];
-        let length = self.socket.recv(&mut answer)?;
+        let length = wait::whole(|| self.socket.recv(&mut answer))?;
         answer.truncate(length);
         Ok(answer)
     }

@@ -1,6 +1,7 @@
 //! Waiting for a condition, never for a time.
 
 use crate::{Error, Netns, Result};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -34,4 +35,15 @@ pub fn port(ns: &Netns, to: SocketAddr, limit: Duration) -> Result<()> {
         })
     })??;
     Ok(())
+}
+
+/// A call that blocks, made again when only a signal ended it: as when a machine is stopped
+/// and goes on.
+pub fn whole<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
 }

@@ -45,7 +45,7 @@ impl Talk {
         let mut bytes = Vec::new();
         let mut part = [0; 4096];
         loop {
-            let n = self.0.read(&mut part)?;
+            let n = wait::whole(|| self.0.read(&mut part))?;
             if n == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
@@ -69,7 +69,7 @@ impl Talk {
     /// Everything that comes until the connection ends, in whatever way.
     pub fn rest(&mut self) -> String {
         let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
-        while let Ok(n @ 1..) = self.0.read(&mut part) {
+        while let Ok(n @ 1..) = wait::whole(|| self.0.read(&mut part)) {
             bytes.extend_from_slice(&part[..n]);
         }
         String::from_utf8_lossy(&bytes).into_owned()
@@ -78,7 +78,7 @@ impl Talk {
     /// The next bytes that come.
     pub fn some(&mut self) -> String {
         let mut part = [0; 4096];
-        let n = self.0.read(&mut part).expect("more bytes");
+        let n = wait::whole(|| self.0.read(&mut part)).expect("more bytes");
         String::from_utf8_lossy(&part[..n]).into_owned()
     }
 
@@ -145,7 +145,7 @@ fn root_a_spliced_download_goes_on_while_no_daemon_runs() {
     let head_end = first.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
     let left = head_end + big.len() - first.len();
     while rest.len() < left {
-        let n = talk.0.read(&mut part).expect("the splice goes on");
+        let n = wait::whole(|| talk.0.read(&mut part)).expect("the splice goes on");
         assert!(n > 0, "cut at {}", rest.len());
         rest.extend_from_slice(&part[..n]);
     }

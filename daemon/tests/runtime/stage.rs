@@ -255,7 +255,8 @@ impl Systemd {
     pub fn wait_for(&self, line: &str) -> String {
         let mut bytes = [0; 4096];
         loop {
-            let n = self.socket.recv(&mut bytes).expect("a notification");
+            let heard = wait::whole(|| self.socket.recv(&mut bytes));
+            let n = heard.expect("a notification");
             let text = String::from_utf8_lossy(&bytes[..n]).into_owned();
             if text.lines().any(|found| found.starts_with(line)) {
                 return text;

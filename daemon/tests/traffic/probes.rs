@@ -116,7 +116,7 @@ fn ask(socket: &UdpSocket) -> io::Result<String> {
     socket.set_read_timeout(Some(Duration::from_secs(2)))?;
     socket.send(&[0; SIZE])?;
     let mut answer = [0; SIZE];
-    socket.recv(&mut answer)?;
+    wait::whole(|| socket.recv(&mut answer))?;
     let name = answer[..NAME].split(|byte| *byte == 0).next();
     Ok(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
 }
@@ -138,7 +138,7 @@ fn run(socket: &UdpSocket, window: usize, state: &Mutex<State>, stop: &AtomicBoo
             pending.insert(number, Instant::now());
         }
         let mut answer = [0; SIZE];
-        let answered = socket.recv(&mut answer).ok().map(|_| {
+        let answered = wait::whole(|| socket.recv(&mut answer)).ok().map(|_| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(&answer[NAME..]);
             u64::from_be_bytes(bytes)

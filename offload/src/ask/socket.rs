@@ -124,7 +124,11 @@ impl Socket {
         let mut datagram = Vec::with_capacity(DATAGRAM);
         loop {
             datagram.clear();
-            let (_, from) = self.raw.recv_from(&mut datagram, 0)?;
+            let (_, from) = match self.raw.recv_from(&mut datagram, 0) {
+                // The machine was stopped and goes on.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                received => received?,
+            };
             if from.port_number() == 0 && read(&datagram, self.sequence, &mut reply)? {
                 return Ok(reply);
             }
@@ -238,7 +242,10 @@ impl Watch {
             .iter()
             .map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN))
             .collect();
-        let ready = poll(&mut fds, limit.as_ref())?;
+        let ready = match poll(&mut fds, limit.as_ref()) {
+            Err(rustix::io::Errno::INTR) => 0,
+            polled => polled?,
+        };
         let mut news = Vec::with_capacity(DATAGRAM);
         for socket in &self.sockets {
             while socket.recv_from(&mut news, 0).is_ok() {

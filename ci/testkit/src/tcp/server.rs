@@ -1,7 +1,7 @@
 //! The answering end of [`super`]'s conversations.
 
 use super::{CHUNK, Header, Kind, Pattern, patient};
-use crate::{Error, Netns, Result};
+use crate::{Error, Netns, Result, wait};
 use rustix::net::{Shutdown, shutdown};
 use std::io::{self, Read, Write};
 use std::net::{Ipv6Addr, Shutdown as StdShutdown, SocketAddr, TcpListener, TcpStream};
@@ -88,7 +88,7 @@ fn answer(mut stream: &TcpStream, name: &[u8]) -> io::Result<()> {
         Kind::Download => {
             Pattern::new(header.seed).send(&mut stream, header.length)?;
             // The client closes when it has everything.
-            stream.read(&mut [0]).map(drop)
+            wait::whole(|| stream.read(&mut [0])).map(drop)
         }
         Kind::Upload => {
             let right = Pattern::new(header.seed).expect(&mut stream, header.length)?;
@@ -101,7 +101,7 @@ fn echo(mut stream: &TcpStream) -> io::Result<()> {
     stream.set_read_timeout(None)?;
     let mut chunk = vec![0; CHUNK];
     loop {
-        let n = stream.read(&mut chunk)?;
+        let n = wait::whole(|| stream.read(&mut chunk))?;
         if n == 0 {
             return Ok(());
         }

@@ -22,7 +22,7 @@ pub fn build(apt: &Apt, version: &str, into: &Path) -> Result<()> {
     packages.push(headers.clone());
     packages.push(format!("{source}={same}"));
     apt.unpack(&packages, root)?;
-    let script = [TAKE, BUILD].concat();
+    let script = [TAKE, NULL, BUILD].concat();
     let mut command = shell::command("sh", &["-euc", &script, "sh"]);
     captured(command.arg(root).arg(&headers).arg(&source))?;
     keep(root, into)
@@ -39,7 +39,7 @@ pub fn build_apart(apt: &Apt, with: &Builder, version: &str, into: &Path) -> Res
     let packages = [with.packages.clone(), vec![headers.clone()]].concat();
     apt.unpack_closure(&with.release, &packages, root)?;
     apt.unpack(&[format!("{source}={same}")], root)?;
-    let script = [TAKE, APART].concat();
+    let script = [TAKE, NULL, APART].concat();
     let mut command = shell::command("sh", &["-euc", &script, "sh"]);
     captured(command.arg(root).arg(&headers).arg(&source))?;
     keep(root, into)
@@ -72,20 +72,38 @@ mkdir -p netdevsim
 const BUILD: &str = r#"
 headers=$1/usr/src/$2
 sed -i "s#/usr/src/#$1/usr/src/#" "$headers/Makefile"
-make -j2 -C "$headers" M="$1/netdevsim" CONFIG_NETDEVSIM=m CONFIG_DEBUG_INFO_BTF_MODULES= modules
+export M="$1/netdevsim" HEADERS=$headers OVER=/dev/null
+unshare $MAP --mount sh -euc '
+eval "$NULL"
+make -j2 -C "$HEADERS" M="$M" CONFIG_NETDEVSIM=m CONFIG_DEBUG_INFO_BTF_MODULES= modules
+'
 strip --strip-debug netdevsim/netdevsim.ko
 "#;
 
-/// objtool reads /proc. A user namespace makes the root for who is not root.
+/// A linker gives what it writes the mode of a program, also /dev/null when it may: as
+/// root. So root's builds have a device of their own at `$OVER`. A user namespace makes the
+/// root for who is not root, and may make no device.
+const NULL: &str = r#"
+if [ "$(id -u)" = 0 ]; then
+	export MAP= NULL='mkdir -p null
+mount -t tmpfs none null
+mknod -m 666 null/null c 1 3
+mount --bind null/null $OVER'
+else
+	export MAP=--map-root-user NULL='[ $OVER = /dev/null ] || mount --bind /dev/null $OVER'
+fi
+"#;
+
+/// objtool reads /proc.
 const APART: &str = r#"
 [ -e usr/bin/sh ] || ln -s bash usr/bin/sh
 [ -e usr/bin/awk ] || ln -s gawk usr/bin/awk
 mkdir -p proc dev tmp
 touch dev/null
-export HEADERS=/usr/src/$2
-unshare --map-root-user --mount sh -euc '
+export HEADERS=/usr/src/$2 OVER=dev/null
+unshare $MAP --mount sh -euc '
 mount --rbind /proc proc
-mount --bind /dev/null dev/null
+eval "$NULL"
 exec chroot . /usr/bin/env PATH=/usr/bin:/usr/sbin sh -euc "
 make -j2 -C \$HEADERS M=/netdevsim CONFIG_NETDEVSIM=m CONFIG_DEBUG_INFO_BTF_MODULES= modules
 strip --strip-debug /netdevsim/netdevsim.ko

@@ -1,14 +1,12 @@
 //! The arms of the comparison, and one round of all of them.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use terrace_abi::{Limits, Maps};
-use terrace_sock::Cgroup;
 use terrace_sock::shortcut::{Settings, Shortcut};
-use terrace_testkit::{Netns, PinRoot};
+use terrace_testkit::{Cgroup, Netns, PinRoot};
 
 /// Bytes of one bulk transfer.
 const BULK: usize = 32 << 20;
@@ -66,43 +64,29 @@ pub struct Arms {
     bare: Trio,
     redirected: Trio,
     shortcut: Shortcut,
-    _folder: Folder,
+    _cgroup: Cgroup,
     _pins: PinRoot,
-}
-
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(2);
-        while std::fs::remove_dir(&self.0).is_err() && std::time::Instant::now() < end {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-    }
 }
 
 impl Arms {
     pub fn build() -> Result<Self> {
-        let root = Cgroup::find()?;
-        let name = format!("terrace-test-{}-0", std::process::id());
-        let folder = Folder(root.path().join(name));
-        std::fs::create_dir(&folder.0)?;
+        let cgroup = Cgroup::new()?;
         let pins = PinRoot::new()?;
         let maps = Maps::open(pins.path(), &Limits::small())?;
         let shortcut = Shortcut::load(&maps, 1024)?;
         shortcut.configure(&Settings::default())?;
-        let mut bare = Trio::start(&folder.0, false)?;
-        let mut redirected = Trio::start(&folder.0, true)?;
+        let mut bare = Trio::start(&cgroup, false)?;
+        let mut redirected = Trio::start(&cgroup, true)?;
         bare.tell(&format!("open plain {PROXY}"))?;
         redirected.tell(&format!("open iptables {REDIRECTED}"))?;
         // Only what connects from here on has a place in the table.
-        shortcut.attach(&[Cgroup::open(&folder.0)?])?;
+        shortcut.attach(&[terrace_sock::Cgroup::open(cgroup.path())?])?;
         bare.tell(&format!("open joined {PROXY}"))?;
         Ok(Self {
             bare,
             redirected,
             shortcut,
-            _folder: folder,
+            _cgroup: cgroup,
             _pins: pins,
         })
     }
@@ -175,22 +159,23 @@ impl Arms {
 }
 
 impl Trio {
-    fn start(cgroup: &std::path::Path, redirect: bool) -> Result<Self> {
+    fn start(cgroup: &Cgroup, redirect: bool) -> Result<Self> {
         let netns = Netns::new("bench")?;
         if redirect {
             let rule = "-t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 15001";
             netns.run("iptables", &rule.split(' ').collect::<Vec<_>>())?;
         }
+        let program = std::env::current_exe()?;
+        let program = program.to_str().context("a path in UTF-8")?;
+        // A listener belongs to the cgroup in which it was made.
         let start = |args: &[&str]| -> Result<Child> {
-            let mut command = Command::new(std::env::current_exe()?);
+            let mut command = cgroup.command(program);
             command
                 .arg("agent")
                 .args(args)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped());
-            let child = netns.enter(|| command.spawn())??;
-            std::fs::write(cgroup.join("cgroup.procs"), child.id().to_string())?;
-            Ok(child)
+            Ok(netns.enter(|| command.spawn())??)
         };
         let mut server = start(&["chain-server"])?;
         let upstream = first_line(&mut server)?;

@@ -108,12 +108,11 @@ pub fn refresh(run: &RunFile, results: &Path, documents: &[std::path::PathBuf]) 
         let text = std::fs::read_to_string(document)
             .with_context(|| format!("read {}", document.display()))?;
         let link = format!("bench/results/{date}.md");
-        let link = match document
-            .parent()
-            .is_some_and(|folder| folder.ends_with("bench"))
-        {
-            true => link.trim_start_matches("bench/").to_owned(),
-            false => link,
+        let folder = document.parent().and_then(Path::file_name);
+        let link = match folder.and_then(|name| name.to_str()) {
+            None => link,
+            Some("bench") => link.trim_start_matches("bench/").to_owned(),
+            Some(_) => format!("../{link}"),
         };
         let text = replaced(&text, |name| {
             let table = tables.table.iter().find(|table| table.name == name);

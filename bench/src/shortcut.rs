@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use crate::result::{ArmResult, Measured};
 use crate::run::Context;
 use crate::scenario::{Role, Scenario};
-use arms::{Arm, Arms, Sample};
+use arms::{Arm, Arms, BULK, Sample};
 
 /// Sizes of a request, and of its answer, in bytes.
 const SIZES: [u32; 6] = [64, 512, 4096, 16_384, 32_768, 65_536];
@@ -22,7 +22,8 @@ const SIZES: [u32; 6] = [64, 512, 4096, 16_384, 32_768, 65_536];
 type Values = BTreeMap<(Option<u32>, Arm), Vec<Sample>>;
 
 pub fn measure(scenario: &Scenario, context: &Context, bar: &ProgressBar) -> Result<Measured> {
-    let mut arms = Arms::build()?;
+    let cpus = scenario.cpus;
+    let mut arms = Arms::build(cpus)?;
     let mut values = Values::new();
     for round in 0..scenario.rounds.repeats {
         let backwards = round % 2 == 1;
@@ -35,8 +36,15 @@ pub fn measure(scenario: &Scenario, context: &Context, bar: &ProgressBar) -> Res
     let joined = arms.joined()?;
     let mut measured = context.empty(scenario);
     measured.axis = Some("bytes of a request".to_owned());
+    measured.cpus = [
+        ("client", cpus.client),
+        ("proxy", cpus.peer),
+        ("server", cpus.server),
+    ]
+    .map(|(process, cpu)| (process.to_owned(), format!("tied to {cpu}")))
+    .into();
     measured.load =
-        "request and answer of one size, one at a time; and 32 MB one way (the last point)"
+        "request and answer of one size, one at a time; and 128 MB one way (the last point)"
             .to_owned();
     measured
         .notes
@@ -71,9 +79,9 @@ fn result((size, arm): (Option<u32>, Arm), samples: &[Sample]) -> ArmResult {
         role: match arm {
             Arm::Plain => Role::Floor,
             Arm::Iptables => Role::Peer,
-            Arm::On | Arm::Off | Arm::Unlimited => Role::Ours,
+            Arm::On | Arm::Off | Arm::Limited => Role::Ours,
         },
-        at: Some(size.map_or(f64::from(32 << 20), f64::from)),
+        at: Some(size.map_or(f64::from(BULK), f64::from)),
         samples,
         ..ArmResult::default()
     }

@@ -8,8 +8,13 @@ use terrace_abi::{Limits, Maps};
 use terrace_sock::shortcut::{Settings, Shortcut};
 use terrace_testkit::{Cgroup, Netns, PinRoot};
 
+use crate::cpu;
+use crate::scenario::Cpus;
+
 /// Bytes of one bulk transfer.
-const BULK: usize = 32 << 20;
+pub const BULK: u32 = 128 << 20;
+/// Where bulk begins that takes the stack.
+const LIMIT: u32 = 64 << 10;
 /// Where the proxies listen; the client of the iptables arm asks for REDIRECTED.
 const PROXY: &str = "127.0.0.1:15001";
 const REDIRECTED: &str = "127.0.0.1:80";
@@ -25,8 +30,8 @@ pub enum Arm {
     Off,
     /// iptables REDIRECT to the proxy.
     Iptables,
-    /// Joined, without a limit for bulk (bulk only).
-    Unlimited,
+    /// Joined, but bulk takes the stack (bulk only).
+    Limited,
 }
 
 impl Arm {
@@ -36,7 +41,7 @@ impl Arm {
             Self::On => "Terrace (shortcut on)",
             Self::Off => "Terrace (shortcut off)",
             Self::Iptables => "iptables REDIRECT",
-            Self::Unlimited => "Terrace (no limit for bulk)",
+            Self::Limited => "Terrace (bulk by the stack)",
         }
     }
 }
@@ -69,14 +74,16 @@ pub struct Arms {
 }
 
 impl Arms {
-    pub fn build() -> Result<Self> {
+    /// Each process on its CPU: how the scheduler spreads them decides more than
+    /// the way between them.
+    pub fn build(cpus: Cpus) -> Result<Self> {
         let cgroup = Cgroup::new()?;
         let pins = PinRoot::new()?;
         let maps = Maps::open(pins.path(), &Limits::small())?;
         let shortcut = Shortcut::load(&maps, 1024)?;
         shortcut.configure(&Settings::default())?;
-        let mut bare = Trio::start(&cgroup, false)?;
-        let mut redirected = Trio::start(&cgroup, true)?;
+        let mut bare = Trio::start(&cgroup, cpus, false)?;
+        let mut redirected = Trio::start(&cgroup, cpus, true)?;
         bare.tell(&format!("open plain {PROXY}"))?;
         redirected.tell(&format!("open iptables {REDIRECTED}"))?;
         // Only what connects from here on has a place in the table.
@@ -99,13 +106,13 @@ impl Arms {
         }
         order
             .iter()
-            .map(|&arm| self.run(arm, "run", size as usize))
+            .map(|&arm| self.run(arm, "run", size))
             .collect()
     }
 
     /// All arms for one long transfer.
     pub fn bulk_round(&mut self, backwards: bool) -> Result<Vec<Sample>> {
-        let mut order = [Arm::Plain, Arm::On, Arm::Off, Arm::Iptables, Arm::Unlimited];
+        let mut order = [Arm::Plain, Arm::On, Arm::Off, Arm::Iptables, Arm::Limited];
         if backwards {
             order.reverse();
         }
@@ -115,23 +122,18 @@ impl Arms {
             .collect()
     }
 
-    fn run(&mut self, arm: Arm, what: &str, size: usize) -> Result<Sample> {
-        let settings = Settings::default();
+    fn run(&mut self, arm: Arm, what: &str, bytes: u32) -> Result<Sample> {
         self.shortcut.configure(&Settings {
             enabled: arm != Arm::Off,
-            bulk_bytes: if arm == Arm::Unlimited {
-                0
-            } else {
-                settings.bulk_bytes
-            },
-            ..settings
+            bulk_bytes: if arm == Arm::Limited { LIMIT } else { 0 },
+            ..Settings::default()
         })?;
         let (trio, name) = match arm {
             Arm::Plain => (&mut self.bare, "plain"),
-            Arm::On | Arm::Off | Arm::Unlimited => (&mut self.bare, "joined"),
+            Arm::On | Arm::Off | Arm::Limited => (&mut self.bare, "joined"),
             Arm::Iptables => (&mut self.redirected, "iptables"),
         };
-        let line = trio.tell(&format!("{what} {name} {size}"))?;
+        let line = trio.tell(&format!("{what} {name} {bytes}"))?;
         let (p50, rate) = line.split_once(' ').context("two numbers")?;
         Ok(Sample {
             arm,
@@ -159,7 +161,7 @@ impl Arms {
 }
 
 impl Trio {
-    fn start(cgroup: &Cgroup, redirect: bool) -> Result<Self> {
+    fn start(cgroup: &Cgroup, cpus: Cpus, redirect: bool) -> Result<Self> {
         let netns = Netns::new("bench")?;
         if redirect {
             let rule = "-t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 15001";
@@ -168,20 +170,23 @@ impl Trio {
         let program = std::env::current_exe()?;
         let program = program.to_str().context("a path in UTF-8")?;
         // A listener belongs to the cgroup in which it was made.
-        let start = |args: &[&str]| -> Result<Child> {
+        let start = |cpu: usize, args: &[&str]| -> Result<Child> {
             let mut command = cgroup.command(program);
             command
                 .arg("agent")
                 .args(args)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped());
-            Ok(netns.enter(|| command.spawn())??)
+            netns.enter(|| {
+                cpu::pin(cpu)?;
+                Ok(command.spawn()?)
+            })?
         };
-        let mut server = start(&["chain-server"])?;
+        let mut server = start(cpus.server, &["chain-server"])?;
         let upstream = first_line(&mut server)?;
-        let mut proxy = start(&["chain-proxy", &upstream])?;
+        let mut proxy = start(cpus.peer, &["chain-proxy", &upstream])?;
         first_line(&mut proxy)?;
-        let mut client = start(&["chain-client"])?;
+        let mut client = start(cpus.client, &["chain-client"])?;
         Ok(Self {
             to_client: client.stdin.take().context("a pipe")?,
             from_client: BufReader::new(client.stdout.take().context("a pipe")?),

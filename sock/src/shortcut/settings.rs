@@ -22,7 +22,7 @@ pub struct Settings {
     /// takes over.
     pub backlog_bytes: u32,
     /// Bytes in one direction without an answer from which on the stack is
-    /// used; 0 = no limit. At first, what was measured slower by socket.
+    /// used; 0 = no limit. At first, what was measured slower by socket: none.
     pub bulk_bytes: u32,
     /// Seconds after which one message takes the stack, so that connection
     /// tracking on the way does not forget the connection; 0 = never.

@@ -9,6 +9,7 @@ mod kernel;
 mod lacks;
 mod list;
 mod netdevsim;
+mod steps;
 mod vm;
 
 use crate::setup;
@@ -17,12 +18,13 @@ use cache::Cache;
 use clap::Args;
 use list::{Lab, Test};
 use std::time::Instant;
+use steps::Step;
 
 #[derive(Args, Default)]
 pub struct Options {
     /// Only these tests; `--list` shows them
     tests: Vec<String>,
-    /// Print the tests and stop
+    /// Print the tests and stop; with the name of a test its cases too
     #[arg(long)]
     list: bool,
     /// After the test, a shell in its virtual machine
@@ -56,19 +58,37 @@ enum Outcome {
 /// Skipped tests fail nothing, and are never called passed.
 pub fn run(options: &Options) -> Result<()> {
     let lab = Lab::read()?;
-    if options.list {
-        for test in &lab.tests {
-            println!("{:18} {:5} {}", test.name, test.kernel, test.about);
-        }
-        return Ok(());
-    }
     let tests = lab.chosen(&options.tests, options.short)?;
+    if options.list {
+        return list(&tests, options);
+    }
     if options.shell && tests.len() != 1 {
         bail!("--shell needs one test by its name: `cargo xtask lab --list` shows them");
     }
     setup::run()?;
     let outcomes = outcomes(Cache::open(&lab), &lab, &tests, options)?;
     verdict(&tests, &outcomes)
+}
+
+fn list(tests: &[&Test], options: &Options) -> Result<()> {
+    if options.tests.is_empty() {
+        for test in tests {
+            println!("{}", test.line());
+        }
+        return Ok(());
+    }
+    setup::run()?;
+    let binaries = binaries::build(tests)?;
+    for test in tests {
+        println!("{}", test.line());
+        for step in steps::of(test, &binaries, options.filter.as_deref())? {
+            println!("  {}/{}", step.binary.package, step.binary.target);
+            for case in &step.cases {
+                println!("    {case}");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Without the cache's tools nothing can be run, and that is no fault of a test.
@@ -91,24 +111,61 @@ fn skip_all(tests: &[&Test], why: &str) -> Vec<Outcome> {
 
 fn run_all(cache: &Cache, lab: &Lab, tests: &[&Test], options: &Options) -> Result<Vec<Outcome>> {
     let binaries = binaries::build(tests)?;
-    let mut outcomes = Vec::new();
+    let mut all = Vec::new();
     for test in tests {
-        let kernel = match cache.kernel(lab, &test.kernel) {
-            Ok(kernel) => kernel,
-            Err(error) => {
-                outcomes.push(Outcome::Skipped(format!("{error:#}")));
-                continue;
-            }
-        };
-        println!("lab: {} on {}: {}", test.name, kernel.version, test.about);
-        let begin = Instant::now();
-        let job = job::write(cache, test, &binaries, options)?;
-        kernel.pack_initrd(&cache.tools, &lab.modules.boot, &job.initrd())?;
-        let outcome = vm::run(cache, &kernel, test, &job, options)?;
-        println!("lab: {} took {} s", test.name, begin.elapsed().as_secs());
-        outcomes.push(outcome);
+        all.push(steps::of(test, &binaries, options.filter.as_deref())?);
     }
-    Ok(outcomes)
+    if let Some(fault) = nothing_to_run(tests, &all, options.filter.as_deref()) {
+        bail!(fault);
+    }
+    let pairs = tests.iter().zip(&all);
+    pairs
+        .map(|(test, steps)| run_one(cache, lab, test, steps, options))
+        .collect()
+}
+
+/// A run of no case would be no fault to anybody. A filter may leave some tests
+/// without one.
+fn nothing_to_run(tests: &[&Test], all: &[Vec<Step<'_>>], filter: Option<&str>) -> Option<String> {
+    let is_empty = |steps: &Vec<Step<'_>>| steps.is_empty();
+    match filter {
+        Some(filter) if all.iter().all(is_empty) => Some(format!(
+            "no case has `{filter}` in its name: `cargo xtask lab --list {}` shows them",
+            tests[0].name
+        )),
+        Some(_) => None,
+        None => {
+            let empty = all.iter().position(is_empty)?;
+            let name = &tests[empty].name;
+            Some(format!(
+                "lab test {name} has no case: see it in ci/nic-lab/lab.toml"
+            ))
+        }
+    }
+}
+
+fn run_one(
+    cache: &Cache,
+    lab: &Lab,
+    test: &Test,
+    steps: &[Step<'_>],
+    options: &Options,
+) -> Result<Outcome> {
+    if steps.is_empty() {
+        let why = "no case of it has the filter in its name";
+        return Ok(Outcome::Skipped(why.to_owned()));
+    }
+    let kernel = match cache.kernel(lab, &test.kernel) {
+        Ok(kernel) => kernel,
+        Err(error) => return Ok(Outcome::Skipped(format!("{error:#}"))),
+    };
+    println!("lab: {} on {}: {}", test.name, kernel.version, test.about);
+    let begin = Instant::now();
+    let job = job::write(cache, test, steps, options.shell)?;
+    kernel.pack_initrd(&cache.tools, &lab.modules.boot, &job.initrd())?;
+    let outcome = vm::run(cache, &kernel, test, &job, options)?;
+    println!("lab: {} took {} s", test.name, begin.elapsed().as_secs());
+    Ok(outcome)
 }
 
 fn verdict(tests: &[&Test], outcomes: &[Outcome]) -> Result<()> {

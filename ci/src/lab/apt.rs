@@ -3,7 +3,7 @@
 
 use super::list::Archive;
 use crate::shell::{self, captured};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,7 +42,7 @@ impl Apt {
         if age(&stamp).is_some_and(|age| age < FRESH) {
             return Ok(apt);
         }
-        match captured(&mut apt.command("apt-get", &["update", "-q", "--error-on=any"])) {
+        match quietly(&mut apt.command("apt-get", &["update", "-q", "--error-on=any"])) {
             Ok(_) => fs::write(&stamp, "")?,
             Err(error) if stamp.exists() => {
                 eprintln!("lab: {error:#}; going on with the lists of the last time");
@@ -105,7 +105,7 @@ impl Apt {
     pub fn unpack(&self, packages: &[String], into: &Path) -> Result<()> {
         let dir = tempfile::tempdir_in(&self.root).context("a folder for packages")?;
         let mut command = self.command("apt-get", &["download", "-q"]);
-        captured(command.args(packages).current_dir(dir.path()))?;
+        quietly(command.args(packages).current_dir(dir.path()))?;
         unpack(&debs(dir.path())?, into)
     }
 
@@ -123,11 +123,28 @@ impl Apt {
                 release,
             ],
         );
-        captured(command.args(packages))?;
+        quietly(command.args(packages))?;
         unpack(&debs(&archives)?, into)?;
         captured(&mut self.command("apt-get", &["clean"]))?;
         Ok(())
     }
+}
+
+/// Runs apt-get; of all that it says an error has what is wrong first.
+fn quietly(command: &mut Command) -> Result<()> {
+    let failed = |error: anyhow::Error| {
+        let whole = format!("{error:#}");
+        match fault(&whole) {
+            Some(fault) => anyhow!("apt-get: {fault}"),
+            None => error,
+        }
+    };
+    captured(command).map(drop).map_err(failed)
+}
+
+fn fault(said: &str) -> Option<&str> {
+    let (_, rest) = said.split_once("E: ")?;
+    rest.lines().next().map(str::trim)
 }
 
 fn sources(archive: &Archive) -> String {
@@ -167,3 +184,17 @@ fn unpack(files: &[PathBuf], into: &Path) -> Result<()> {
 
 const UNPACK: &str =
     "dpkg-deb --fsys-tarfile \"$1\" | tar -x --no-same-owner --keep-directory-symlink -C \"$2\"";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_apt_says_the_first_fault_is_told() {
+        let said = "Ign:1 http://x InRelease\nReading package lists... E: Failed to fetch \
+                    http://x  Temporary failure resolving 'x'\nE: Some index files failed";
+        let expected = "Failed to fetch http://x  Temporary failure resolving 'x'";
+        assert_eq!(fault(said), Some(expected));
+        assert_eq!(fault("killed"), None);
+    }
+}

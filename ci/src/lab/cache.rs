@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Where it is, if not in the user's cache folder.
 const VARIABLE: &str = "TERRACE_LAB_CACHE";
+const JOBS: &str = "jobs";
 
 pub struct Cache {
     pub dir: PathBuf,
@@ -27,18 +28,23 @@ impl Cache {
     }
 
     pub fn open_in(dir: PathBuf, lab: &Lab) -> Result<Self> {
-        for name in ["kernels", "tools", "jobs"] {
+        for name in ["kernels", "tools", JOBS] {
             let path = dir.join(name);
             fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
         }
         let lock = File::create(dir.join("lock")).context("the lab's lock")?;
-        flock(&lock, FlockOperation::LockExclusive).context("wait for another lab to end")?;
+        wait_alone(&lock, &dir)?;
+        remove_jobs(&dir);
         let tools = tools(&dir, lab)?;
         Ok(Self {
             dir,
             tools,
             _lock: lock,
         })
+    }
+
+    pub fn jobs(&self) -> PathBuf {
+        self.dir.join(JOBS)
     }
 
     /// Today's kernel of this name, ready to boot.
@@ -56,6 +62,25 @@ impl Cache {
     pub fn in_guest(&self, path: &Path) -> PathBuf {
         let below = path.strip_prefix(&self.dir).unwrap_or(path);
         Path::new("/share/lab").join(below)
+    }
+}
+
+fn wait_alone(lock: &File, dir: &Path) -> Result<()> {
+    if flock(lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        eprintln!(
+            "lab: waiting for another lab that uses {} to end ({VARIABLE} names another place)",
+            dir.display()
+        );
+        flock(lock, FlockOperation::LockExclusive).context("wait for another lab to end")?;
+    }
+    Ok(())
+}
+
+/// What killed labs have left; nobody else is here.
+fn remove_jobs(dir: &Path) {
+    let left = fs::read_dir(dir.join(JOBS)).into_iter().flatten().flatten();
+    for job in left {
+        let _ = fs::remove_dir_all(job.path());
     }
 }
 

@@ -1,11 +1,10 @@
 //! What a virtual machine is to do, as a folder that it sees.
 
-use super::Options;
-use super::binaries::{self, Binary};
 use super::cache::Cache;
 use super::list::Test;
+use super::steps::Step;
 use crate::{shell, workspace};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -26,57 +25,40 @@ impl Job {
     }
 }
 
-pub fn write(cache: &Cache, test: &Test, all: &[Binary], options: &Options) -> Result<Job> {
+/// With a shell after the steps.
+pub fn write(cache: &Cache, test: &Test, steps: &[Step<'_>], with_shell: bool) -> Result<Job> {
     let dir = tempfile::Builder::new()
         .prefix(&format!("{}-", test.name))
-        .tempdir_in(cache.dir.join("jobs"))
+        .tempdir_in(cache.jobs())
         .context("a folder for a job")?;
     let guest = workspace::root().join("ci/nic-lab/guest/guest");
     fs::copy(guest, dir.path().join("guest")).context("the guest's script")?;
-    let ours: Vec<&Binary> = all.iter().filter(|binary| belongs(test, binary)).collect();
-    if ours.is_empty() {
-        bail!("lab test {} has nothing to run", test.name);
-    }
-    fs::write(dir.path().join("job"), script(test, &ours, options)).context("a job's script")?;
+    fs::write(dir.path().join("job"), script(test, steps, with_shell)).context("a job's script")?;
     Ok(Job { dir })
 }
 
-fn belongs(test: &Test, binary: &Binary) -> bool {
-    match &test.file {
-        Some(file) if binary.package == binaries::LAB => *file == binary.target,
-        _ => test.suites.contains(&binary.package),
-    }
-}
-
-fn script(test: &Test, binaries: &[&Binary], options: &Options) -> String {
+fn script(test: &Test, steps: &[Step<'_>], with_shell: bool) -> String {
     let mut script = format!("export LAB_KERNEL={}\n", test.kernel);
     for (name, value) in &test.env {
         script.push_str(&format!("export {name}={}\n", shell::quoted(value)));
     }
-    if options.shell {
+    if with_shell {
         script.push_str("shell=yes\n");
     }
-    for binary in binaries {
-        let words = [
+    for step in steps {
+        let binary = step.binary;
+        let mut words = vec![
             "step".to_owned(),
             format!("{}/{}", binary.package, binary.target),
             quoted(&binary.folder),
             quoted(&binary.executable),
         ];
-        script.push_str(&words.join(" "));
-        if let Some(filter) = &options.filter {
-            script.push_str(&format!(" {}", shell::quoted(filter)));
-        }
-        for part in &test.only {
-            script.push_str(&format!(" {}", shell::quoted(part)));
-        }
-        for part in &test.without {
-            script.push_str(&format!(" --skip {}", shell::quoted(part)));
-        }
+        words.extend(step.arguments.iter().map(|word| shell::quoted(word)));
         // The lab's own tests have the machine to themselves, one at a time.
         if test.file.is_some() {
-            script.push_str(" --test-threads=1");
+            words.push("--test-threads=1".to_owned());
         }
+        script.push_str(&words.join(" "));
         script.push('\n');
     }
     script

@@ -44,6 +44,8 @@ impl Lacks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::list::Lab;
+    use crate::{shell, workspace};
 
     #[test]
     fn a_kernel_lacks_what_is_listed_and_nothing_else() {
@@ -62,5 +64,17 @@ mod tests {
         let nothing = Lacks::default();
         assert!(nothing.fault(&both, true).unwrap().contains("no test does"));
         assert_eq!(nothing.fault(&both, false), None);
+    }
+
+    #[test]
+    fn what_a_kernel_lacks_is_explained_in_the_manual() {
+        let manual = workspace::root().join("ci/nic-lab/README.md");
+        let manual = shell::read_file(&manual).unwrap();
+        let (_, table) = manual.split_once("## The oldest kernel").unwrap();
+        for test in Lab::read().unwrap().tests {
+            for lacking in &test.lacks {
+                assert!(table.contains(&format!("`{lacking}`")), "{lacking}");
+            }
+        }
     }
 }

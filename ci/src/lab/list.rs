@@ -106,6 +106,20 @@ pub struct Test {
     pub memory_mb: u64,
 }
 
+impl Test {
+    /// As `--list` shows it.
+    pub fn line(&self) -> String {
+        let length = if self.long { "long" } else { "ci" };
+        let Self {
+            name,
+            kernel,
+            about,
+            ..
+        } = self;
+        format!("{name:14} {kernel:5} {length:5} {about}")
+    }
+}
+
 fn mirror() -> String {
     "http://deb.debian.org".to_owned()
 }
@@ -138,7 +152,10 @@ impl Lab {
     pub fn chosen(&self, names: &[String], short: bool) -> Result<Vec<&Test>> {
         for name in names {
             if !self.tests.iter().any(|test| test.name == *name) {
-                bail!("no lab test {name}: `cargo xtask lab --list` shows them");
+                bail!(
+                    "the lab has no test `{name}`: `cargo xtask lab --list` shows its tests, and \
+                     `--filter` takes the name of a case"
+                );
             }
         }
         let is_chosen = |test: &&Test| match names {

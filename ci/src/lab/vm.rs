@@ -107,7 +107,10 @@ fn watch(child: &mut Child, limit: Duration, lacks: &mut Lacks) -> Result<Option
 
 fn command(cache: &Cache, kernel: &Kernel, test: &Test, job: &Job, shell: bool) -> Command {
     let tools = cache.tools.join("usr");
-    let mut command = Command::new(tools.join("bin/qemu-system-x86_64"));
+    // A lab that is killed takes its machine along.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]);
+    command.arg(tools.join("bin/qemu-system-x86_64"));
     command.env("LD_LIBRARY_PATH", tools.join("lib/x86_64-linux-gnu"));
     for data in ["share/qemu", "share/seabios", "lib/ipxe/qemu"] {
         command.arg("-L").arg(tools.join(data));

@@ -159,13 +159,20 @@ fn is_quick(measured: &Measured, run: &RunFile) -> bool {
 }
 
 fn written(table: &Table, run: &RunFile, link: &str) -> String {
-    let mut text = format!(
-        "`{}`, {}, {}. All tables: [{link}]({link}).\n",
-        shown(&run.command),
-        run.started,
-        run.host.line()
-    );
-    text += &other_runs(&table.scenarios(), run);
+    let scenarios = table.scenarios();
+    let is_of_this_run =
+        |held: &Measured| held.origin.is_none() && scenarios.contains(&held.name.as_str());
+    let of = match run.scenarios.iter().any(is_of_this_run) {
+        true => format!(
+            "`{}`, {}, {}",
+            shown(&run.command),
+            run.started,
+            run.host.line()
+        ),
+        false => run.host.machine(),
+    };
+    let mut text = format!("{of}. All tables: [{link}]({link}).\n");
+    text += &other_runs(&scenarios, run);
     text.push('\n');
     if !table.row.is_empty() {
         text += &rows(table, run);

@@ -21,6 +21,7 @@ mod report;
 pub mod ring;
 pub mod shared;
 pub mod shortcut;
+mod signals;
 pub mod sockets;
 mod start;
 mod targets;

@@ -9,7 +9,6 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use terrace_abi::{consts, types};
 use terrace_mesh::HostFacts;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::block_in_place;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -21,6 +20,7 @@ use super::interfaces::{Host, Interfaces};
 use super::neighbours::Destinations;
 use super::report::{recount, report};
 use super::shared::{Command, Mesh, Shared};
+use super::signals::Signals;
 use super::watch::FolderWatch;
 use super::{facts, health_targets, l7, shortcut, sockets};
 use crate::api;
@@ -38,6 +38,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// Everything that tells the main loop something.
 pub struct Sources {
+    pub signals: Signals,
     pub network: Changes,
     pub folder: FolderWatch,
     pub verdicts: mpsc::Receiver<Verdict>,
@@ -76,18 +77,14 @@ impl Daemon {
     /// # Errors
     /// Netlink is gone: the daemon would serve a network that it can't see.
     pub async fn run(&mut self, mut from: Sources) -> Result<()> {
-        let mut term = signals(SignalKind::terminate())?;
-        let mut int = signals(SignalKind::interrupt())?;
-        let mut hup = signals(SignalKind::hangup())?;
         let mut ticks = interval(RETRY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.shared.note_progress();
             let deadline = self.deadline();
             tokio::select! {
-                _ = term.recv() => return Ok(()),
-                _ = int.recv() => return Ok(()),
-                _ = hup.recv() => {
+                () = from.signals.stop.asked() => return Ok(()),
+                _ = from.signals.hangup.recv() => {
                     self.reread_wishes();
                     self.files_changed();
                 }
@@ -485,8 +482,4 @@ impl Daemon {
             .events
             .tell(Kind::KernelRefused, format!("{error:#}"));
     }
-}
-
-fn signals(kind: SignalKind) -> Result<Signal> {
-    signal(kind).context("listen for signals")
 }

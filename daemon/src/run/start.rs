@@ -25,6 +25,7 @@ use super::neighbours::{self, Destinations};
 use super::placement::Served;
 use super::report::report;
 use super::shared::{Command, Mesh, Shared, View};
+use super::signals::Signals;
 use super::watch::{FolderWatch, Stamps};
 use super::{
     carrier, facts, hardware, l7, news, only, placement, pulse, ring, shortcut, sockets, withheld,
@@ -130,6 +131,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 async fn serve(config: Config) -> Result<()> {
     capabilities::check()?;
+    let signals = Signals::listen()?;
     let claim = only::claim()?;
     let listener = control::Listener::bind(&config.control_socket)?;
     let scrapes = match config.metrics_listen {
@@ -156,7 +158,7 @@ async fn serve(config: Config) -> Result<()> {
     if let Some(scrapes) = scrapes {
         tasks.spawn(metrics::serve(scrapes, shared.clone()));
     }
-    armed.run(netlink, changes, tasks).await
+    armed.run(signals, netlink, changes, tasks).await
 }
 
 /// A start that fails leaves nothing behind.
@@ -349,6 +351,7 @@ struct Armed {
 impl Armed {
     async fn run(
         self,
+        signals: Signals,
         netlink: Netlink,
         network: Changes,
         mut tasks: JoinSet<Result<()>>,
@@ -367,6 +370,7 @@ impl Armed {
             ),
         ];
         let from = Sources {
+            signals,
             network,
             folder: self.folder,
             verdicts,

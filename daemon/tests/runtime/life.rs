@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
+use terrace_testkit::wait;
+
 use crate::stage::{Stage, Systemd};
 
 #[test]
@@ -124,6 +126,24 @@ fn root_stop_leaves_forwarding_and_detach_leaves_nothing() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert!(!left.iter().any(|name| name.contains("sysctl")), "{left:?}");
+}
+
+#[test]
+fn root_a_stop_in_the_middle_of_a_start_takes_effect_when_it_is_done() {
+    let mut stage = Stage::new("early", "");
+    let mut running = stage.net.host.spawn(stage.command()).unwrap();
+    let tables = stage.pins.path().join("maps/config");
+    let begun = || tables.exists().then_some(());
+    wait::until("the first pinned table", wait::PATIENCE, begun).unwrap();
+    assert_eq!(stage.attached(), [], "the start is not done");
+    let ended = running.stop(wait::PATIENCE).unwrap();
+    assert_eq!(ended.code(), Some(0), "{}", running.log());
+    assert!(!stage.socket().exists());
+    let attached = links(&stage);
+    assert_eq!(attached.len(), 5, "as if it had come later: {attached:?}");
+    stage.run();
+    assert_eq!(stage.status()["taken_over"], true);
+    assert_eq!(links(&stage), attached);
 }
 
 #[test]

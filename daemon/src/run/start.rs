@@ -361,13 +361,11 @@ impl Armed {
         let (destinations, wanted) = watch::channel(Destinations::default());
         let (urgent, hops) = mpsc::channel(1024);
         tasks.spawn(l7::watch(shared.clone()));
+        let keep = neighbours::keep(shared.clone(), netlink.clone(), wanted, hops);
         let helpers = [
             spawn(&mut tasks, pulse::sweep(shared.clone())),
             spawn(&mut tasks, ping(shared.clone())),
-            spawn(
-                &mut tasks,
-                neighbours::keep(shared.clone(), netlink.clone(), wanted, hops),
-            ),
+            spawn(&mut tasks, keep),
         ];
         let from = Sources {
             signals,

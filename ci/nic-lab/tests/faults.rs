@@ -192,6 +192,31 @@ fn a_foreign_xdp_program_that_comes_later_does_not_get_in() {
     assert_eq!(xdp_mode("upa"), 1);
 }
 
+/// `-force` takes the place of any program, and ours does not fight for it.
+#[test]
+fn a_foreign_xdp_program_that_comes_by_force_keeps_the_place_and_tc_serves() {
+    let _link = veth("upa", "wirea");
+    let daemon = Daemon::start();
+    daemon.until("native XDP", || placed_on(&daemon, "upa", "xdp-native"));
+    sh(&format!(
+        "ip -force link set dev upa xdpdrv object {PROBE} section xdp"
+    ));
+    daemon.until("tc", || placed_on(&daemon, "upa", "tc"));
+    assert!(daemon.has_told(
+        "interface-failed",
+        "upa: somebody took the XDP program off; tc serves it"
+    ));
+    let plan = daemon.json("plan").to_string();
+    assert!(plan.contains("probe_xdp"), "{plan}");
+    assert!(daemon.has_tc("upa"));
+    let shown = sh("ip -d link show upa");
+    assert!(shown.contains("probe_xdp"), "{shown}");
+    sh("ip link set dev upa xdpdrv off");
+    daemon.until("native XDP when the other has gone", || {
+        placed_on(&daemon, "upa", "xdp-native")
+    });
+}
+
 #[test]
 fn a_foreign_tc_program_and_ours_both_stay() {
     let _link = veth("upa", "wirea");
@@ -205,4 +230,28 @@ fn a_foreign_tc_program_and_ours_both_stay() {
     drop(daemon);
     let filters = sh("tc filter show dev upa ingress");
     assert!(filters.contains("probe"), "{filters}");
+}
+
+/// On kernels without TCX the qdisc is Terrace's, and somebody's filter keeps it.
+#[test]
+fn a_foreign_tc_program_that_comes_later_stays_and_so_do_ours() {
+    let _link = veth("upa", "wirea");
+    let daemon = Daemon::start();
+    daemon.until("a tier", || daemon.placed("upa"));
+    attempt("tc qdisc add dev upa clsact");
+    let theirs = format!("bpf da object-file {PROBE} section tc");
+    sh(&format!(
+        "tc filter add dev upa ingress pref 9 handle 1 {theirs}"
+    ));
+    daemon.deny("192.0.2.1\n");
+    daemon.until("the list", || (daemon.n_denied() == 1).then_some(()));
+    assert!(daemon.has_tc("upa"));
+    let filters = || sh("tc filter show dev upa ingress");
+    assert!(filters().contains("probe"), "{}", filters());
+    drop(daemon);
+    let left = filters();
+    assert!(
+        left.contains("probe") && !left.contains("terrace"),
+        "{left}"
+    );
 }

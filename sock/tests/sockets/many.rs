@@ -8,7 +8,7 @@ use terrace_testkit::{Cgroup, HttpServer, Netns, wait};
 
 use crate::proxied::Proxied;
 use crate::services::{V4, at};
-use crate::stage::Stage;
+use crate::stage::{Stage, namespaces};
 use crate::tables::{Kind, TCP};
 
 /// Opens as many connections at once as it is told to; all must be answered.
@@ -117,7 +117,7 @@ fn root_a_thousand_namespaces_and_cgroups_leave_nothing() {
     let own = p.stage.programs.as_ref().expect("programs").own();
     let before: Vec<usize> = MAPS.map(|map| own.keys(map).expect("keys").len()).into();
     let base = p.workload.clone();
-    for round in 0..1000u32 {
+    for round in 0..namespaces() {
         let ns = Netns::new("many").expect("namespace");
         let cgroup = Cgroup::new().expect("cgroup");
         let cookie = ns

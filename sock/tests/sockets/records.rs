@@ -13,7 +13,7 @@ use terrace_testkit::{Netns, need, wait};
 
 use crate::proxied::Proxied;
 use crate::services::{V4, V6, at, stage_with};
-use crate::stage::Stage;
+use crate::stage::{Stage, namespaces};
 use crate::tables::{Kind, TCP, UDP};
 
 const ENTRIES: u32 = 65_536;
@@ -289,13 +289,15 @@ fn root_a_thousand_namespaces_and_cgroups_leave_no_record() {
             .tables
             .service(at(service), Kind::new(proto), &[at(backend)]);
     }
-    for round in 0..1000 {
+    let rounds = namespaces();
+    for round in 0..rounds {
         let ns = Netns::new("many").expect("namespace");
         let cgroup = stage.cgroup.child(&format!("r{round}")).expect("cgroup");
         ns.output(cgroup.command("bash").args(["-c", OPEN]))
             .expect("a shell");
         drop((cgroup, ns));
     }
-    assert_eq!(stage.tables.count(Reason::ConnectService), 4000);
+    let count = stage.tables.count(Reason::ConnectService);
+    assert_eq!(count, 4 * u64::from(rounds));
     assert_eq!(in_use(&stage), 0);
 }

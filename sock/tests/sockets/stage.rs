@@ -143,6 +143,13 @@ impl Stage {
     }
 }
 
+/// How many namespaces come and go in tests of what they leave. `SOCK_NAMESPACES`
+/// chooses fewer for a machine that takes long to make one.
+pub fn namespaces() -> u32 {
+    let chosen = std::env::var("SOCK_NAMESPACES").ok();
+    chosen.map_or(1000, |n| n.parse().expect("SOCK_NAMESPACES is a number"))
+}
+
 /// The addresses of the backends in the family of `like`.
 pub fn backends(like: IpAddr) -> Vec<SocketAddr> {
     let text = |i: usize| match like {

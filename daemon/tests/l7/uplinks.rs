@@ -214,13 +214,13 @@ fn root_sockets_come_back_with_the_program_that_somebody_took_off() {
     assert_eq!(talk.ask("/far").unwrap(), (200, "far\n".into()));
 }
 
-#[test]
-fn root_two_workers_read_two_queues_and_hand_over_what_is_the_others() {
+/// Two workers and an uplink of two queues, and how the queues are read.
+fn two_queues(label: &str, config: &'static str) -> (Stage, Value) {
     let shape = Shape {
-        config: "[l7]\nuplink_sockets = \"copy\"\nworkers = 2",
+        config,
         ..Shape::default()
     };
-    let mut stage = Stage::quiet("l7-uplink-two", &shape);
+    let mut stage = Stage::quiet(label, &shape);
     // The router chooses by the flow's hash, as it knows of no other queue.
     let links = [(&stage.net.router, "host0"), (&stage.net.host, "up0")];
     for (ns, iface) in links {
@@ -229,7 +229,11 @@ fn root_two_workers_read_two_queues_and_hand_over_what_is_the_others() {
     }
     stage.run();
     let reading = wait_for_plan(&stage, |reading| reading["mode"] == "copy");
-    assert_eq!(reading["queues"], 2, "{reading}");
+    (stage, reading)
+}
+
+/// 100 connections to each server, a request each; all are answered.
+fn ask_each(stage: &Stage) {
     for url in urls("/b").iter().chain(&urls("/far")) {
         let many = format!("{url}?n=[1-100]");
         let (done, text) = stage.curl(&["-H", "Connection: close", &many]);
@@ -243,6 +247,14 @@ fn root_two_workers_read_two_queues_and_hand_over_what_is_the_others() {
             stage.report()
         );
     }
+}
+
+#[test]
+fn root_two_workers_read_two_queues_and_hand_over_what_is_the_others() {
+    let config = "[l7]\nuplink_sockets = \"copy\"\nworkers = 2";
+    let (stage, reading) = two_queues("l7-uplink-two", config);
+    assert_eq!(reading["queues"], 2, "{reading}");
+    ask_each(&stage);
     let read = read_of_uplink(&stage);
     assert!(
         read.iter().all(|n| *n > 100),
@@ -255,6 +267,36 @@ fn root_two_workers_read_two_queues_and_hand_over_what_is_the_others() {
         assert!(worker["handed_over"].as_u64() > Some(100), "{worker}");
         assert_eq!(worker["not_handed"], 0, "{worker}");
     }
+    stage.wait_empty();
+}
+
+#[test]
+fn root_a_queue_that_workers_are_not_to_read_comes_by_the_port_and_all_is_answered() {
+    let config = "[l7]\nuplink_sockets = \"copy\"\nuplink_queues = 1\nworkers = 2";
+    let (stage, reading) = two_queues("l7-uplink-part", config);
+    assert_eq!(reading["queues"], 1, "{reading}");
+    ask_each(&stage);
+    // 400 connections by the hash of their flow: each queue has a good part of them.
+    let [by_socket, by_port] = given(&stage);
+    println!("to workers: {by_socket} packets by socket, {by_port} by the port");
+    let read = read_of_uplink(&stage);
+    assert!(
+        by_socket > 200 && by_port > 200,
+        "{by_socket} by socket, {by_port} by port, {read:?}\n{}",
+        stage.report()
+    );
+    assert_eq!(
+        read.iter().sum::<u64>(),
+        by_socket,
+        "{read:?}: each arrived"
+    );
+    // Whose queue nobody reads is not the socket's: one worker alone has read.
+    assert_eq!(read.iter().filter(|n| **n > 0).count(), 1, "{read:?}");
+    let why = reading["why"].to_string();
+    assert!(
+        why.contains("1 of its 2 queues are read") && why.contains("goes by the l7 port"),
+        "{reading}"
+    );
     stage.wait_empty();
 }
 

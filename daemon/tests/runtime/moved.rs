@@ -1,8 +1,10 @@
 //! `terrace move`: a task goes where the operator wants it, or says why not.
 
 use serde_json::Value;
+use terrace_testkit::wait;
 
 use crate::stage::Stage;
+use crate::tells::scrape;
 
 fn tier(stage: &Stage, task: &str, iface: &str) -> String {
     let plan = stage.json(&["plan"]);
@@ -73,11 +75,64 @@ fn root_a_moved_task_goes_there_with_its_companion_stays_and_comes_back() {
     assert_eq!(stage.terrace(&["reload"]).0, 0);
     assert_eq!(tier(&stage, "steer", &uplink), "tc");
     assert_eq!(stage.terrace(&["move", "steer", &uplink, "auto"]).0, 0);
-    let back =
-        terrace_testkit::wait::until("the planned tier", terrace_testkit::wait::PATIENCE, || {
-            (tier(&stage, "steer", &uplink) == planned && with_xdp(&stage) == xdp).then_some(())
-        });
-    back.unwrap_or_else(|error| panic!("{error}\n{}", stage.log()));
+    until(&stage, "the planned tier", || {
+        (tier(&stage, "steer", &uplink) == planned && with_xdp(&stage) == xdp).then_some(())
+    });
+}
+
+#[test]
+fn root_an_uplink_that_flaps_stays_on_the_lower_tier_until_its_hold_is_over() {
+    let more = "[moves]\nsettle = \"100ms\"\nhold = \"12s\"\n";
+    let stage = Stage::start("flap", more);
+    let uplink = stage.net.uplinks[0].iface.clone();
+    let xdp = with_xdp(&stage);
+    let is_up = || tier(&stage, "steer", &uplink) == "xdp-native" && with_xdp(&stage) == xdp;
+    assert!(is_up(), "{:?}", tiers(&stage));
+    // Four moves within a minute are too many; a slow machine may need more than four.
+    let held = (0..12).find_map(|_| {
+        let off = format!("link set dev {uplink} xdpdrv off");
+        stage.net.host.ip([off]).expect("take it off");
+        until(&stage, "the better tier, or why not", || {
+            let why = why_not_native(&stage, &uplink);
+            let flaps = why.filter(|why| why.contains("within 60 s"));
+            (flaps.is_some() || is_up()).then_some(flaps)
+        })
+    });
+    let held = held.expect("a hold");
+    assert!(
+        held.contains("it moved 4 times within 60 s: it stays below xdp-native for 12 s"),
+        "{held}"
+    );
+    assert!(held.contains("find out what changes so often"), "{held}");
+    assert_eq!(tier(&stage, "steer", &uplink), "tc");
+    let told = message(&stage, "tier-flapping");
+    assert!(
+        told.contains(&format!("{uplink}: it moved 4 times")),
+        "{told}"
+    );
+    let metrics = scrape(&stage);
+    let flaps = metrics
+        .lines()
+        .find(|line| line.starts_with("terrace_events_total{kind=\"tier-flapping\""));
+    assert!(flaps.is_some_and(|line| !line.ends_with(" 0")), "{flaps:?}");
+    until(&stage, "the better tier again", || is_up().then_some(()));
+    assert_eq!(why_not_native(&stage, &uplink), None);
+}
+
+/// What the plan has against native XDP on an uplink.
+fn why_not_native(stage: &Stage, uplink: &str) -> Option<String> {
+    let plan = stage.json(&["plan"]);
+    let rows = plan["placements"].as_array().expect("placements");
+    let mut rows = rows.iter();
+    let row = rows.find(|row| row["task"] == "steer" && row["iface"] == uplink)?;
+    let mut blockers = row["blockers"].as_array()?.iter();
+    let native = blockers.find(|blocker| blocker["tier"] == "xdp-native")?;
+    Some(native.to_string())
+}
+
+fn until<T>(stage: &Stage, what: &str, there: impl FnMut() -> Option<T>) -> T {
+    let found = wait::until(what, wait::PATIENCE, there);
+    found.unwrap_or_else(|error| panic!("{error}\n{}", stage.log()))
 }
 
 #[test]

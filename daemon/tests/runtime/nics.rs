@@ -1,5 +1,7 @@
 //! What the plan says of NICs that take nothing. Where they do: `cargo xtask lab new-hardware`.
 
+use terrace_testkit::wait;
+
 use crate::stage::Stage;
 
 /// Why the NIC of the first uplink has nothing of the deny list.
@@ -57,4 +59,30 @@ fn root_a_link_that_takes_no_deny_list_says_why_and_holds_nothing() {
             "{told:?}"
         );
     }
+}
+
+#[test]
+fn root_a_deny_list_that_must_be_in_the_nic_and_cannot_is_a_start_that_fails() {
+    let stage = Stage::new("nicr", "");
+    let text = std::fs::read_to_string(stage.config()).expect("a configuration");
+    let iface = &stage.net.uplinks[0].iface;
+    let wish = format!(
+        "[[interfaces]]\nmatch = \"{iface}\"\nrole = \"uplink\"\ntiers.prefilter.nic = \"require\"\n"
+    );
+    std::fs::write(stage.config(), in_front(&text, &wish)).expect("a configuration");
+    let running = stage.net.host.spawn(stage.command());
+    let mut running = running.expect("start terrace");
+    let ended = running.wait(wait::PATIENCE).expect("a start that fails");
+    let said = running.log();
+    assert_eq!(ended.code(), Some(3), "{said}");
+    let words = [
+        format!("{iface}: prefilter can't run on nic: "),
+        format!("hw-tc-offload is off at {iface} and cannot be switched on"),
+        // What to do.
+        "set tiers.prefilter.nic to \"auto\"".to_owned(),
+    ];
+    for words in words {
+        assert!(said.contains(&words), "{words}: {said}");
+    }
+    assert_eq!(stage.attached(), [], "nothing was attached");
 }

@@ -8,7 +8,7 @@ use crate::judge::Finding;
 use crate::verdict::{Disruption, Verdict};
 use crate::{Role, Task, Tier, Wish};
 
-const NOTHING: &str = "nothing to do";
+pub(super) const NOTHING: &str = "nothing to do";
 const OTHER_NIC: &str =
     "use a NIC whose driver has it (ice, i40e, mlx5, bnxt, ena, virtio_net, ...)";
 

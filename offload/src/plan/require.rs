@@ -1,5 +1,6 @@
 //! Tiers that the operator requires, and refusals.
 
+use super::block::NOTHING;
 use super::{Blocker, LADDER, Refusal, Site, companions};
 use crate::verdict::Disruption;
 use crate::{Task, Tier, Wish};
@@ -92,12 +93,12 @@ impl Site<'_> {
         blockers: &[Blocker],
     ) -> Refusal {
         let tier = required.map_or(Tier::Tc, |(_, tier)| tier);
+        let unwish = format!("set tiers.{task}.{tier} to \"auto\"");
         let (why, fix) = match blockers.iter().find(|blocker| blocker.tier == tier) {
+            // The wish itself is all that can be changed then.
+            Some(blocker) if blocker.fix == NOTHING => (blocker.why.clone(), unwish),
             Some(blocker) => (blocker.why.clone(), blocker.fix.clone()),
-            None => (
-                format!("{task} never runs on tier {tier}"),
-                format!("set tiers.{task}.{tier} to \"auto\""),
-            ),
+            None => (format!("{task} never runs on tier {tier}"), unwish),
         };
         Refusal {
             task,

@@ -21,6 +21,8 @@ const FAILED: &str = "lab: failed steps:";
 /// A host that is busy elsewhere looks like a stalled CPU from within.
 const STEADY: &str =
     "no_timer_check lapic=notscdeadline nowatchdog rcupdate.rcu_cpu_stall_suppress=1";
+/// What costs a translated machine much and has nothing to do with what is tested.
+const LEAN: &str = "init_on_alloc=0 randomize_kstack_offset=off apparmor=0 audit=0";
 /// The guest's first word.
 const UP: &str = "lab: up";
 /// On a busy host a translated CPU now and then starts without its timer, or QEMU
@@ -38,6 +40,7 @@ pub fn run(
 ) -> Result<Outcome> {
     let mut command = command(cache, kernel, test, job, options.shell);
     if options.shell {
+        println!("lab: a shell follows the test; Ctrl-A and x end the machine at once");
         let status = command.status().context("start QEMU")?;
         return Ok(match status.success() {
             true => Outcome::Skipped("by hand: whoever looked knows".to_owned()),
@@ -149,7 +152,7 @@ fn command(cache: &Cache, kernel: &Kernel, test: &Test, job: &Job, shell: bool) 
         share(&mut command, tag, path);
     }
     let mut words = format!(
-        "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic mitigations=off nokaslr {STEADY} lab.tree={} lab.kernel={} lab.tools={} lab.job={}",
+        "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic mitigations=off nokaslr {STEADY} {LEAN} lab.tree={} lab.kernel={} lab.tools={} lab.job={}",
         tree.display(),
         cache.in_guest(&kernel.dir).display(),
         cache.in_guest(&cache.tools).display(),
@@ -207,6 +210,12 @@ fn accelerator() -> [&'static str; 4] {
         .is_ok();
     match helps && may {
         true => ["-accel", "kvm", "-cpu", "host"],
-        false => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+        // Page tables of five levels and SMAP are looked after by QEMU, slowly.
+        false => [
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "max,la57=off,smap=off",
+        ],
     }
 }

@@ -126,7 +126,7 @@ fn redirect(at: &Interface) -> bool {
         "echo > /sys/kernel/tracing/trace; echo 1 | tee {events}/xdp_devmap_xmit/enable {events}/xdp_redirect_err/enable"
     ));
     let tried = wait::until("a redirect", crate::LIMIT, || {
-        attempt("nsenter --net=/run/netns/rd ping -c 1 -W 1 10.66.0.2");
+        attempt("nsenter --net=/run/netns/rd ping -c 1 -W 0.2 10.66.0.2");
         let trace = sh("cat /sys/kernel/tracing/trace");
         let mut lines = trace.lines().filter(|line| !line.starts_with('#'));
         let told = lines.find(|line| line.contains("xdp_"));

@@ -193,6 +193,7 @@ fn verdict(tests: &[&Test], outcomes: &[Outcome]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use binaries::Binary;
 
     #[test]
     fn without_the_packages_every_test_is_skipped_with_the_reason_and_none_passes() {
@@ -210,5 +211,43 @@ mod tests {
             assert!(matches!(outcome, Outcome::Skipped(why) if why.contains("apt-get")));
         }
         verdict(&tests, &outcomes).unwrap();
+    }
+
+    #[test]
+    fn a_run_of_no_case_is_an_error_and_a_filter_may_leave_tests_without_one() {
+        let lab = Lab::read().unwrap();
+        let tests: Vec<&Test> = lab.tests.iter().take(2).collect();
+        let binary = Binary {
+            package: "terrace-x".to_owned(),
+            target: "it".to_owned(),
+            executable: "/x".into(),
+            folder: "/".into(),
+        };
+        let with_a_case = || {
+            vec![Step {
+                binary: &binary,
+                cases: vec!["a".to_owned()],
+                arguments: Vec::new(),
+            }]
+        };
+        let rows = [
+            ("all have some", None, [true, true], None),
+            ("one has none", None, [true, false], Some("has no case")),
+            ("one of them is meant", Some("a"), [true, false], None),
+            (
+                "none is meant",
+                Some("b"),
+                [false, false],
+                Some("no case has `b`"),
+            ),
+        ];
+        for (name, filter, have, expected) in rows {
+            let all = have.map(|has| if has { with_a_case() } else { Vec::new() });
+            let fault = nothing_to_run(&tests, &all, filter);
+            match expected {
+                Some(words) => assert!(fault.unwrap().contains(words), "{name}"),
+                None => assert_eq!(fault, None, "{name}"),
+            }
+        }
     }
 }

@@ -43,7 +43,9 @@ pub fn run(
         println!("lab: a shell follows the test; Ctrl-A and x end the machine at once");
         let status = command.status().context("start QEMU")?;
         return Ok(match status.success() {
-            true => Outcome::Skipped("a run by hand: LAB-VERDICT above says how it went".to_owned()),
+            true => {
+                Outcome::Skipped("a run by hand: LAB-VERDICT above says how it went".to_owned())
+            }
             false => Outcome::Failed(format!("QEMU ended with {status}")),
         });
     }

@@ -8,5 +8,5 @@ mod messages;
 mod model;
 mod socket;
 
-pub use model::{Change, Effects, Link, Mac, Network};
+pub use model::{Change, Effects, Link, Mac, Network, Vlan};
 pub use socket::{Changes, Netlink, NextHop};

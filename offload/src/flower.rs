@@ -41,9 +41,14 @@ pub struct Place {
     pub first: bool,
     /// IPv6; else IPv4.
     pub is_ipv6: bool,
+    /// Its packets come in a VLAN.
+    pub is_tagged: bool,
     /// Its number within priority.
     pub handle: u32,
 }
+
+/// 802.1Q.
+const VLAN: u16 = 0x8100;
 
 /// Behind everything that people use; one priority holds one protocol.
 const FIRST_PRIORITY: u32 = 0xa000;
@@ -53,30 +58,39 @@ impl Place {
     fn all() -> impl Iterator<Item = Self> {
         let kinds = Kind::ALL.into_iter();
         kinds.flat_map(|kind| {
-            [(false, false), (false, true), (true, false), (true, true)].map(|(first, is_ipv6)| {
-                Self {
-                    kind,
-                    first,
-                    is_ipv6,
-                    handle: 0,
-                }
+            (0..8).map(move |bits| Self {
+                kind,
+                first: bits & 2 != 0,
+                is_ipv6: bits & 1 != 0,
+                is_tagged: bits & 4 != 0,
+                handle: 0,
             })
         })
     }
 
     /// Denied ones come first, as in the programs.
     pub fn priority(self) -> u32 {
-        let of_kind = match (self.kind, self.first) {
-            (Kind::Deny, _) => 0,
-            (Kind::Policy, _) => 2,
-            (Kind::Flow, true) => 4,
-            (Kind::Flow, false) => 6,
+        let of_kind = match (self.kind, self.first, self.is_tagged) {
+            (Kind::Deny, ..) => 0,
+            (Kind::Policy, ..) => 2,
+            (Kind::Flow, true, false) => 4,
+            (Kind::Flow, false, false) => 6,
+            (Kind::Flow, true, true) => 8,
+            (Kind::Flow, false, true) => 10,
         };
         FIRST_PRIORITY + of_kind + u32::from(self.is_ipv6)
     }
 
     /// The protocol of its packets, as Ethernet has it.
     pub fn protocol(self) -> u16 {
+        if self.is_tagged {
+            return VLAN;
+        }
+        self.of_packet()
+    }
+
+    /// The protocol behind a tag.
+    fn of_packet(self) -> u16 {
         if self.is_ipv6 { 0x86dd } else { 0x0800 }
     }
 
@@ -86,6 +100,7 @@ impl Place {
             kind: rule.kind(),
             first: matches!(rule, Rule::LastHop { .. }),
             is_ipv6: rule.is_ipv6(),
+            is_tagged: rule.is_tagged(),
             handle,
         }
     }

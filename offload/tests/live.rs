@@ -200,6 +200,7 @@ fn root_a_link_without_hardware_refuses_rules_in_the_kernels_words_and_keeps_not
         leaves: [ends[1], ends[0]],
         macs: [[2; 6], [4; 6]],
         out: ifindex,
+        tags: [None, Some(5)],
     }));
     let outcome = ns
         .enter(|| flower::sync(&mut Port { ifindex }, Kind::Flow, &[flow], 8).unwrap())

@@ -3,13 +3,16 @@
 use std::net::IpAddr;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, State};
+use netlink_packet_route::link::{
+    InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, State,
+    VlanProtocol,
+};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::{Change, Link, Mac};
+use super::{Change, Link, Mac, Vlan};
 
 /// None for what says nothing about this host's network.
 pub(super) fn change(message: RouteNetlinkMessage) -> Option<Change> {
@@ -57,6 +60,7 @@ pub(super) fn link(message: LinkMessage) -> Option<Link> {
         ..Link::default()
     };
     let (mut bus, mut device) = (None, None);
+    let (mut under, mut vlan) = (None, None);
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
@@ -68,12 +72,18 @@ pub(super) fn link(message: LinkMessage) -> Option<Link> {
             LinkAttribute::ParentDevName(name) => device = Some(name),
             LinkAttribute::ParentDevBusName(name) => bus = Some(name),
             LinkAttribute::LinkNetNsId(number) => link.peer_netns = Some(number),
-            LinkAttribute::LinkInfo(infos) => link.kind = kind(&infos),
+            LinkAttribute::Link(ifindex) => under = Some(ifindex),
+            LinkAttribute::LinkInfo(infos) => {
+                link.kind = kind(&infos);
+                vlan = vlan_of(&infos);
+            }
             LinkAttribute::Xdp(infos) => link.xdp = xdp(&infos),
             _ => {}
         }
     }
     link.parent = bus.zip(device);
+    let here = under.filter(|_| link.peer_netns.is_none());
+    link.vlan = here.zip(vlan).map(|(under, id)| Vlan { under, id });
     Some(link)
 }
 
@@ -101,6 +111,22 @@ fn kind(infos: &[LinkInfo]) -> String {
             _ => None,
         })
         .unwrap_or_default()
+}
+
+/// Its number, for 802.1Q.
+fn vlan_of(infos: &[LinkInfo]) -> Option<u16> {
+    let data = infos.iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Vlan(data)) => Some(data),
+        _ => None,
+    })?;
+    let is_other = |info: &InfoVlan| matches!(info, InfoVlan::Protocol(protocol) if *protocol != VlanProtocol::Ieee8021Q);
+    if data.iter().any(is_other) {
+        return None;
+    }
+    data.iter().find_map(|info| match info {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })
 }
 
 fn address(message: &AddressMessage) -> Option<(u32, IpAddr, u8)> {

@@ -25,6 +25,15 @@ pub struct Link {
     pub xdp: u32,
     /// Number, here, of the network namespace of its other end.
     pub peer_netns: Option<i32>,
+    /// What it is a VLAN of (802.1Q), when that is in this namespace.
+    pub vlan: Option<Vlan>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vlan {
+    /// The interface that has its packets with the tag.
+    pub under: u32,
+    pub id: u16,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

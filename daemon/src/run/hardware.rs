@@ -154,7 +154,7 @@ impl Hardware {
     pub fn look(&mut self, host: Host<'_>, hooks: &Hooks) {
         let deny = self.fronts.iter().filter(|(key, _)| key.1 == Part::Deny);
         let asked = deny.map(|(_, placed)| {
-            let closed = hot::closed(&placed.link, &placed.tried.ways.rules);
+            let closed = hot::closed(host.network, &placed.link, &placed.tried.ways);
             (placed.link.clone(), closed)
         });
         let asked: Vec<(Link, Option<NicState>)> = asked.collect();

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::VLAN;
 use super::message::octets;
 use super::rule::{Flow, Rule};
 use crate::wire::{NESTED, push};
@@ -12,6 +13,8 @@ const TC_ACT_STOLEN: u32 = 4;
 const TC_ACT_TRAP: u32 = 8;
 const TCA_ACT_COOKIE: u16 = 6;
 const TCA_EGRESS_REDIR: u32 = 1;
+const VLAN_POP: u32 = 1;
+const VLAN_PUSH: u32 = 2;
 const TCP: u8 = 6;
 
 /// Headers of act_pedit.
@@ -26,7 +29,15 @@ pub(super) fn of(rule: &Rule, cookie: &[u8]) -> Vec<u8> {
     let all = match rule {
         Rule::Deny(_) | Rule::Closed { .. } => vec![gact(TC_ACT_SHOT)],
         Rule::LastHop { .. } => vec![gact(TC_ACT_TRAP)],
-        Rule::Flow(flow) => vec![pedit(flow), csum(flow), mirred(flow.out)],
+        Rule::Flow(flow) => {
+            let [comes, leaves] = flow.tags;
+            let popped = comes.map(|_| vlan(VLAN_POP, None));
+            let pushed = leaves.map(|id| vlan(VLAN_PUSH, Some(id)));
+            let changed = [Some(pedit(flow)), Some(csum(flow))];
+            let all = std::iter::once(popped).chain(changed);
+            let all = all.chain([pushed, Some(mirred(flow.out))]);
+            all.flatten().collect()
+        }
     };
     let mut actions = Vec::new();
     for (number, (kind, options)) in (1..).zip(&all) {
@@ -62,6 +73,16 @@ fn gact(action: u32) -> Action {
 fn mirred(out: u32) -> Action {
     let parameters = parameters(TC_ACT_STOLEN, &[TCA_EGRESS_REDIR, out]);
     (b"mirred\0", one(2, &parameters))
+}
+
+/// Takes a tag off, or puts one on.
+fn vlan(action: u32, id: Option<u16>) -> Action {
+    let mut options = one(2, &parameters(TC_ACT_PIPE, &[action]));
+    if let Some(id) = id {
+        push(&mut options, 3, &id.to_ne_bytes());
+        push(&mut options, 4, &VLAN.to_be_bytes());
+    }
+    (b"vlan\0", options)
 }
 
 fn csum(flow: &Flow) -> Action {
@@ -155,6 +176,47 @@ mod tests {
             leaves: [end(to, 0x0304), end(from, 0x0506)],
             macs: [[1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12]],
             out: 7,
+            tags: [None; 2],
+        }
+    }
+
+    #[test]
+    fn a_tag_goes_before_the_headers_change_and_comes_behind_it() {
+        let rows: [([Option<u16>; 2], &[&str]); 4] = [
+            ([None, None], &["pedit", "csum", "mirred"]),
+            ([Some(5), None], &["vlan", "pedit", "csum", "mirred"]),
+            ([None, Some(7)], &["pedit", "csum", "vlan", "mirred"]),
+            (
+                [Some(5), Some(7)],
+                &["vlan", "pedit", "csum", "vlan", "mirred"],
+            ),
+        ];
+        for (tags, kinds) in rows {
+            let flow = Flow {
+                tags,
+                ..flow("192.0.2.1", "198.51.100.2", 6)
+            };
+            let bytes = of(&Rule::Flow(Box::new(flow)), b"whose");
+            let actions = crate::wire::Attrs(&bytes);
+            let mut shown = Vec::new();
+            for number in 1..=u16::try_from(kinds.len()).expect("a few") {
+                let action = actions.nest(number);
+                shown.push(action.text(1).unwrap_or_default().to_owned());
+                assert_eq!(action.get(TCA_ACT_COOKIE).is_some(), number == 1);
+                if shown.last().is_some_and(|kind| kind == "vlan") {
+                    let options = action.nest(2);
+                    let word = options.get(2).expect("parameters")[20..24].to_vec();
+                    let pushes = word == VLAN_PUSH.to_ne_bytes();
+                    assert_eq!(pushes, number != 1, "{tags:?}");
+                    let expected = pushes.then_some((7_u16.to_ne_bytes(), [0x81, 0]));
+                    let said = options.get(3).zip(options.get(4));
+                    let said = said.map(|(id, of)| ([id[0], id[1]], [of[0], of[1]]));
+                    assert_eq!(said, expected, "{tags:?}");
+                }
+            }
+            assert_eq!(shown, kinds, "{tags:?}");
+            let end = u16::try_from(kinds.len() + 1).expect("a few");
+            assert!(actions.get(end).is_none(), "{tags:?}");
         }
     }
 

@@ -58,6 +58,9 @@ pub fn clsact(ifindex: u32) -> Vec<u8> {
 pub fn add(ifindex: u32, place: Place, rule: &Rule) -> Vec<u8> {
     let mut flower = Vec::new();
     push(&mut flower, 8, &place.protocol().to_be_bytes());
+    if place.is_tagged {
+        push(&mut flower, 25, &place.of_packet().to_be_bytes());
+    }
     match rule {
         Rule::Deny(source) => address(&mut flower, SOURCE, source),
         Rule::Closed {
@@ -98,6 +101,9 @@ fn masked(to: &mut Vec<u8>, (key, mask_key): (u16, u16), value: &[u8], mask: &[u
 }
 
 fn of_flow(to: &mut Vec<u8>, flow: &Flow) {
+    if let [Some(vlan), _] = flow.tags {
+        push(to, 23, &vlan.to_ne_bytes());
+    }
     push(to, 9, &[flow.protocol]);
     let [source, destination] = flow.comes;
     address(to, SOURCE, &IpNet::from(source.0));
@@ -180,7 +186,7 @@ mod tests {
     /// One of each.
     fn all() -> Vec<Rule> {
         let address = |text: &str| text.parse().expect("an address");
-        let flow = |from, to, protocol| {
+        let flow = |from, to, protocol, tags| {
             let (comes, leaves) = ([(from, 1), (to, 2)], [(to, 3), (from, 4)]);
             Rule::Flow(Box::new(Flow {
                 protocol,
@@ -188,8 +194,14 @@ mod tests {
                 leaves,
                 macs: [[2; 6], [4; 6]],
                 out: 9,
+                tags,
             }))
         };
+        let guard = |is_ipv6, is_tagged| Rule::LastHop { is_ipv6, is_tagged };
+        let (v4, v6) = (
+            [address("192.0.2.1"), address("10.0.0.1")],
+            [address("2001:db8::1"), address("2001:db8::2")],
+        );
         vec![
             deny("192.0.2.0/24"),
             deny("2001:db8::/32"),
@@ -198,9 +210,13 @@ mod tests {
                 destination: address("10.0.0.1"),
                 protocol: 17,
             },
-            Rule::LastHop { is_ipv6: true },
-            flow(address("192.0.2.1"), address("10.0.0.1"), 6),
-            flow(address("2001:db8::1"), address("2001:db8::2"), 17),
+            guard(true, false),
+            flow(v4[0], v4[1], 6, [None; 2]),
+            flow(v6[0], v6[1], 17, [None, Some(7)]),
+            guard(false, true),
+            guard(true, true),
+            flow(v4[0], v4[1], 6, [Some(5), None]),
+            flow(v6[0], v6[1], 17, [Some(5), Some(7)]),
         ]
     }
 
@@ -249,10 +265,39 @@ mod tests {
     #[test]
     fn one_priority_holds_one_protocol_and_denied_ones_come_first() {
         let order: Vec<u32> = all().iter().map(|r| Place::of(r, 1).priority()).collect();
-        assert_eq!(order, [0xa000, 0xa001, 0xa002, 0xa005, 0xa006, 0xa007]);
+        assert_eq!(
+            order,
+            [
+                0xa000, 0xa001, 0xa002, 0xa005, 0xa006, 0xa007, 0xa008, 0xa009, 0xa00a, 0xa00b
+            ]
+        );
         for rule in all() {
             let place = Place::of(&rule, 1);
-            assert_eq!(place.priority() & 1, u32::from(place.protocol() == 0x86dd));
+            assert_eq!(place.priority() & 1, u32::from(place.of_packet() == 0x86dd));
+            let is_tagged = place.priority() >= 0xa008;
+            assert_eq!(place.protocol() == 0x8100, is_tagged, "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_flow_in_a_vlan_is_known_by_its_tag_and_by_what_is_behind_it() {
+        for rule in all() {
+            let place = Place::of(&rule, 1);
+            let message = add(3, place, &rule);
+            let flower = FILTER.attrs(&message).nest(2);
+            let be = |id| flower.get(id).map(|bytes| [bytes[0], bytes[1]]);
+            let (outer, behind, tag) = match (&rule, place.is_ipv6) {
+                (rule, false) if !rule.is_tagged() => ([0x08, 0x00], None, None),
+                (rule, true) if !rule.is_tagged() => ([0x86, 0xdd], None, None),
+                (Rule::Flow(_), v6) => ([0x81, 0], Some(v6), Some(5_u16.to_ne_bytes())),
+                (_, v6) => ([0x81, 0], Some(v6), None),
+            };
+            let behind = behind.map(|v6| if v6 { [0x86, 0xdd] } else { [0x08, 0x00] });
+            assert_eq!(
+                (be(8), be(25), be(23)),
+                (Some(outer), behind, tag),
+                "{rule}"
+            );
         }
     }
 

@@ -47,6 +47,8 @@ pub enum Rule {
     LastHop {
         /// Else IPv4.
         is_ipv6: bool,
+        /// In a VLAN, whichever.
+        is_tagged: bool,
     },
     /// Translates and sends on what belongs to a flow.
     Flow(Box<Flow>),
@@ -66,6 +68,8 @@ pub struct Flow {
     pub macs: [[u8; 6]; 2],
     /// The link by which they leave.
     pub out: u32,
+    /// The VLANs in which they come and leave.
+    pub tags: [Option<u16>; 2],
 }
 
 impl Rule {
@@ -82,8 +86,17 @@ impl Rule {
     pub fn is_ipv6(&self) -> bool {
         match self {
             Self::Deny(source) | Self::Closed { source, .. } => matches!(source, IpNet::V6(_)),
-            Self::LastHop { is_ipv6 } => *is_ipv6,
+            Self::LastHop { is_ipv6, .. } => *is_ipv6,
             Self::Flow(flow) => flow.comes[0].0.is_ipv6(),
+        }
+    }
+
+    /// Whether its packets come with a VLAN tag.
+    pub fn is_tagged(&self) -> bool {
+        match self {
+            Self::Deny(_) | Self::Closed { .. } => false,
+            Self::LastHop { is_tagged, .. } => *is_tagged,
+            Self::Flow(flow) => flow.tags[0].is_some(),
         }
     }
 }

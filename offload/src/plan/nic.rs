@@ -4,15 +4,13 @@
 use super::{Blocker, Front, Site};
 use crate::facts::InterfaceFacts;
 use crate::judge::{Abilities, of_tier};
-use crate::plan::block::blocker;
+use crate::plan::block::{NOTHING, blocker};
 use crate::plan::front::Unfit;
 use crate::subject::{Machine, Needs, Subject};
 use crate::verdict::{NicTier, Verdict};
 use crate::{Task, Tier};
 
 use terrace_nic_profiles::Target;
-
-const NOTHING: &str = "nothing to do";
 
 /// What became of a deny list in an interface's NIC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +67,8 @@ pub struct Ways {
     pub program: Way,
     /// Rules of tc flower.
     pub rules: Way,
+    /// Rules of tc flower at the port under a VLAN, which take the tag off and put it on.
+    pub tagged: Way,
     /// Classification rules that drop.
     pub classifier: Way,
     /// Classification rules that choose a queue.
@@ -92,6 +92,7 @@ impl Ways {
                 _ => Err((program.why.join("; "), other_nic.to_owned())),
             },
             rules: rules(iface),
+            tagged: tagged(machine, iface),
             classifier: queues.clone().and_then(|()| drops(&iface.name, &subject)),
             queues,
         }
@@ -167,6 +168,37 @@ fn rules(iface: &InterfaceFacts) -> Way {
         None => Err((
             format!("nobody tells whether {name} takes rules of tc"),
             NOTHING.to_owned(),
+        )),
+    }
+}
+
+/// Whether rules of a VLAN's flows can be at the port under it: nothing tells what a driver
+/// does with tags but its source, which the profiles have read.
+fn tagged(machine: Machine<'_>, iface: &InterfaceFacts) -> Way {
+    const NEEDED: [&str; 2] = ["vlan_push", "vlan_pop"];
+    let name = &iface.name;
+    let parent = iface.facts.text("link.parent");
+    let mut known = machine.interfaces.iter();
+    let Some(port) = known.find(|known| Some(known.name.as_str()) == parent) else {
+        let why = format!("nobody tells which port is under {name}");
+        return Err((why, NOTHING.to_owned()));
+    };
+    rules(port)?;
+    let subject = Subject::new(machine, port, Needs::default());
+    let driver = subject.known.driver;
+    let actions = driver.map_or(&[][..], |driver| &driver.hw.tc_flower_actions);
+    match NEEDED
+        .iter()
+        .find(|needed| !actions.iter().any(|has| has == *needed))
+    {
+        None => Ok(()),
+        Some(missing) => Err((
+            format!(
+                "{name} is a VLAN, and the profile of {}'s driver does not list the action {missing}",
+                port.name
+            ),
+            "add what the NIC can do to tc_flower_actions in /etc/terrace/nic-profiles.d"
+                .to_owned(),
         )),
     }
 }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use terrace_offload::ask::Recording;
+use terrace_offload::facts::{Fact, InterfaceFacts};
 use terrace_offload::judge::verdicts;
 use terrace_offload::plan::Ways;
 use terrace_offload::probe::{Survey, replay};
@@ -138,6 +139,66 @@ fn the_receive_classifier_is_open_where_the_recorded_machine_and_its_profile_say
                     assert!(!fix.is_empty(), "{name}");
                 }
                 (way, words) => panic!("{name}: {way:?}, not {words:?}"),
+            }
+        }
+    }
+}
+
+/// A driver, whether the port takes rules, what is under the VLAN, and what is in the way.
+const TAGGED: [(&str, &str, Option<&str>, &str); 7] = [
+    ("mlx5_core", "on", Some("up0"), ""),
+    ("nfp", "on-fixed", Some("up0"), ""),
+    (
+        "ice",
+        "on",
+        Some("up0"),
+        "does not list the action vlan_push",
+    ),
+    (
+        "rvu_nicpf",
+        "on",
+        Some("up0"),
+        "the profile of up0's driver",
+    ),
+    (
+        "mlx5_core",
+        "off",
+        Some("up0"),
+        "hw-tc-offload is off at up0",
+    ),
+    ("mlx5_core", "on", Some("up9"), "which port is under up0.5"),
+    ("mlx5_core", "on", None, "which port is under up0.5"),
+];
+
+#[test]
+fn rules_take_tags_off_where_the_port_under_a_vlan_takes_rules_and_its_profile_lists_that() {
+    for (driver, rules, under, words) in TAGGED {
+        let of = |name: &str, facts: &[(&str, &str)]| {
+            let mut iface = InterfaceFacts {
+                name: name.to_owned(),
+                ..InterfaceFacts::default()
+            };
+            for (key, value) in facts {
+                iface.facts.learn(*key, Fact::declared(*value, "test"));
+            }
+            iface
+        };
+        let port = of(
+            "up0",
+            &[("id.driver", driver), ("feat.hw-tc-offload", rules)],
+        );
+        let mut vlan = vec![("id.kind", "vlan"), ("feat.hw-tc-offload", "off")];
+        vlan.extend(under.map(|name| ("link.parent", name)));
+        let survey = Survey {
+            interfaces: vec![port, of("up0.5", &vlan)],
+            ..Survey::default()
+        };
+        let ways = Ways::of(machine(&survey), &survey.interfaces[1]);
+        match ways.tagged {
+            Ok(()) => assert_eq!(words, "", "{driver}"),
+            Err((why, fix)) => {
+                assert!(!words.is_empty() && why.contains(words), "{driver}: {why}");
+                assert!(!fix.is_empty(), "{driver}");
             }
         }
     }

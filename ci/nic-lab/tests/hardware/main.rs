@@ -3,11 +3,13 @@
 //! runs neither, so this is about what is where, and who says so.
 
 mod classifier;
+mod counters;
 mod faults;
 mod flows;
 mod policy;
 mod program;
 mod rules;
+mod tagged;
 
 use serde_json::Value;
 use terrace_nic_lab::{Daemon, Netdevsim, kernel, sh};

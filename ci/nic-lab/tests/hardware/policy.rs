@@ -89,6 +89,10 @@ fn prefixes_that_policy_closes_both_ways_are_rules_of_their_own_and_leave_with_t
     );
     let nics = daemon.json("status")["nics"].to_string();
     assert!(nics.contains("\"part\":\"policy\""), "{nics}");
+    let rule = rules_of(UPLINK, 2).remove(0);
+    let met = super::counters::counted(80, (UPLINK, 0xa002), &rule);
+    super::counters::dropped(&daemon, "ingress_denied", met);
+    super::counters::only_ours(&daemon);
     // Answers of one prefix may come in from now on.
     daemon.manifest(
         "wall.yaml",

@@ -6,12 +6,12 @@
 //! NICs at once when policy or routes change; the programs serve them meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use terrace_abi::types;
-use terrace_offload::flower::{self, Flow, Kind, Port, Rule};
-use terrace_offload::plan::{NicState, Way};
+use terrace_offload::flower::{self, Kind, Port, Rule};
+use terrace_offload::plan::NicState;
 use terrace_offload::promote::{Marks, Promoter};
 use terrace_offload::verdict::NicTier;
 
@@ -21,21 +21,18 @@ use crate::run::events::Kind as Event;
 use crate::run::hooks::Hooks;
 
 mod candidates;
+mod wire;
 
 use candidates::{Id, Seen, candidates, rates};
-
-const ETHERNET: u64 = 14;
-/// Packets that are about to end come here, so that the flow's end is seen.
-const LAST_HOPS: [Rule; 2] = [
-    Rule::LastHop { is_ipv6: false },
-    Rule::LastHop { is_ipv6: true },
-];
+pub use wire::closed;
+use wire::{Wire, guards, header, rule};
 
 /// What one NIC holds.
 #[derive(Debug)]
 struct Held {
     link: Link,
-    flows: BTreeMap<[u8; 16], Id>,
+    /// With what is in front of their packets there.
+    flows: BTreeMap<[u8; 16], (Id, u64)>,
     counts: flower::Counts,
     state: NicState,
 }
@@ -48,7 +45,10 @@ pub struct Hot {
     seen: BTreeMap<Id, Seen>,
     looked: Option<Instant>,
     policy_rev: u32,
+    /// By ifindex of the port.
     ports: BTreeMap<u32, Held>,
+    /// The port of each uplink.
+    under: BTreeMap<u32, u32>,
     /// Why others take none, by ifindex.
     closed: BTreeMap<u32, NicState>,
 }
@@ -56,7 +56,9 @@ pub struct Hot {
 impl Hot {
     /// What became of flows in one NIC.
     pub fn state(&self, ifindex: u32) -> Option<NicState> {
-        let held = self.ports.get(&ifindex).map(|held| &held.state);
+        let port = self.under.get(&ifindex);
+        let held = port.and_then(|port| self.ports.get(port));
+        let held = held.map(|held| &held.state);
         held.or(self.closed.get(&ifindex)).cloned()
     }
 
@@ -79,8 +81,13 @@ impl Hot {
             .filter_map(|(link, state)| Some((link.ifindex, state.clone()?)))
             .collect();
         let open = links.iter().filter(|(_, closed)| closed.is_none());
-        let open: Vec<&Link> = open.map(|(link, _)| link).collect();
+        let open = open.filter_map(|(link, _)| Wire::of(host.network, link));
+        let open: Vec<Wire<'_>> = open.collect();
         let open = open.as_slice();
+        let under = open.iter();
+        self.under = under
+            .map(|wire| (wire.uplink.ifindex, wire.port.ifindex))
+            .collect();
         let now = Instant::now();
         let since = self.looked.map(|looked| now.duration_since(looked));
         if since.is_some_and(|since| since < offload.flow_look) {
@@ -155,12 +162,12 @@ impl Hot {
                 let flow = held
                     .flows
                     .get(&cookie)
-                    .and_then(|id| Some((id, self.seen.get(id)?)));
-                let Some((id, seen)) = flow.filter(|_| packets > 0) else {
+                    .and_then(|(id, header)| Some((id, header, self.seen.get(id)?)));
+                let Some((id, header, seen)) = flow.filter(|_| packets > 0) else {
                     continue;
                 };
                 // NICs count whole frames.
-                let bytes = bytes.saturating_sub(ETHERNET * packets);
+                let bytes = bytes.saturating_sub(header * packets);
                 let credit = types::credit {
                     key: seen.key,
                     created: id.created,
@@ -199,7 +206,7 @@ impl Hot {
     }
 
     /// Brings the rules of every NIC to the flows that are promoted and live.
-    fn place(&mut self, host: Host<'_>, hooks: &Hooks, open: &[&Link]) {
+    fn place(&mut self, host: Host<'_>, hooks: &Hooks, open: &[Wire<'_>]) {
         let mut wanted: BTreeMap<u32, Vec<(Id, Rule)>> = BTreeMap::new();
         let promoted: Vec<Id> = self.promoter.promoted().copied().collect();
         for id in promoted {
@@ -209,7 +216,10 @@ impl Hot {
                 None => self.promoter.refused(&id),
             }
         }
-        let is_open = |ifindex: &u32| open.iter().any(|link| link.ifindex == *ifindex);
+        // Several VLANs may be on one port.
+        let ports = open.iter().map(|wire| (wire.port.ifindex, wire.port));
+        let ports: BTreeMap<u32, &Link> = ports.collect();
+        let is_open = |ifindex: &u32| ports.contains_key(ifindex);
         for (_, held) in self
             .ports
             .iter_mut()
@@ -218,14 +228,14 @@ impl Hot {
             take_out(host, hooks, held);
         }
         self.ports.retain(|ifindex, _| is_open(ifindex));
-        for link in open {
-            let held = self.ports.entry(link.ifindex).or_insert_with(|| Held {
-                link: (*link).clone(),
+        for (ifindex, link) in ports {
+            let held = self.ports.entry(ifindex).or_insert_with(|| Held {
+                link: link.clone(),
                 flows: BTreeMap::new(),
                 counts: flower::Counts::default(),
                 state: NicState::Nothing,
             });
-            let wanted = wanted.remove(&link.ifindex).unwrap_or_default();
+            let wanted = wanted.remove(&ifindex).unwrap_or_default();
             if wanted.is_empty() {
                 take_out(host, hooks, held);
                 continue;
@@ -261,10 +271,8 @@ fn put(host: Host<'_>, hooks: &Hooks, held: &mut Held, wanted: &[(Id, Rule)]) ->
         held.state = refused(format!("{error:#}"));
         return all;
     }
-    let guards = LAST_HOPS.into_iter();
-    let rules: Vec<Rule> = guards
-        .chain(wanted.iter().map(|(_, rule)| rule.clone()))
-        .collect();
+    let flows = wanted.iter().map(|(_, rule)| rule.clone());
+    let rules: Vec<Rule> = guards(wanted).into_iter().chain(flows).collect();
     let mut port = Port {
         ifindex: link.ifindex,
     };
@@ -273,7 +281,7 @@ fn put(host: Host<'_>, hooks: &Hooks, held: &mut Held, wanted: &[(Id, Rule)]) ->
     let there: BTreeSet<[u8; 16]> = there.into_iter().map(|rule| rule.cookie).collect();
     held.flows = wanted
         .iter()
-        .map(|(id, rule)| (flower::cookie(rule), *id))
+        .map(|(id, rule)| (flower::cookie(rule), (*id, header(rule))))
         .filter(|(cookie, _)| there.contains(cookie))
         .collect();
     let why = match outcome {
@@ -286,7 +294,7 @@ fn put(host: Host<'_>, hooks: &Hooks, held: &mut Held, wanted: &[(Id, Rule)]) ->
         held.state = refused(why.unwrap_or_else(|| "the NIC holds none of the rules".to_owned()));
         return all;
     }
-    let is_held = |id: &Id| held.flows.values().any(|held| held == id);
+    let is_held = |id: &Id| held.flows.values().any(|(held, _)| held == id);
     held.state = NicState::Held {
         tier: NicTier::HwSwitch,
         held: held.flows.len(),
@@ -294,94 +302,4 @@ fn put(host: Host<'_>, hooks: &Hooks, held: &mut Held, wanted: &[(Id, Rule)]) ->
         next: why,
     };
     all.into_iter().filter(|id| !is_held(id)).collect()
-}
-
-/// The NIC that a flow's packets come to, and what it is to do. They come where answers
-/// to them go; if they come elsewhere the rule just meets none.
-fn rule(host: Host<'_>, open: &[&Link], id: &Id, seen: &Seen) -> Option<(u32, Rule)> {
-    let of = |ifindex: u32| open.iter().find(|link| link.ifindex == ifindex);
-    let towards = |address: IpAddr| terrace_offload::ask::hop(address).ok().flatten();
-    let comes = of(towards(id.ends[0].ip())?.0)?;
-    let (out, gateway) = towards(seen.leaves[1].ip())?;
-    let leaves = of(out)?;
-    let switch = switch_of(&comes.name)?;
-    if switch_of(&leaves.name)? != switch {
-        return None;
-    }
-    let to = host
-        .network
-        .neighbours
-        .get(&(out, gateway))
-        .copied()
-        .flatten()?;
-    let ends = |ends: [SocketAddr; 2]| ends.map(|end| (end.ip(), end.port()));
-    let flow = Flow {
-        protocol: id.protocol,
-        comes: ends(id.ends),
-        leaves: ends(seen.leaves),
-        macs: [leaves.mac, to],
-        out,
-    };
-    Some((comes.ifindex, Rule::Flow(Box::new(flow))))
-}
-
-/// What is in the way of flows in a link's NIC; `None` = nothing that is known before
-/// anything is tried.
-pub fn closed(link: &Link, rules: &Way) -> Option<NicState> {
-    let name = &link.name;
-    let (why, fix) = match (rules, link.kind.as_str()) {
-        (Err((why, fix)), _) => (why.clone(), fix.clone()),
-        (Ok(()), kind @ ("vlan" | "vxlan" | "geneve" | "gre" | "ipip" | "sit")) => {
-            let what = "rules of hot flows add and remove no tag and no tunnel";
-            (
-                format!("{name} is a {kind}: {what}"),
-                "nothing to do".to_owned(),
-            )
-        }
-        (Ok(()), _) if switch_of(name).is_none() => {
-            let why = format!("{name} is no port of a switch in a NIC (no phys_switch_id)");
-            let fix = format!("`devlink dev eswitch set DEVICE mode switchdev`, if {name} has one");
-            (why, fix)
-        }
-        (Ok(()), _) => return None,
-    };
-    Some(NicState::Closed { why, fix })
-}
-
-/// Ports of one switch tell the same number.
-pub fn switch_of(iface: &str) -> Option<String> {
-    let path = format!("/sys/class/net/{iface}/phys_switch_id");
-    let text = std::fs::read_to_string(path).ok()?;
-    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_nic_that_cannot_take_flows_says_why() {
-        let link = |name: &str, kind: &str| Link {
-            name: name.to_owned(),
-            kind: kind.to_owned(),
-            ..Link::default()
-        };
-        let off = Err(("hw-tc-offload is off".to_owned(), "switch it on".to_owned()));
-        let rows = [
-            (
-                link("up0.5", "vlan"),
-                Ok(()),
-                "is a vlan: rules of hot flows add and remove no tag",
-            ),
-            (link("tun0", "vxlan"), Ok(()), "no tunnel"),
-            (link("no-such-link", ""), Ok(()), "no phys_switch_id"),
-            (link("up0.5", "vlan"), off, "hw-tc-offload is off"),
-        ];
-        for (link, rules, words) in rows {
-            match closed(&link, &rules) {
-                Some(NicState::Closed { why, .. }) => assert!(why.contains(words), "{why}"),
-                state => panic!("{words}: {state:?}"),
-            }
-        }
-    }
 }

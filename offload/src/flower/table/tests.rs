@@ -246,7 +246,10 @@ fn rules_of_one_kind_leave_those_of_others_alone() {
         destination: "10.0.0.1".parse().expect("an address"),
         protocol: 6,
     };
-    let last = Rule::LastHop { is_ipv6: false };
+    let last = Rule::LastHop {
+        is_ipv6: false,
+        is_tagged: false,
+    };
     let lists = [
         (Kind::Deny, nets(LIST)),
         (Kind::Policy, vec![closed]),

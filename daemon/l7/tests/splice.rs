@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use terrace_l7::splice::{
-    Direction, Progress, Splice, Verdict, mode, translate, translate_segment,
+    Direction, Progress, Splice, Verdict, digest, mode, translate, translate_segment,
 };
 use terrace_l7::tcp::{Endpoint, Options, Segment, Timestamps, flags, wire};
 
@@ -213,5 +213,32 @@ fn a_packet_that_is_no_whole_segment_is_not_taken() {
     }
     for cut in 0..len {
         assert!(wire::parse(&good[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn heads_a_few_bits_apart_have_other_digests_under_every_secret() {
+    let head = *b"GET /public/0123J56789 HTTP/1.1\r\nHost: h\r\n\r\n";
+    // 0x80 thrice; and, leaving plain text, J to LF with any pair behind it.
+    let plain = (1..128).map(|pair| (b'J' ^ b'\n', pair));
+    let changes: Vec<(u8, u8)> = [(0x80, 0x80)].into_iter().chain(plain).collect();
+    for secret in (1..=1_000u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
+        let of_head = digest(&head, secret);
+        for (first, pair) in &changes {
+            let mut twin = head;
+            twin[15] ^= first;
+            twin[19] ^= pair;
+            twin[23] ^= pair;
+            assert_ne!(
+                digest(&twin, secret),
+                of_head,
+                "{secret:x}: {first:x} {pair:x}"
+            );
+        }
+        assert_ne!(
+            digest(&[&head[..], b"\0"].concat(), secret),
+            of_head,
+            "{secret:x}: longer"
+        );
     }
 }

@@ -2,6 +2,8 @@
 //! is exactly one head, at the place where the next one is due, behind an answer
 //! that has ended and has arrived, passes when all of the splice's sets agree.
 
+use siphasher::sip::SipHasher13;
+
 use super::scan::{self, Asked};
 use super::{Direction, Progress, Splice, Verdict, mode};
 use crate::tcp::{Segment, flags, up_to};
@@ -86,18 +88,10 @@ impl HeadRules {
     }
 }
 
-/// Nobody can find other bytes of the same digest without the secret.
+/// SipHash-1-3: without the secret nobody finds other bytes of the same digest.
 pub fn digest(bytes: &[u8], secret: u64) -> u64 {
-    let word = |chunk: &[u8]| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        u64::from_le_bytes(word)
-    };
-    let step = |digest: u64, chunk: &[u8]| {
-        let mixed = (digest ^ word(chunk)).wrapping_mul(0x9fb2_1c65_1e98_df25);
-        mixed ^ mixed >> 32
-    };
-    bytes.chunks(8).fold(secret ^ bytes.len() as u64, step)
+    const SECOND_KEY: u64 = 0x9fb2_1c65_1e98_df25;
+    SipHasher13::new_with_keys(secret, secret ^ SECOND_KEY).hash(bytes)
 }
 
 impl Splice {

@@ -14,7 +14,8 @@
 #include "scan.h"
 #include "splice.h"
 
-#define DIGEST_MULTIPLIER 0x9fb21c651e98df25ULL
+/* The second half of the digest's key is the first one with this. */
+#define DIGEST_SECOND_KEY 0x9fb21c651e98df25ULL
 
 static __always_inline bool note_goes_on(const struct head_note *note,
 					 const struct splice *splice)
@@ -55,23 +56,59 @@ static __always_inline struct scan *scan_of(context_t *ctx, __u32 off,
 	return scan;
 }
 
-/* Nobody can find other bytes of the same digest without the secret. */
+static __always_inline __u64 rotated(__u64 word, __u32 by)
+{
+	return word << by | word >> (64 - by);
+}
+
+static __always_inline void sip_round(__u64 v[4])
+{
+	v[0] += v[1];
+	v[2] += v[3];
+	v[1] = rotated(v[1], 13) ^ v[0];
+	v[3] = rotated(v[3], 16) ^ v[2];
+	v[0] = rotated(v[0], 32) + v[3];
+	v[2] += v[1];
+	v[3] = rotated(v[3], 21) ^ v[0];
+	v[1] = rotated(v[1], 17) ^ v[2];
+	v[2] = rotated(v[2], 32);
+}
+
+static __always_inline void sip_word(__u64 v[4], __u64 word)
+{
+	v[3] ^= word;
+	sip_round(v);
+	v[0] ^= word;
+}
+
+/*
+ * SipHash-1-3 of the bytes: without the secret nobody finds other bytes of the
+ * same digest. A scan is shorter than its room, and zeros follow it.
+ */
 __noinline int digest_of(struct scan *scan, __u64 secret)
 {
-	__u64 digest;
+	__u64 v[4], key = secret ^ DIGEST_SECOND_KEY;
+	__u32 whole;
 
 	if (!scan)
 		return -1;
-	digest = secret ^ scan->len;
+	v[0] = secret ^ 0x736f6d6570736575ULL;
+	v[1] = key ^ 0x646f72616e646f6dULL;
+	v[2] = secret ^ 0x6c7967656e657261ULL;
+	v[3] = key ^ 0x7465646279746573ULL;
+	whole = scan->len & ~7;
 	/* Unrolled, its words would fill the stack. */
 #pragma clang loop unroll(disable)
 	for (__u32 at = 0; at < HEAD_ROOM; at += 8) {
-		if (at >= scan->len)
+		if (at >= whole)
 			break;
-		digest = (digest ^ word_at(scan, at)) * DIGEST_MULTIPLIER;
-		digest ^= digest >> 32;
+		sip_word(v, word_at(scan, at));
 	}
-	scan->digest = digest;
+	sip_word(v, word_at(scan, whole) | (__u64)scan->len << 56);
+	v[2] ^= 0xff;
+	for (int i = 0; i < 3; i++)
+		sip_round(v);
+	scan->digest = v[0] ^ v[1] ^ v[2] ^ v[3];
 	return 0;
 }
 

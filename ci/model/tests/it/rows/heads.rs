@@ -294,6 +294,8 @@ fn again(f: Family) -> Vec<Row> {
             client(f, (NEXT, TOLD), &get("/b")),
             ToWorker,
         ),
+        row_of_twins(f, 0x80),
+        row_of_twins(f, 0x40),
         row(
             "a part of it again",
             client(f, (NEXT, TOLD), &get("/a")[..20]),
@@ -328,6 +330,18 @@ fn again(f: Family) -> Vec<Row> {
             server(f, (SENT + end, NEXT + 2 * len), ANSWER).into(),
         ]),
     ]
+}
+
+/// Three bytes change together, so that a digest that only multiplies stays.
+fn row_of_twins(f: Family, bits: u8) -> Row {
+    let head = get("/a/J-0123456789-J");
+    let mut twin = head.clone().into_bytes();
+    for at in [15, 19, 23] {
+        twin[at] ^= bits;
+    }
+    let twin = segment(f, (CLIENT, ROUTED), ACK | PSH, NEXT, TOLD).payload(&twin);
+    let name = format!("other bytes again, {bits:#x} away");
+    row(f, &name, twin, ToWorker).before([client(f, (NEXT, TOLD), &head).into()])
 }
 
 fn flags(f: Family) -> Vec<Row> {

@@ -43,7 +43,7 @@ fn run(runner: Command, limit: Duration) -> Report {
 
 #[test]
 fn root_every_check_has_a_verdict_and_none_of_the_needed_fails() {
-    let report = run(runner(), 4 * check::LIMIT);
+    let report = run(runner(), 20 * check::LIMIT);
     for check in &report.checks {
         println!(
             "{:18} {:?} {} us: {}",

@@ -77,6 +77,12 @@ pub struct Test {
     /// Crates whose tests run.
     #[serde(default)]
     pub suites: Vec<String>,
+    /// Of these crates only the test binaries of these names.
+    #[serde(default)]
+    pub binaries: Vec<String>,
+    /// All their test binaries but those of these names.
+    #[serde(default)]
+    pub without_binaries: Vec<String>,
     /// A test file of `ci/nic-lab/tests`.
     #[serde(default)]
     pub file: Option<String>,

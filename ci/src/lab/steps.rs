@@ -37,8 +37,13 @@ pub fn of<'a>(test: &Test, all: &'a [Binary], filter: Option<&str>) -> Result<Ve
 fn belongs(test: &Test, binary: &Binary) -> bool {
     match &test.file {
         Some(file) if binary.package == LAB => *file == binary.target,
-        _ => test.suites.contains(&binary.package),
+        _ => test.suites.contains(&binary.package) && is_named(test, &binary.target),
     }
+}
+
+fn is_named(test: &Test, target: &String) -> bool {
+    let chosen = test.binaries.is_empty() || test.binaries.contains(target);
+    chosen && !test.without_binaries.contains(target)
 }
 
 fn arguments(test: &Test) -> Vec<String> {
@@ -79,5 +84,23 @@ mod tests {
         let (cases, arguments) = filtered(cases, "igb");
         assert_eq!(cases, ["sockets::igb_a"]);
         assert_eq!(arguments, ["sockets::igb_a", "--exact"]);
+    }
+
+    #[test]
+    fn binaries_are_left_to_another_test_by_name() {
+        let test: Test = toml::from_str(
+            "name = 'a'\nabout = 'b'\nkernel = 'old'\nsuites = ['x']\nwithout_binaries = ['it']",
+        )
+        .unwrap();
+        let other = Test {
+            binaries: test.without_binaries.clone(),
+            without_binaries: Vec::new(),
+            ..toml::from_str("name = 'a'\nabout = 'b'\nkernel = 'old'\nsuites = ['x']").unwrap()
+        };
+        for target in ["it", "new"] {
+            let target = target.to_owned();
+            let taken = [&test, &other].map(|test| is_named(test, &target));
+            assert_eq!(taken, [target != "it", target == "it"], "{target}");
+        }
     }
 }

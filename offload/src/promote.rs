@@ -70,6 +70,11 @@ impl<K: Ord + Clone> Promoter<K> {
         self.up.iter()
     }
 
+    /// Whether a flow is to be in the NIC.
+    pub fn is_promoted(&self, flow: &K) -> bool {
+        self.up.contains(flow)
+    }
+
     /// The NIC did not take it, or has lost it: it starts anew.
     pub fn refused(&mut self, flow: &K) {
         self.up.remove(flow);

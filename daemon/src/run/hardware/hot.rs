@@ -23,7 +23,7 @@ use crate::run::hooks::Hooks;
 mod candidates;
 mod wire;
 
-use candidates::{Id, Seen, candidates, rates};
+use candidates::{Id, Last, Seen, candidates};
 pub use wire::closed;
 use wire::{Wire, guards, header, rule};
 
@@ -43,6 +43,7 @@ pub struct Hot {
     promoter: Promoter<Id>,
     pinned: BTreeSet<Id>,
     seen: BTreeMap<Id, Seen>,
+    last: Last,
     looked: Option<Instant>,
     policy_rev: u32,
     /// By ifindex of the port.
@@ -96,8 +97,20 @@ impl Hot {
         if !offload.flows || open.is_empty() {
             return self.clear(host, hooks);
         }
-        let seen = match candidates(host) {
-            Ok(seen) => seen,
+        let marks = Marks {
+            heavy: u64::from(offload.flow_heavy),
+            light: u64::from(offload.flow_light),
+            looks: 2,
+            budget: offload.flow_rules as usize,
+        };
+        let seconds = since.map_or(0.0, |since| since.as_secs_f64());
+        let (promoter, pinned) = (&self.promoter, &offload.pinned);
+        // What is light, neither promoted nor pinned, is nothing to remember.
+        let keeps = |id: &Id, seen: &Seen, rate: u64| {
+            rate >= marks.light || promoter.is_promoted(id) || is_of(pinned, id, seen)
+        };
+        let found = match candidates(host, &mut self.last, seconds, keeps) {
+            Ok(found) => found,
             Err(error) => return host.events.tell(Event::KernelRefused, format!("{error:#}")),
         };
         self.policy_rev = host
@@ -105,17 +118,9 @@ impl Hot {
             .config()
             .map_or(self.policy_rev, |config| config.policy_rev);
         self.looked = Some(now);
-        let seconds = since.map_or(0.0, |since| since.as_secs_f64());
-        let rates = rates(&self.seen, &seen, seconds);
-        self.seen = seen;
+        self.seen = found.seen;
         self.pin(&offload.pinned);
-        let marks = Marks {
-            heavy: u64::from(offload.flow_heavy),
-            light: u64::from(offload.flow_light),
-            looks: 2,
-            budget: offload.flow_rules as usize,
-        };
-        self.promoter.look(&rates, &marks);
+        self.promoter.look(&found.rates, &marks);
         self.place(host, hooks, open);
     }
 
@@ -147,6 +152,7 @@ impl Hot {
         self.promoter = Promoter::default();
         self.pinned.clear();
         self.seen.clear();
+        self.last = Last::default();
     }
 
     /// What NICs have done since the last time is the flows' own.
@@ -184,16 +190,10 @@ impl Hot {
 
     /// Flows of the services that the operator has named.
     fn pin(&mut self, services: &[(u8, SocketAddr)]) {
-        let is_of = |id: &Id, seen: &Seen| {
-            let ends = [id.ends[1], seen.leaves[0]];
-            let of =
-                |(protocol, end): &(u8, SocketAddr)| *protocol == id.protocol && ends.contains(end);
-            services.iter().any(of)
-        };
         let wanted: BTreeSet<Id> = self
             .seen
             .iter()
-            .filter(|(id, seen)| is_of(id, seen))
+            .filter(|(id, seen)| is_of(services, id, seen))
             .map(|(id, _)| *id)
             .collect();
         for id in self.pinned.difference(&wanted) {
@@ -245,6 +245,13 @@ impl Hot {
             }
         }
     }
+}
+
+/// Whether a flow is of one of the services.
+fn is_of(services: &[(u8, SocketAddr)], id: &Id, seen: &Seen) -> bool {
+    let ends = [id.ends[1], seen.leaves[0]];
+    let of = |(protocol, end): &(u8, SocketAddr)| *protocol == id.protocol && ends.contains(end);
+    services.iter().any(of)
 }
 
 fn take_out(host: Host<'_>, hooks: &Hooks, held: &mut Held) {

@@ -26,41 +26,89 @@ pub struct Id {
 /// A flow that a NIC may have, as the table has it.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen {
-    pub packets: u64,
     /// As its packets leave.
     pub leaves: [SocketAddr; 2],
     pub key: types::flow_key,
 }
 
-/// Established flows whose packets a NIC can serve as the programs would.
-pub fn candidates(host: Host<'_>) -> Result<BTreeMap<Id, Seen>, terrace_abi::Error> {
+/// Packets of each slot's flow at the last look, and when that flow was made: all that is
+/// kept of flows that are not worth a rule, of which there may be a million.
+#[derive(Debug, Default)]
+pub struct Last(Vec<Option<(u32, u64)>>);
+
+impl Last {
+    /// Packets that a slot's flow has had since the last look; `None` = it was not there.
+    fn more(&mut self, slot: u32, created: u32, packets: u64) -> Option<u64> {
+        let at = slot as usize;
+        if self.0.len() <= at {
+            self.0.resize(at + 1, None);
+        }
+        let before = self.0[at].replace((created, packets));
+        let (of, before) = before?;
+        (of == created).then(|| packets.saturating_sub(before))
+    }
+
+    fn forget(&mut self, slot: u32) {
+        if let Some(place) = self.0.get_mut(slot as usize) {
+            *place = None;
+        }
+    }
+}
+
+/// Flows that are worth a look, and packets a second of those that were there before.
+#[derive(Debug, Default)]
+pub struct Candidates {
+    pub seen: BTreeMap<Id, Seen>,
+    pub rates: BTreeMap<Id, u64>,
+}
+
+/// Established flows whose packets a NIC can serve as the programs would; `keeps` says by
+/// their rate which of them.
+pub fn candidates(
+    host: Host<'_>,
+    last: &mut Last,
+    seconds: f64,
+    keeps: impl Fn(&Id, &Seen, u64) -> bool,
+) -> Result<Candidates, terrace_abi::Error> {
     let policy_rev = host.maps.config()?.policy_rev;
-    let mut found = BTreeMap::new();
+    let mut found = Candidates::default();
     for entry in host.maps.flows() {
         let entry = entry?;
         if !may_leave(&entry, policy_rev) {
+            last.forget(entry.slot);
             continue;
         }
         let flow = &entry.flow;
-        let id = Id {
-            protocol: flow.key.proto,
-            ends: [
-                names::socket(&flow.key.saddr, flow.key.sport),
-                names::socket(&flow.key.daddr, flow.key.dport),
-            ],
-            created: flow.created,
-        };
-        let seen = Seen {
-            packets: flow.packets,
-            leaves: [
-                names::socket(&flow.new_saddr, flow.new_sport),
-                names::socket(&flow.new_daddr, flow.new_dport),
-            ],
-            key: flow.key,
-        };
-        found.insert(id, seen);
+        let more = last.more(entry.slot, flow.created, flow.packets);
+        let rate = more.filter(|_| seconds > 0.0);
+        let rate = rate.map(|more| (more as f64 / seconds) as u64);
+        let (id, seen) = of(flow);
+        if !keeps(&id, &seen, rate.unwrap_or(0)) {
+            continue;
+        }
+        found.seen.insert(id, seen);
+        found.rates.extend(rate.map(|rate| (id, rate)));
     }
     Ok(found)
+}
+
+fn of(flow: &types::flow) -> (Id, Seen) {
+    let id = Id {
+        protocol: flow.key.proto,
+        ends: [
+            names::socket(&flow.key.saddr, flow.key.sport),
+            names::socket(&flow.key.daddr, flow.key.dport),
+        ],
+        created: flow.created,
+    };
+    let seen = Seen {
+        leaves: [
+            names::socket(&flow.new_saddr, flow.new_sport),
+            names::socket(&flow.new_daddr, flow.new_dport),
+        ],
+        key: flow.key,
+    };
+    (id, seen)
 }
 
 /// Not those of workers, which read them; not those that are wrapped; not those to
@@ -79,19 +127,6 @@ fn may_leave(entry: &FlowEntry, policy_rev: u32) -> bool {
     lives && judged && flags & stays == 0 && flags & FLOW_NAT != 0
 }
 
-/// Packets a second of all flows that were there before.
-pub fn rates(
-    before: &BTreeMap<Id, Seen>,
-    now: &BTreeMap<Id, Seen>,
-    seconds: f64,
-) -> BTreeMap<Id, u64> {
-    let rate = |id: &Id, seen: &Seen| {
-        let more = seen.packets.saturating_sub(before.get(id)?.packets);
-        (seconds > 0.0).then(|| (*id, (more as f64 / seconds) as u64))
-    };
-    now.iter().filter_map(|(id, seen)| rate(id, seen)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +143,26 @@ mod tests {
             last_seen: 0,
             flow,
         }
+    }
+
+    #[test]
+    fn a_rate_is_of_one_flow_that_was_there_at_the_last_look() {
+        let mut last = Last::default();
+        let rows = [
+            ("the first look", 9, 1, 100, None),
+            ("it has gone on", 9, 1, 150, Some(50)),
+            ("it rests", 9, 1, 150, Some(0)),
+            ("its counter went back", 9, 1, 20, Some(0)),
+            ("another flow in its slot", 9, 2, 400, None),
+            ("that one goes on", 9, 2, 401, Some(1)),
+            ("another slot", 3, 2, 7, None),
+        ];
+        for (name, slot, created, packets, more) in rows {
+            assert_eq!(last.more(slot, created, packets), more, "{name}");
+        }
+        last.forget(9);
+        last.forget(1_000);
+        assert_eq!(last.more(9, 2, 500), None, "it was away for a look");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Hot established flows in NICs: rules that translate and send on within one switch.
 //!
 //! Each flow's own counters tell its rate, so there is no sketch: the table is looked at
-//! every few seconds, and only where a NIC takes such rules. What a NIC does for a flow is
+//! every few seconds, and only where a NIC takes such rules; a number a slot is kept of it. What a NIC does for a flow is
 //! credited to the flow, its service and its backend, and keeps it alive. All flows leave the
 //! NICs at once when policy or routes change; the programs serve them meanwhile.
 

@@ -8,6 +8,7 @@ mod family;
 mod requests;
 mod shortcut;
 mod sockets;
+mod workers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

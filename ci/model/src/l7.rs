@@ -9,7 +9,7 @@ use terrace_l7::tcp::{Segment, wire};
 
 use crate::answer;
 use crate::checksum::Change;
-use crate::facts::{Part, RST};
+use crate::facts::{FIN, Part, RST};
 use crate::flows::{Flow, Key, Tuple};
 use crate::frame::pop_tags;
 use crate::model::{Hook, Out, Pass};
@@ -137,6 +137,10 @@ impl Pass<'_> {
         if reason != Reason::ToTc && !matches!(reason.class(), terrace_abi::Class::Pass)
             || reason == Reason::ToFragment
         {
+            // What of the client's ends the flow the worker says.
+            if flow.is_orig {
+                self.facts.tcp_flags &= !(FIN | RST);
+            }
             self.follow(key);
         }
         reason

@@ -11,6 +11,7 @@ mod backend;
 mod buffers;
 mod client;
 mod cookie;
+mod guard;
 mod index;
 mod intake;
 mod mirror;
@@ -277,6 +278,22 @@ pub struct Engine {
     wheel: Wheel,
     scratch: Scratch,
     n_half_open: u32,
+    counts: Counts,
+}
+
+/// What strangers and limits have made the engine do, since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Acknowledgements that ask whether a segment was the client's own.
+    pub challenges: u64,
+    /// Segments that were passed over: numbers that are none of their connection's.
+    pub strays: u64,
+    /// SYNs that were answered by a cookie: as many half-open flows as may be.
+    pub cookies: u64,
+    /// Connections for which there was no place.
+    pub full: u64,
+    /// Segments that were not held, because all buffers are in use.
+    pub unheld: u64,
 }
 
 impl Engine {
@@ -291,12 +308,27 @@ impl Engine {
             wheel: Wheel::new(n),
             scratch: Scratch::default(),
             n_half_open: 0,
+            counts: Counts::default(),
             config,
         }
     }
 
     pub fn n_flows(&self) -> usize {
         self.flows.len() - self.free.len()
+    }
+
+    /// Flows that wait for the end of their handshake.
+    pub fn n_half_open(&self) -> u32 {
+        self.n_half_open
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Goes on from what an earlier engine has counted.
+    pub fn count_from(&mut self, counts: Counts) {
+        self.counts = counts;
     }
 
     /// Keeps numbers that are nobody's from being given to flows, until they are
@@ -430,6 +462,7 @@ impl Engine {
             index: &mut self.index,
             buffers: &mut self.buffers,
             legs: &mut self.legs,
+            counts: &mut self.counts,
             scratch: &mut self.scratch,
             services,
             host,

@@ -179,7 +179,11 @@ impl Splice {
         }
         match direction {
             Direction::ToServer => {
-                progress.client_ack = later(progress.client_ack, segment.ack);
+                // Of what was never sent it is nobody's (RFC 5961 section 5).
+                let acked = segment.ack.wrapping_sub(self.down_delta);
+                if up_to(acked, progress.server_nxt) {
+                    progress.client_ack = later(progress.client_ack, segment.ack);
+                }
             }
             Direction::ToClient => {
                 progress.server_nxt = later(progress.server_nxt, segment.end());

@@ -5,6 +5,8 @@
 mod ends;
 #[path = "flow/mirrors.rs"]
 mod mirrors;
+#[path = "flow/strangers.rs"]
+mod strangers;
 #[path = "flow/tunnels.rs"]
 mod tunnels;
 #[path = "flow/window.rs"]

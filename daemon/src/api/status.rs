@@ -53,6 +53,23 @@ pub struct Worker {
     /// Connections that it knows, and buffers that hold their requests.
     pub flows: u64,
     pub buffers: u64,
+    /// Of the connections, those that have not ended their handshake.
+    #[serde(default)]
+    pub half_open: u64,
+    /// Acknowledgements that asked whether a segment was the client's own, and
+    /// segments that were passed over: of no number of their connection.
+    #[serde(default)]
+    pub challenges: u64,
+    #[serde(default)]
+    pub strays: u64,
+    /// SYNs answered by cookies above `half_open`, connections without a place,
+    /// segments without a buffer.
+    #[serde(default)]
+    pub cookies: u64,
+    #[serde(default)]
+    pub full: u64,
+    #[serde(default)]
+    pub unheld: u64,
     /// Splices of an earlier worker, which go on without one.
     pub orphans: u64,
     pub requests: u64,

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use terrace_l7::flow::Counts;
+
 /// Totals of one worker since the start of the daemon, and what it has now.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -26,8 +28,26 @@ pub struct Stats {
     pub resets: Count,
     pub flows: Count,
     pub buffers: Count,
+    /// What the engine counts: `flow::Counts`.
+    pub challenges: Count,
+    pub strays: Count,
+    pub cookies: Count,
+    pub full: Count,
+    pub unheld: Count,
+    pub half_open: Count,
     /// Splices of an earlier worker, which live on without one.
     pub orphans: Count,
+}
+
+impl Stats {
+    /// What the engine did because of strangers and limits.
+    pub fn guarded(&self, counts: &Counts) {
+        self.challenges.set(counts.challenges);
+        self.strays.set(counts.strays);
+        self.cookies.set(counts.cookies);
+        self.full.set(counts.full);
+        self.unheld.set(counts.unheld);
+    }
 }
 
 /// A number with one writer.

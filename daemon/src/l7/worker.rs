@@ -151,7 +151,9 @@ impl<J: Judge, L: Listener> Worker<J, L> {
         self.generation = self.generation.wrapping_add(1);
         let first = self.queue * self.n_flows;
         self.orphans = Orphans::find(self.tables.clone(), first, self.n_flows, now_ms());
+        let counts = self.engine.counts();
         self.engine = Engine::new(self.engine_config.clone());
+        self.engine.count_from(counts);
         self.engine.withhold(|flow| self.orphans.has(flow));
         self.beaten = 0;
     }
@@ -267,6 +269,8 @@ impl<J: Judge, L: Listener> Worker<J, L> {
             .set(self.engine.n_flows() as u64 - self.orphans.len() as u64);
         stats.buffers.set(self.engine.n_buffers_used() as u64);
         stats.orphans.set(self.orphans.len() as u64);
+        stats.half_open.set(self.engine.n_half_open().into());
+        stats.guarded(&self.engine.counts());
         stats.kicks.set(self.host.sender.kicks);
         stats.dropped.set(self.host.sender.dropped);
         if now - self.measured >= MEASURE_NS {

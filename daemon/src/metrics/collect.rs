@@ -9,7 +9,6 @@ use terrace_abi::consts::FLOW_BY_XDP;
 use super::family::{Family, Labels, counter, counters, gauge, gauges};
 use crate::api;
 use crate::control::{STATES, names, reason_counts, tables};
-use crate::run::l7;
 use crate::run::shared::{Shared, View};
 
 pub(super) fn families(shared: &Shared) -> Result<Vec<Family>> {
@@ -27,7 +26,7 @@ pub(super) fn families(shared: &Shared) -> Result<Vec<Family>> {
     families.extend(super::shortcut::families(shared)?);
     families.extend(super::requests::families(shared));
     families.extend(super::sockets::families(shared));
-    families.extend(workers(shared));
+    families.extend(super::workers::families(shared));
     Ok(families)
 }
 
@@ -224,52 +223,6 @@ fn nics(view: &View) -> Family {
         "Entries of the deny list, or of what policy closes, that a NIC drops by itself",
         held.collect::<Vec<_>>(),
     )
-}
-
-/// What each worker's sockets brought: of the l7 port and of uplinks.
-fn workers(shared: &Shared) -> [Family; 3] {
-    let workers = l7::workers(shared);
-    let mut sockets = Vec::new();
-    for (number, worker) in workers.iter().enumerate() {
-        for socket in &worker.sockets {
-            let labels: Labels = vec![
-                ("iface", socket.iface.clone()),
-                ("queue", socket.queue.to_string()),
-                ("worker", number.to_string()),
-            ];
-            sockets.push((labels, socket));
-        }
-    }
-    let of = |value: fn(&api::WorkerSocket) -> u64| {
-        let rows = sockets.iter().map(|(labels, s)| (labels.clone(), value(s)));
-        rows.collect::<Vec<_>>()
-    };
-    let handed = workers.iter().enumerate().flat_map(|(number, worker)| {
-        let labels = |done: &str| -> Labels {
-            vec![("worker", number.to_string()), ("done", done.to_owned())]
-        };
-        [
-            (labels("yes"), worker.handed_over),
-            (labels("lost"), worker.not_handed),
-        ]
-    });
-    [
-        counters(
-            "l7_socket_packets",
-            "Packets that came by a worker's socket",
-            of(|s| s.packets),
-        ),
-        counters(
-            "l7_socket_lost",
-            "Packets that a worker's socket had no frame or place for",
-            of(|s| s.overruns),
-        ),
-        counters(
-            "l7_handed_over",
-            "Packets that came to a worker and were another one's",
-            handed.collect::<Vec<_>>(),
-        ),
-    ]
 }
 
 fn changes(shared: &Shared, view: &View) -> Vec<Family> {

@@ -69,6 +69,12 @@ pub fn workers(shared: &Shared) -> Vec<api::Worker> {
     rows.map(|((stats, silence_ms), sockets)| api::Worker {
         sockets,
         not_handed: stats.not_handed.get(),
+        half_open: stats.half_open.get(),
+        challenges: stats.challenges.get(),
+        strays: stats.strays.get(),
+        cookies: stats.cookies.get(),
+        full: stats.full.get(),
+        unheld: stats.unheld.get(),
         flows: stats.flows.get(),
         buffers: stats.buffers.get(),
         orphans: stats.orphans.get(),

@@ -30,7 +30,7 @@ def send(source, to, flags, seq, ack, data):
 "#;
 
 /// What is sent, its flags and payload.
-const STRIKES: [(&str, u8, &str); 9] = [
+const STRIKES: [(&str, u8, &str); 10] = [
     ("SYN", 0x02, ""),
     ("SYN and ACK", 0x12, ""),
     ("RST", 0x04, ""),
@@ -39,6 +39,7 @@ const STRIKES: [(&str, u8, &str); 9] = [
     ("no flag at all", 0x00, "x"),
     ("ACK", 0x10, ""),
     ("urgent", 0x38, "x"),
+    ("a SYN after the RST", 0x02, ""),
     (
         "a request",
         0x18,
@@ -53,11 +54,67 @@ const NUMBERS: [(u32, u32); 4] = [
     (0xd000_0000, 0xe000_0000),
 ];
 
+/// Reads what is on the wire between two ends: whether it is from the first, flags,
+/// numbers and payload's length of each segment since the last time.
+const EYE: &str = r#"
+import select
+eye = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+def look(source, to):
+    out, ends = [], [(socket.inet_pton(socket.AF_INET6 if ':' in a else socket.AF_INET, a), p) for a, p in (source, to)]
+    while select.select([eye], [], [], 0)[0]:
+        packet = eye.recv(70000)[14:]
+        if packet[0] >> 4 == 6:
+            proto, size, src, dst, l4 = packet[6], 40 + (packet[4] << 8 | packet[5]), packet[8:24], packet[24:40], 40
+        else:
+            proto, size, src, dst, l4 = packet[9], packet[2] << 8 | packet[3], packet[12:16], packet[16:20], (packet[0] & 15) * 4
+        if proto != 6: continue
+        p, q, seq, ack, off, flags = struct.unpack('!HHIIBB', packet[l4:l4 + 14])
+        way = [(src, p), (dst, q)]
+        if sorted(way) == sorted(ends):
+            out.append([way == ends, flags, seq, ack, size - l4 - (off >> 4) * 4])
+    return out
+"#;
+
 struct Stranger(Agent);
 
+/// A segment as it was seen.
+#[derive(Debug, Clone, Copy, serde::Deserialize)]
+struct Seen(bool, u8, u32, u32, u32);
+
+fn end(end: SocketAddr) -> String {
+    format!("('{}', {})", end.ip(), end.port())
+}
+
 impl Stranger {
+    fn send(&mut self, [from, to]: [SocketAddr; 2], flags: u8, seq: u32, ack: u32) {
+        let (from, to) = (end(from), end(to));
+        let sent = self
+            .0
+            .run(&format!("send({from}, {to}, {flags}, {seq}, {ack}, b'')"));
+        assert_eq!(sent, "null", "{flags:#x}");
+    }
+
+    /// What passed between the two since the last look.
+    fn look(&mut self, [from, to]: [SocketAddr; 2]) -> Vec<Seen> {
+        let (from, to) = (end(from), end(to));
+        let seen = self.0.run(&format!("result = look({from}, {to})"));
+        serde_json::from_str(&seen).unwrap_or_else(|e| panic!("{e}: {seen}"))
+    }
+
+    /// The numbers of the client's next byte, and of the service's.
+    fn numbers(&mut self, ends: [SocketAddr; 2]) -> (u32, u32) {
+        let seen = self.look(ends);
+        let next = |from: bool| {
+            let last = seen.iter().rev().find(|seen| seen.0 == from)?;
+            let syn = u32::from(last.1 & 0x02 != 0);
+            Some(last.2.wrapping_add(last.4 + syn))
+        };
+        let numbers = next(true).zip(next(false));
+        numbers.unwrap_or_else(|| panic!("{seen:?}"))
+    }
+
+
     fn strike(&mut self, from: SocketAddr, to: SocketAddr, strike: &(&str, u8, &str)) {
-        let end = |end: SocketAddr| format!("('{}', {})", end.ip(), end.port());
         for (seq, ack) in NUMBERS {
             let (from, to) = (end(from), end(to));
             let (_, flags, data) = strike;
@@ -72,6 +129,7 @@ impl Stranger {
 fn stranger(ns: &terrace_testkit::Netns) -> Stranger {
     let mut agent = Agent::start(ns, None).unwrap();
     assert_eq!(agent.run(SENDER), "null");
+    assert_eq!(agent.run(EYE), "null");
     Stranger(agent)
 }
 
@@ -105,4 +163,75 @@ fn root_segments_of_others_end_no_connection_whose_requests_pass_in_the_kernel()
 #[test]
 fn root_segments_of_others_end_no_connection_whose_requests_a_worker_reads() {
     all_struck("l7-strange", "[l7]\nin_kernel = false");
+}
+
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
+/// Behind the next byte, inside every window.
+const OFF: u32 = 1_000;
+
+/// The sum of a counter of the workers.
+fn counted(stage: &Stage, name: &str) -> u64 {
+    let metrics = stage.metrics();
+    let lines = metrics.lines().filter(|line| line.starts_with(name));
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
+/// RST beside the number, then RST at it.
+fn reset_beside_and_at(stage: &Stage, beside: &mut Stranger, vip: &str, asks: bool) {
+    let _ = beside.0.run("look(('10.0.0.1', 1), ('10.0.0.1', 1))");
+    let mut talk = Talk::open(stage, vip);
+    if asks {
+        assert_eq!(talk.ask("/a").unwrap(), (200, "a\n".into()));
+    }
+    let ends = talk.ends();
+    let (seq, ack) = beside.numbers(ends);
+    let before = counted(stage, "terrace_l7_challenges_total");
+    beside.send(ends, RST, seq.wrapping_add(OFF), ack);
+    let challenge = wait::until("a challenge on the wire", wait::PATIENCE, || {
+        let seen = beside.look(ends).into_iter();
+        let mut asking = seen.filter(|seen| !seen.0 && (seen.1, seen.4) == (ACK, 0));
+        asking.find(|seen| seen.3 == seq)
+    });
+    assert!(challenge.is_ok(), "{vip}: {}", stage.report());
+    let told = wait::until("the metric", wait::PATIENCE, || {
+        let now = counted(stage, "terrace_l7_challenges_total");
+        (now > before).then_some(())
+    });
+    assert!(told.is_ok(), "{vip}: {}", stage.metrics());
+    assert_eq!(talk.ask("/a").unwrap(), (200, "a\n".into()), "{vip}");
+    let (seq, ack) = beside.numbers(ends);
+    beside.send(ends, RST, seq, ack);
+    stage.wait_empty();
+    assert!(talk.ask("/a").is_err(), "{vip}: the exact number ends it");
+}
+
+#[test]
+fn root_a_reset_beside_the_number_is_challenged_on_the_wire_and_one_at_it_ends() {
+    for (label, config) in [("l7-rst", ""), ("l7-rst-up", "[l7]\nin_kernel = false")] {
+        let shape = Shape {
+            config,
+            ..Shape::default()
+        };
+        let stage = Stage::start(label, &shape);
+        let mut beside = stranger(stage.client());
+        for vip in VIP {
+            reset_beside_and_at(&stage, &mut beside, vip, true);
+            reset_beside_and_at(&stage, &mut beside, vip, false);
+        }
+        let before = counted(&stage, "terrace_l7_strays_total");
+        let mut talk = Talk::open(&stage, VIP[0]);
+        assert_eq!(talk.ask("/a").unwrap(), (200, "a\n".into()));
+        let ends = talk.ends();
+        let (seq, ack) = beside.numbers(ends);
+        beside.send(ends, RST, seq.wrapping_add(0x4000_0000), ack);
+        let told = wait::until("the metric", wait::PATIENCE, || {
+            let now = counted(&stage, "terrace_l7_strays_total");
+            (now > before).then_some(())
+        });
+        assert!(told.is_ok(), "{}", stage.metrics());
+        assert_eq!(talk.ask("/a").unwrap(), (200, "a\n".into()));
+    }
 }

@@ -92,6 +92,12 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         }
     }
 
+    /// Behind our answer and its FIN.
+    pub fn answer_end(&self) -> u32 {
+        let len = self.answer_len() as u32;
+        self.flow.down_next.wrapping_add(len + 1)
+    }
+
     /// Everything that is not acknowledged and fits the client's window; one
     /// byte at least asks for the window.
     pub fn send_answer(&mut self) {
@@ -129,14 +135,16 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     /// The client while it gets our answer.
     pub fn answering(&mut self, segment: &Segment<'_>) {
         if segment.has(flags::RST) {
-            self.client_gone(segment);
+            if self.client_reset(segment) {
+                self.free();
+            }
             return;
         }
         if segment.has(flags::SYN) {
             self.challenge();
             return;
         }
-        if !segment.has(flags::ACK) {
+        if !segment.has(flags::ACK) || !self.believes(segment) {
             return;
         }
         self.note_client(segment);
@@ -144,8 +152,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         if self.flow.phase != Phase::Answering {
             return;
         }
-        let end = self.answer_len() as u32 + 1;
-        let end = self.flow.down_next.wrapping_add(end);
+        let end = self.answer_end();
         let taken = up_to(end, self.flow.client_ack);
         if taken {
             self.flow.resend_at = 0;
@@ -159,12 +166,6 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.drop_buffer();
             self.flow.phase = Phase::Closing;
             self.flow.expire_at = self.now + CLOSING_MS;
-        }
-    }
-
-    fn client_gone(&mut self, segment: &Segment<'_>) {
-        if up_to(self.flow.acked, segment.seq) {
-            self.free();
         }
     }
 
@@ -185,7 +186,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.reset(Reset::ClientSilent);
             return;
         }
-        let end = flow.down_next.wrapping_add(self.answer_len() as u32 + 1);
+        let end = self.answer_end();
         let mut out = self.flow.as_service(&[]);
         out.seq = super::client::earlier(end, later(self.flow.client_ack, self.flow.down_next));
         self.host.send(Direction::ToClient, &out);

@@ -11,10 +11,6 @@ use crate::tcp::{Segment, before, distance, flags, later, up_to};
 const MAX_OPEN: u64 = 1 << 30;
 /// How long a flow that both ends have closed is kept for late segments.
 pub const CLOSING_MS: u64 = 3_000;
-/// A flow answers SYNs that are none of its own so often at most.
-const CHALLENGE_MS: u64 = 500;
-/// How far from what is acknowledged the segments of the client itself are.
-const NEAR: usize = 1 << 20;
 
 impl<S: Services, H: Host> Turn<'_, S, H> {
     pub fn client_segment(&mut self, segment: &Segment<'_>, packet: &[u8]) {
@@ -32,7 +28,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     fn handshake(&mut self, segment: &Segment<'_>) {
         let flow = &mut *self.flow;
         if segment.has(flags::RST) {
-            if segment.seq == flow.expect {
+            if self.client_reset(segment) {
                 self.free();
             }
             return;
@@ -57,19 +53,21 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     /// No backend yet.
     fn held(&mut self, segment: &Segment<'_>) {
         if segment.has(flags::RST) {
-            self.client_reset(segment);
+            if self.client_reset(segment) {
+                self.unbind();
+                self.free();
+            }
             return;
         }
-        if segment.has(flags::SYN) {
+        if segment.has(flags::SYN) || !segment.has(flags::ACK) {
             self.challenge();
             return;
         }
-        if !segment.has(flags::ACK) {
-            self.ack_client();
+        if !self.believes(segment) {
             return;
         }
         if segment.has(flags::URG) {
-            self.urgent(segment, self.flow.acked);
+            self.urgent(segment);
             return;
         }
         self.note_client(segment);
@@ -94,23 +92,6 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         }
     }
 
-    /// A SYN on a connection that stands: a client that does not know it any
-    /// more answers what we expect next with RST, and tries again (RFC 5961
-    /// section 4). Nobody makes us send more than one in a while.
-    pub fn challenge(&mut self) {
-        if self.now < self.flow.challenge_at {
-            return;
-        }
-        self.flow.challenge_at = self.now + CHALLENGE_MS;
-        let flow = &*self.flow;
-        let mut segment = flow.as_service(&[]);
-        segment.seq = flow.client_ack;
-        if flow.phase == Phase::Bound {
-            segment.ack = later(flow.acked, flow.server_ack());
-        }
-        self.host.send(Direction::ToClient, &segment);
-    }
-
     /// The client ends before its head does; without any of it, it just leaves.
     fn cut_off(&mut self) {
         if self.flow.have() == self.flow.expect {
@@ -121,21 +102,14 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     }
 
     /// Where urgent data ends is told apart from the stream, so nobody could say what was
-    /// inspected. What is not near `acked` is somebody else's, who guesses.
-    fn urgent(&mut self, segment: &Segment<'_>, acked: u32) {
-        let is_near = distance(acked, segment.seq).max(distance(segment.seq, acked)) < NEAR;
-        match is_near {
+    /// inspected. What is outside the window is somebody else's, who guesses.
+    fn urgent(&mut self, segment: &Segment<'_>) {
+        match self.is_in_window(segment.seq) {
             true => self.reset(Reset::Urgent),
-            false => self.challenge(),
-        }
-    }
-
-    fn client_reset(&mut self, segment: &Segment<'_>) {
-        let inside = up_to(self.flow.acked, segment.seq)
-            && distance(self.flow.acked, segment.seq) <= super::BUFFER_BYTES;
-        if inside {
-            self.unbind();
-            self.free();
+            false => {
+                self.counts.strays += 1;
+                self.challenge();
+            }
         }
     }
 
@@ -145,18 +119,21 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         self.adopt();
         self.open_tunnel();
         if segment.has(flags::RST) {
-            self.pass_reset(segment);
+            if self.client_reset(segment) {
+                self.send_reset(segment);
+                self.close_soon();
+            }
             return;
         }
         if segment.has(flags::SYN) {
             self.challenge();
             return;
         }
-        if !segment.has(flags::ACK) {
+        if !segment.has(flags::ACK) || !self.believes(segment) {
             return;
         }
         if segment.has(flags::URG) {
-            self.urgent(segment, self.flow.server_ack());
+            self.urgent(segment);
             return;
         }
         self.note_client(segment);
@@ -177,21 +154,6 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             return;
         }
         self.payload(segment);
-    }
-
-    /// Without its payload: that nobody has looked at.
-    fn pass_reset(&mut self, segment: &Segment<'_>) {
-        let server_ack = self.flow.server_ack();
-        let inside = up_to(server_ack, segment.seq) && distance(server_ack, segment.seq) < NEAR;
-        if inside {
-            let out = Segment {
-                flags: segment.flags & (flags::RST | flags::ACK),
-                payload: &[],
-                ..*segment
-            };
-            self.send_up(&out);
-            self.close_soon();
-        }
     }
 
     pub fn close_soon(&mut self) {

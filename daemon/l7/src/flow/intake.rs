@@ -34,7 +34,11 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     /// Puts bytes to their place. False when they are other bytes than were
     /// there; the flow is reset then.
     fn put(&mut self, at: u32, payload: &[u8]) -> bool {
-        if payload.is_empty() || !self.take_buffer() {
+        if payload.is_empty() {
+            return true;
+        }
+        if !self.take_buffer() {
+            self.counts.unheld += 1;
             return true;
         }
         let flow = &*self.flow;

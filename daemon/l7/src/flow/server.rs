@@ -24,7 +24,8 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             // Our first bytes were lost: say at least that the SYN-ACK came.
             if arrival == Arrival::Up {
                 let flow = &*self.flow;
-                let ack = segment.end().wrapping_add(flow.splice.down_delta);
+                let ack = flow.progress.server_nxt;
+                let ack = ack.wrapping_add(flow.splice.down_delta);
                 let first = flow
                     .syn_seq
                     .wrapping_add(1)
@@ -45,10 +46,10 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.follow_answer(segment);
         }
         if segment.has(flags::RST) {
-            // The client's stack judges it; one far off is nobody's.
-            let off = segment.seq.wrapping_sub(self.flow.progress.server_nxt);
-            if off.wrapping_add(1 << 20) < 1 << 21 {
-                self.close_soon();
+            // It has passed: the client's stack judges it.
+            match self.is_servers_reset(segment.seq) {
+                true => self.close_soon(),
+                false => self.counts.strays += 1,
             }
             return;
         }
@@ -58,7 +59,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     }
 
     fn after_answer(&mut self, segment: &Segment<'_>) {
-        if segment.has(flags::FIN) && !self.flow.server_fin {
+        if segment.has(flags::FIN) && !self.flow.server_fin && self.is_servers_fin(segment) {
             self.flow.server_fin = true;
             self.maybe_close();
         }

@@ -5,7 +5,7 @@ use super::mirror::MAX_MIRRORS;
 use super::{Backend, Offer, Parties};
 use crate::http::{Chunks, Method};
 use crate::splice::{Progress, Splice};
-use crate::tcp::{Endpoint, Options, Segment, Timestamps, flags, up_to};
+use crate::tcp::{Endpoint, Options, Segment, Timestamps, flags, later, up_to};
 
 /// Bytes of a flow that holds nothing.
 pub const MAX_FLOW_BYTES: usize = 512;
@@ -208,6 +208,23 @@ impl Flow {
             Phase::Closing => true,
             Phase::HalfOpen => syn.src == self.client && syn.seq.wrapping_add(1) != self.expect,
             _ => false,
+        }
+    }
+
+    /// Whether the kernel serves it: bound, or bound until both ended.
+    pub fn is_spliced(&self) -> bool {
+        match self.phase {
+            Phase::Bound => true,
+            Phase::Closing => self.splice.server.port != 0,
+            _ => false,
+        }
+    }
+
+    /// The last acknowledgement that the client was told.
+    pub fn told(&self) -> u32 {
+        match self.is_spliced() {
+            true => later(self.acked, self.server_ack()),
+            false => self.acked,
         }
     }
 

@@ -60,6 +60,7 @@ impl Engine {
         let flow = cookie::half_open(&self.config, now, segment, offer, remember);
         let answer = flow.syn_ack(&flow.told_options(offer));
         if !remember {
+            self.counts.cookies += 1;
             host.send(Direction::ToClient, &answer);
         } else if let Some(id) = self.place(now, flow) {
             host.send(Direction::ToClient, &answer);
@@ -69,7 +70,10 @@ impl Engine {
 
     /// A half-open flow, for a while.
     fn place(&mut self, now: u64, flow: Flow) -> Option<FlowId> {
-        let id = self.free.pop()?;
+        let Some(id) = self.free.pop() else {
+            self.counts.full += 1;
+            return None;
+        };
         self.index.insert(flow.client, flow.service, id);
         self.flows[id as usize] = flow;
         self.flows[id as usize].expire_at = now + HALF_OPEN_MS;

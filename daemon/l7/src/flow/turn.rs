@@ -4,7 +4,7 @@ use super::buffers::Buffers;
 use super::index::Index;
 use super::mirror::Legs;
 use super::state::{Flow, Phase, Text};
-use super::{Arrival, Config, Event, FlowId, Host, Reset, Services};
+use super::{Arrival, Config, Counts, Event, FlowId, Host, Reset, Services};
 use crate::rules::Scratch;
 use crate::splice::{Direction, Splice, mode, translate_segment};
 use crate::tcp::{Segment, before, distance, flags, later, up_to};
@@ -17,6 +17,7 @@ pub struct Turn<'e, S, H> {
     pub index: &'e mut Index,
     pub buffers: &'e mut Buffers,
     pub legs: &'e mut Legs,
+    pub counts: &'e mut Counts,
     pub scratch: &'e mut Scratch,
     pub services: &'e mut S,
     pub host: &'e mut H,
@@ -122,7 +123,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
 
     /// Adds what the kernel has noted.
     pub fn merge_progress(&mut self) {
-        if self.flow.phase != Phase::Bound {
+        if !self.flow.is_spliced() {
             return;
         }
         let noted = self.host.progress(self.id);

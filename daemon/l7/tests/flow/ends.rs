@@ -28,12 +28,12 @@ fn noted(case: &mut Case, change: impl FnOnce(&mut Progress)) {
 #[test]
 fn a_flow_whose_last_fin_was_never_seen_ends_although_the_client_answers_probes() {
     let at = C + 1 + GET.len() as u32;
-    let end = S + 1 + ANSWER.len() as u32;
     // The end of the answer is known; then it is not.
     for (answer, limit) in [(ANSWER, 25), (&b"HTTP/1.1 200 OK\r\n\r\n"[..], 90)] {
         let mut case = Case::bound(GET);
         case.server(S + 1, at, ACK, answer);
-        let ack = case.iss.wrapping_add(1 + ANSWER.len() as u32);
+        let end = S + 1 + answer.len() as u32;
+        let ack = case.iss.wrapping_add(1 + answer.len() as u32);
         let out = case.client_ack(at, ack, ACK | flags::FIN, b"");
         assert!(out[0].flags & flags::FIN != 0, "{out:?}");
         noted(&mut case, |progress| {

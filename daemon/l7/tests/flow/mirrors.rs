@@ -149,7 +149,7 @@ fn bodies_go_to_a_mirror_whole_however_they_are_framed_and_cut() {
         let at = C + 1 + head.len() as u32;
         for (place, bytes) in parts {
             assert_eq!(case.rules.ends, [], "{parts:?}");
-            let out = case.client_ack(at + *place as u32, S, ACK, bytes);
+            let out = case.client(at + *place as u32, ACK, bytes);
             mirror.takes(&mut case, &out);
         }
         let mut sorted = parts.to_vec();
@@ -213,7 +213,7 @@ fn a_mirror_that_stops_in_the_middle_is_given_up_and_counted() {
         }
         let body = [b'x'; 1_000];
         for _ in 0..200 {
-            let out = case.client_ack(at, S, ACK, &body);
+            let out = case.client(at, ACK, &body);
             assert_eq!(of_client(&out)[0].payload, body, "the backend gets it");
             at += 1_000;
             case.server(S + 1, at, ACK, b"");
@@ -238,7 +238,7 @@ fn a_body_of_many_buffers_goes_to_a_mirror_that_keeps_up() {
     let mut at = C + 1 + head.len() as u32;
     let body: Vec<u8> = (0..n).map(|i| (i / 3) as u8).collect();
     for part in body.chunks(1_400) {
-        let out = case.client_ack(at, S, ACK, part);
+        let out = case.client(at, ACK, part);
         mirror.takes(&mut case, &out);
         at += part.len() as u32;
         case.server(S + 1, at, ACK, b"");

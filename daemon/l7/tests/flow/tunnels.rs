@@ -31,6 +31,21 @@ fn acknowledged(case: &mut Case, seq: u32, ack: u32) -> u32 {
     terrace_l7::splice::translate_segment(splice, direction, &segment).ack
 }
 
+/// What the kernel notes of the client's acknowledgement of all up to the server's `next`.
+fn taken(case: &mut Case, next: u32) {
+    let segment = Segment {
+        src: client(),
+        dst: service(),
+        seq: END,
+        ack: case.iss.wrapping_add(next.wrapping_sub(S)),
+        flags: ACK,
+        ..Segment::default()
+    };
+    let (id, direction) = case.world.splices.find(&segment).unwrap();
+    let (splice, progress) = case.world.splices.get_mut(id).unwrap();
+    splice.note(direction, &segment, progress);
+}
+
 #[test]
 fn an_upload_of_any_size_between_two_looks_of_the_engine_is_acknowledged_as_the_server_does() {
     const STEP: u32 = 10_000;
@@ -65,6 +80,7 @@ fn a_download_of_any_size_through_a_tunnel_ends_where_the_server_ends() {
         for _ in 0..(gib << 30) / u64::from(STEP) {
             next = next.wrapping_add(STEP);
             acknowledged(&mut case, next, END);
+            taken(&mut case, next);
         }
         case.tick(20_000);
         case.server(next, END, ACK | flags::FIN, b"");

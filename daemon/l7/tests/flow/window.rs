@@ -20,12 +20,12 @@ fn a_clients_probe_of_a_shut_window_makes_the_server_tell_its_window() {
     // There is room for the head only.
     case.packet(&packet(flags::SYN | ACK, S, C + 1, post.len() as u16));
     case.packet(&packet(ACK, S + 1, body, 0));
-    let out = case.client_ack(body, S + 1, ACK, b"x");
+    let out = case.client(body, ACK, b"x");
     assert_eq!(out.len(), 1, "{out:?}");
     let asked = (out[0].direction, out[0].seq, out[0].payload.len());
     assert_eq!(asked, (Direction::ToServer, body - 1, 0), "a probe");
     case.packet(&packet(ACK, S + 1, body, 100));
-    let out = case.client_ack(body, S + 1, ACK, b"x");
+    let out = case.client(body, ACK, b"x");
     assert_eq!((out[0].seq, &out[0].payload[..]), (body, &b"x"[..]));
 }
 

@@ -165,6 +165,9 @@ static __noinline int serve_l7(context_t *ctx, struct packet *pkt,
 	}
 	if (!dry_run &&
 	    (reason >= REASON_TO_WORKLOAD || reason == REASON_TO_FRAGMENT)) {
+		/* What of the client's ends the flow the worker says: port.h. */
+		if (!reply)
+			pkt->tcp_flags &= ~(TCP_FIN | TCP_RST);
 		follow(ref, pkt, view);
 		count_backend(ref->flow->backend, reply, pkt->len);
 	}

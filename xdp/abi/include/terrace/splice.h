@@ -239,7 +239,11 @@ static __always_inline void note_segment(const struct packet *pkt,
 	if (!(pkt->tcp_flags & TCP_ACK) || (pkt->tcp_flags & TCP_RST))
 		return;
 	if (!reply) {
-		note->client_ack = seq_later(note->client_ack, segment->ack);
+		/* Of what was never sent it is nobody's: RFC 5961 section 5. */
+		if (seq_up_to(segment->ack - splice->down_delta,
+			      note->server_nxt))
+			note->client_ack =
+				seq_later(note->client_ack, segment->ack);
 		return;
 	}
 	end = segment->seq + segment->len + !!(pkt->tcp_flags & TCP_FIN);

@@ -146,9 +146,13 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         }
         let expected = self.leg().answer_at;
         if segment.has(flags::RST) {
-            if segment.seq.wrapping_sub(expected) <= u32::from(u16::MAX) {
+            let ahead = segment.seq.wrapping_sub(expected);
+            if ahead == 0 {
                 self.flow.server_talks = false;
                 self.end_leg(MirrorEnd::Refused);
+            } else if ahead <= u32::from(u16::MAX) {
+                // The mirror's own stack answers this with the exact number.
+                self.ack_leg();
             }
             return;
         }

@@ -29,7 +29,7 @@ enum Values {
     Histograms(Vec<(Labels, Histogram)>),
 }
 
-/// Upper edges with their own counts, the last one `f64::MAX`.
+/// Upper edges with their own counts, the last one infinite.
 #[derive(Debug, Clone)]
 pub(super) struct Histogram {
     pub sum: f64,

@@ -123,6 +123,6 @@ fn histogram(sum: &Sum) -> Histogram {
     let edges = BUCKETS_US.iter().map(|us| *us as f64 / 1e6);
     Histogram {
         sum: sum.sum_us as f64 / 1e6,
-        buckets: edges.chain([f64::MAX]).zip(sum.buckets).collect(),
+        buckets: edges.chain([f64::INFINITY]).zip(sum.buckets).collect(),
     }
 }

@@ -7,7 +7,10 @@ use crate::run::shared::Shared;
 
 pub(super) fn families(shared: &Shared) -> Vec<Family> {
     let workers = l7::workers(shared);
-    sockets(&workers).into_iter().chain(guards(&workers)).collect()
+    sockets(&workers)
+        .into_iter()
+        .chain(guards(&workers))
+        .collect()
 }
 
 /// What each worker's sockets brought: of the l7 port and of uplinks.
@@ -64,7 +67,8 @@ fn guards(workers: &[api::Worker]) -> [Family; 5] {
     };
     let now = |value: fn(&api::Worker) -> u64| {
         let rows = of(value).into_iter();
-        rows.map(|(labels, n)| (labels, n as f64)).collect::<Vec<_>>()
+        rows.map(|(labels, n)| (labels, n as f64))
+            .collect::<Vec<_>>()
     };
     let bounded = numbered().flat_map(|(number, worker)| {
         let with = |limit: &str| {
@@ -79,7 +83,11 @@ fn guards(workers: &[api::Worker]) -> [Family; 5] {
         ]
     });
     [
-        gauges("l7_flows", "Connections that a worker knows", now(|w| w.flows)),
+        gauges(
+            "l7_flows",
+            "Connections that a worker knows",
+            now(|w| w.flows),
+        ),
         gauges(
             "l7_half_open",
             "Of these, without the end of their handshake",

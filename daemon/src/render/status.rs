@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::table::{Cell, Table, cell, toned};
 use super::units::{bytes, count, duration_ms, percent, plural};
 use super::{Style, Tone};
-use crate::api::{Event, FlowTable, Interface, Phase, Reload, Role, Status, TableUse};
+use crate::api::{Event, FlowTable, Interface, Phase, Reload, Role, Status, TableUse, Worker};
 
 pub fn status(status: &Status, style: &Style) -> String {
     let mut text = head(status, style);
@@ -45,7 +45,7 @@ fn head(status: &Status, style: &Style) -> String {
         ""
     };
     let [manifests, objects] = manifests(status);
-    let lines = [
+    let mut lines = vec![
         ("daemon", daemon),
         ("config", status.config.clone()),
         ("manifests", manifests),
@@ -58,6 +58,9 @@ fn head(status: &Status, style: &Style) -> String {
         ("flows", flows(&status.flows)),
         ("shortcut", super::shortcut::line(&status.shortcut, style)),
     ];
+    if !status.l7_workers.is_empty() {
+        lines.push(("workers", workers(&status.l7_workers)));
+    }
     lines.iter().fold(String::new(), |mut text, (name, value)| {
         let _ = writeln!(
             text,
@@ -66,6 +69,31 @@ fn head(status: &Status, style: &Style) -> String {
         );
         text
     })
+}
+
+/// What those of the L7 tier have and did, and what they could not take.
+fn workers(workers: &[Worker]) -> String {
+    let sum = |of: fn(&Worker) -> u64| workers.iter().map(of).sum::<u64>();
+    let mut text = format!(
+        "{}: {}, {}, {} more in the kernel",
+        plural(workers.len(), "worker"),
+        plural(sum(|w| w.flows) as usize, "connection"),
+        plural(sum(|w| w.requests) as usize, "request"),
+        count(sum(|w| w.passed)),
+    );
+    let odd = [
+        (
+            "packets lost",
+            sum(|w| w.overruns + w.not_handed + w.dropped),
+        ),
+        ("met a limit", sum(|w| w.cookies + w.full + w.unheld)),
+        ("segments of strangers", sum(|w| w.strays)),
+        ("panics", sum(|w| w.panics)),
+    ];
+    for (what, n) in odd.iter().filter(|(_, n)| *n > 0) {
+        let _ = write!(text, ", {} {what}", count(*n));
+    }
+    text
 }
 
 /// What was applied and when, and what is in it.

@@ -1,6 +1,8 @@
 //! Workers whose rules panic, and packets that come to another worker's queue:
 //! the tier alone, with a hand on tc's end of its port.
 
+use std::sync::{Arc, Mutex};
+
 use terrace::config;
 use terrace::l7::Wait;
 use terrace::l7::host::{Choices, Listener};
@@ -15,12 +17,15 @@ use terrace_l7::rules::{HeadWriter, NoRoom, Scratch};
 use terrace_l7::tcp::{Endpoint, Segment, flags, wire};
 use terrace_testkit::{Agent, Netns, PinRoot, wait};
 
-fn endpoint(text: &str) -> Endpoint {
+pub fn endpoint(text: &str) -> Endpoint {
     text.parse::<std::net::SocketAddr>().unwrap().into()
 }
 
 /// Everything goes to one server; `/panic` panics.
-struct Rules;
+pub struct Rules {
+    /// While somebody else holds it, the worker stands still.
+    pub gate: Arc<Mutex<()>>,
+}
 
 impl Services for Rules {
     fn offer(&self, _: Endpoint) -> Option<Offer> {
@@ -60,27 +65,33 @@ impl Services for Rules {
 }
 
 impl Judge for Rules {
-    fn refresh(&mut self) {}
+    fn refresh(&mut self) {
+        drop(self.gate.lock().unwrap());
+    }
 }
 
-struct Deaf;
+pub struct Deaf;
 
 impl Listener for Deaf {
     fn event(&mut self, _: &Parties, _: Event) {}
 }
 
-struct Plain;
+#[derive(Default)]
+pub struct Plain {
+    pub gate: Arc<Mutex<()>>,
+}
 
 impl Maker for Plain {
     type Judge = Rules;
     type Listener = Deaf;
 
     fn make(&mut self, _: &Choices) -> (Rules, Deaf) {
-        (Rules, Deaf)
+        let gate = self.gate.clone();
+        (Rules { gate }, Deaf)
     }
 }
 
-const OPEN: &str = "
+pub const OPEN: &str = "
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 s.bind(('terrace-l7', 3))
 s.settimeout(10)
@@ -92,13 +103,13 @@ def hear():
 ";
 
 /// tc's end of the port: what is sent there comes to the workers.
-struct Hand(Agent);
+pub struct Hand(pub Agent);
 
 /// Flags, numbers and payload of what a worker sent.
-type Heard = (u8, u32, u32, Vec<u8>);
+pub type Heard = (u8, u32, u32, Vec<u8>);
 
 impl Hand {
-    fn send(&mut self, queue: u32, number: u32, segment: &Segment<'_>) {
+    pub fn send(&mut self, queue: u32, number: u32, segment: &Segment<'_>) {
         let frame = l7_frame {
             magic: L7_MAGIC as u8,
             kind: L7_UP as u8,
@@ -115,20 +126,24 @@ impl Hand {
         assert_eq!(sent, "null");
     }
 
-    fn hear(&mut self) -> Heard {
+    pub fn hear(&mut self) -> Heard {
+        self.hears().expect("a segment within ten seconds")
+    }
+
+    /// `None` when nothing comes for a while.
+    pub fn hears(&mut self) -> Option<Heard> {
         let hex = self.0.run("result = hear()");
         let hex = hex.trim_matches('"');
+        if hex == "!TimeoutError" {
+            return None;
+        }
         let bytes = (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16));
         let bytes: Vec<u8> = bytes
             .collect::<Result<_, _>>()
             .unwrap_or_else(|_| panic!("{hex}"));
         let segment = wire::parse(&bytes[14..]).unwrap();
-        (
-            segment.flags,
-            segment.seq,
-            segment.ack,
-            segment.payload.to_vec(),
-        )
+        let payload = segment.payload.to_vec();
+        Some((segment.flags, segment.seq, segment.ack, payload))
     }
 
     /// A client's connection up to its request.
@@ -155,7 +170,7 @@ impl Hand {
     }
 
     /// The same, and the server takes it.
-    fn bind(&mut self, queue: u32, port: u16) {
+    pub fn bind(&mut self, queue: u32, port: u16) {
         self.ask(queue, port, "/fine");
         let (is, seq, ..) = self.hear();
         assert_eq!((is, seq), (flags::SYN, 100), "a SYN to the server");
@@ -190,7 +205,7 @@ fn root_a_panic_ends_what_no_splice_carries_and_packets_find_their_worker() {
         ..config::L7::default()
     };
     let tier = ns
-        .enter(|| Tier::start(&maps, &settings, 1_500, |_| Plain))
+        .enter(|| Tier::start(&maps, &settings, 1_500, |_| Plain::default()))
         .unwrap()
         .unwrap();
     let mut hand = Hand(Agent::start(&ns, None).unwrap());

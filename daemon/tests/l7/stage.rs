@@ -176,6 +176,31 @@ impl Stage {
         http::get(&self.net.host, to, "/metrics").expect("metrics")
     }
 
+    /// The sum of the metrics whose name and labels have all of these in them.
+    pub fn counted(&self, texts: &[&str]) -> u64 {
+        let metrics = self.metrics();
+        let has_all = |line: &&str| texts.iter().all(|text| line.contains(text));
+        let values = metrics.lines().filter(|line| !line.starts_with('#'));
+        let values = values
+            .filter(has_all)
+            .filter_map(|line| line.rsplit(' ').next());
+        let values = values.filter_map(|value| value.parse::<f64>().ok());
+        values.sum::<f64>() as u64
+    }
+
+    /// Waits until that sum is at least `n`.
+    pub fn wait_counted(&self, texts: &[&str], n: u64) {
+        let counted = wait::until("a metric", wait::PATIENCE, || {
+            (self.counted(texts) >= n).then_some(())
+        });
+        assert!(
+            counted.is_ok(),
+            "{texts:?} of {n}: {}\n{}",
+            self.metrics(),
+            self.report()
+        );
+    }
+
     /// curl in the client's namespace: its exit status and what it printed.
     pub fn curl(&self, args: &[&str]) -> (bool, String) {
         let mut command = Command::new("curl");

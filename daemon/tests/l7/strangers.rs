@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use terrace_testkit::Agent;
+use terrace_testkit::{Agent, wait};
 
 use crate::life::Talk;
 use crate::stage::{Shape, Stage, VIP};
@@ -113,7 +113,6 @@ impl Stranger {
         numbers.unwrap_or_else(|| panic!("{seen:?}"))
     }
 
-
     fn strike(&mut self, from: SocketAddr, to: SocketAddr, strike: &(&str, u8, &str)) {
         for (seq, ack) in NUMBERS {
             let (from, to) = (end(from), end(to));
@@ -170,15 +169,6 @@ const ACK: u8 = 0x10;
 /// Behind the next byte, inside every window.
 const OFF: u32 = 1_000;
 
-/// The sum of a counter of the workers.
-fn counted(stage: &Stage, name: &str) -> u64 {
-    let metrics = stage.metrics();
-    let lines = metrics.lines().filter(|line| line.starts_with(name));
-    lines
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-        .sum()
-}
-
 /// RST beside the number, then RST at it.
 fn reset_beside_and_at(stage: &Stage, beside: &mut Stranger, vip: &str, asks: bool) {
     let _ = beside.0.run("look(('10.0.0.1', 1), ('10.0.0.1', 1))");
@@ -188,7 +178,7 @@ fn reset_beside_and_at(stage: &Stage, beside: &mut Stranger, vip: &str, asks: bo
     }
     let ends = talk.ends();
     let (seq, ack) = beside.numbers(ends);
-    let before = counted(stage, "terrace_l7_challenges_total");
+    let before = stage.counted(&["terrace_l7_challenges_total"]);
     beside.send(ends, RST, seq.wrapping_add(OFF), ack);
     let challenge = wait::until("a challenge on the wire", wait::PATIENCE, || {
         let seen = beside.look(ends).into_iter();
@@ -196,11 +186,7 @@ fn reset_beside_and_at(stage: &Stage, beside: &mut Stranger, vip: &str, asks: bo
         asking.find(|seen| seen.3 == seq)
     });
     assert!(challenge.is_ok(), "{vip}: {}", stage.report());
-    let told = wait::until("the metric", wait::PATIENCE, || {
-        let now = counted(stage, "terrace_l7_challenges_total");
-        (now > before).then_some(())
-    });
-    assert!(told.is_ok(), "{vip}: {}", stage.metrics());
+    stage.wait_counted(&["terrace_l7_challenges_total"], before + 1);
     assert_eq!(talk.ask("/a").unwrap(), (200, "a\n".into()), "{vip}");
     let (seq, ack) = beside.numbers(ends);
     beside.send(ends, RST, seq, ack);
@@ -221,17 +207,13 @@ fn root_a_reset_beside_the_number_is_challenged_on_the_wire_and_one_at_it_ends()
             reset_beside_and_at(&stage, &mut beside, vip, true);
             reset_beside_and_at(&stage, &mut beside, vip, false);
         }
-        let before = counted(&stage, "terrace_l7_strays_total");
+        let before = stage.counted(&["terrace_l7_strays_total"]);
         let mut talk = Talk::open(&stage, VIP[0]);
         assert_eq!(talk.ask("/a").unwrap(), (200, "a\n".into()));
         let ends = talk.ends();
         let (seq, ack) = beside.numbers(ends);
         beside.send(ends, RST, seq.wrapping_add(0x4000_0000), ack);
-        let told = wait::until("the metric", wait::PATIENCE, || {
-            let now = counted(&stage, "terrace_l7_strays_total");
-            (now > before).then_some(())
-        });
-        assert!(told.is_ok(), "{}", stage.metrics());
+        stage.wait_counted(&["terrace_l7_strays_total"], before + 1);
         assert_eq!(talk.ask("/a").unwrap(), (200, "a\n".into()));
     }
 }

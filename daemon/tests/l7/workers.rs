@@ -36,7 +36,7 @@ def thaw(stopped):
         libc.ptrace(DETACH, tid, None, None)
 "#;
 
-fn freezer(stage: &Stage) -> Agent {
+pub fn freezer(stage: &Stage) -> Agent {
     let mut agent = Agent::start(&stage.net.host, None).unwrap();
     assert_eq!(agent.run(FREEZER), "null");
     agent

@@ -115,7 +115,10 @@ impl Receiver {
     pub fn stats(&self) -> io::Result<XskStats> {
         let stats = self.rx.fd().xdp_statistics()?;
         Ok(XskStats {
-            overruns: stats.rx_dropped() + stats.rx_ring_full() + stats.rx_fill_ring_empty_descs(),
+            // In copy mode a packet without a frame counts as dropped, and the
+            // look into the empty ring too (xp_alloc() in Linux 6.18).
+            overruns: stats.rx_dropped().max(stats.rx_fill_ring_empty_descs())
+                + stats.rx_ring_full(),
             refused: stats.rx_invalid_descs() + stats.tx_invalid_descs(),
         })
     }

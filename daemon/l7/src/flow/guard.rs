@@ -28,8 +28,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         let flow = &*self.flow;
         let widest = u32::from(u16::MAX) << flow.agreed.client_scale.unwrap_or(0).min(14);
         let oldest = flow.client_ack.wrapping_sub(widest);
-        let believed =
-            up_to(oldest, segment.ack) && up_to(segment.ack, self.sent_to_client());
+        let believed = up_to(oldest, segment.ack) && up_to(segment.ack, self.sent_to_client());
         if !believed {
             self.counts.strays += 1;
             self.challenge();
@@ -55,8 +54,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     /// passes without us it alone knows how much it has. True = the client is gone.
     pub fn client_reset(&mut self, segment: &Segment<'_>) -> bool {
         let place = self.place_of(segment.seq);
-        let is_servers_too =
-            self.flow.is_spliced() && up_to(segment.seq, self.flow.edge());
+        let is_servers_too = self.flow.is_spliced() && up_to(segment.seq, self.flow.edge());
         match place {
             Place::Exact => return true,
             Place::Window => {

@@ -107,7 +107,10 @@ fn a_reset_in_the_window_of_a_bound_flow_is_the_servers_to_judge() {
         .filter(|out| out.direction == Direction::ToServer)
         .collect();
     assert_eq!(sent.len(), 1, "{out:?}");
-    assert_eq!((sent[0].flags, sent[0].seq), (flags::RST | ACK, body + 1_000));
+    assert_eq!(
+        (sent[0].flags, sent[0].seq),
+        (flags::RST | ACK, body + 1_000)
+    );
     assert_eq!(sent[0].payload, b"", "nobody has looked at it");
     assert_eq!(case.world.splices.len(), 1, "the splice stays");
     // The client's stack answers the challenge, the server's its own.
@@ -175,7 +178,12 @@ fn a_backends_reset_or_fin_counts_where_the_client_expects_it() {
     let nxt = S + 1 + ANSWER.len() as u32;
     let rows = [
         ("behind all that was seen", flags::RST, nxt, true),
-        ("where the client acknowledged", flags::RST | ACK, S + 1, true),
+        (
+            "where the client acknowledged",
+            flags::RST | ACK,
+            S + 1,
+            true,
+        ),
         ("ahead", flags::RST, nxt + 500, false),
         ("far", flags::RST, nxt + 0x4000_0000, false),
         ("before", flags::RST, S.wrapping_sub(9_000), false),

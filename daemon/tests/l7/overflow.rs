@@ -17,7 +17,7 @@ use crate::stage::{Shape, Stage, VIP};
 use crate::workers::freezer;
 
 /// Small, and standing still does not count as dead.
-const SMALL: &str = "[l7]\nframes = 256\nworkers = 1\nheartbeat_timeout = \"60s\"";
+const SMALL: &str = "[l7]\nframes = 256\nworkers = 1\nheartbeat_timeout = \"10s\"";
 /// Connections that begin meanwhile: more than frames.
 const BURST: usize = 600;
 const CALL: &str = "
@@ -78,7 +78,8 @@ fn root_what_finds_the_sockets_ring_full_is_counted_and_every_connection_is_answ
     let lost = wait::until("the count", wait::PATIENCE, || {
         (sum(&stage, "overruns") > 0).then_some(())
     });
-    assert!(lost.is_ok(), "{}", stage.report());
+    let status = stage.terrace(&["status", "--json"]).1;
+    assert!(lost.is_ok(), "{status}\n{}", stage.report());
     let told = wait::until("the event", wait::PATIENCE, || {
         let (_, status) = stage.terrace(&["status", "--json"]);
         status.contains("l7-overrun").then_some(())
@@ -143,10 +144,15 @@ fn root_what_finds_a_mailbox_full_is_counted_and_a_flow_lives_by_what_comes_agai
     let challenged = wait::until("its answer", wait::PATIENCE, || {
         hand.send(1, 0, &again);
         // It may have been lost like those before.
-        let (is, _, ack, _) = hand.hears()?;
+        let heard = hand.hears();
+        let (is, _, ack, _) = heard?;
         (is == flags::ACK && ack == 101).then_some(())
     });
-    assert!(challenged.is_ok(), "the flow is there");
+    let [first, second] = [0, 1].map(|queue: usize| &tier.workers[queue]);
+    assert!(
+        challenged.is_ok(),
+        "the flow is there: {first:?} {second:?}"
+    );
     println!("{} packets were lost", tier.workers[0].not_handed.get());
 }
 

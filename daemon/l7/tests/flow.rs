@@ -467,15 +467,6 @@ fn above_the_limit_of_half_open_flows_cookies_open_them() {
 }
 
 #[test]
-fn a_flow_that_both_ends_have_closed_needs_no_buffer() {
-    let case = window::closed();
-    assert_eq!(
-        (case.engine.n_flows(), case.engine.n_buffers_used()),
-        (1, 0)
-    );
-}
-
-#[test]
 fn the_port_of_a_closed_connection_opens_another_one_at_once() {
     let mut case = window::closed();
     let out = case.client(C + 100_000, flags::SYN, b"");

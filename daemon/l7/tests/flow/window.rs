@@ -55,3 +55,12 @@ pub fn closed() -> Case {
     );
     case
 }
+
+#[test]
+fn a_flow_that_both_ends_have_closed_needs_no_buffer() {
+    let case = closed();
+    assert_eq!(
+        (case.engine.n_flows(), case.engine.n_buffers_used()),
+        (1, 0)
+    );
+}

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use terrace_abi::hash::address_from_bytes;
 use terrace_abi::{Reason, consts};
+use terrace_l7::splice::Splice;
 use terrace_l7::tcp::Endpoint;
 
 use crate::facts::{ACK, FIN, RST, SYN};
@@ -103,7 +104,10 @@ impl Pass<'_> {
         let reply = self.facts.key.reversed();
         let taken = self.model.flows.get(&reply).copied();
         match taken {
-            Some(flow) if flow.flags & consts::FLOW_L7 == 0 => {
+            Some(flow)
+                if flow.flags & consts::FLOW_L7 == 0
+                    || self.is_lived_in(flow.service, number, &spliced.splice) =>
+            {
                 return Err(Reason::SnatPortsFull);
             }
             Some(_) => self.forget(reply),
@@ -130,6 +134,13 @@ impl Pass<'_> {
         self.model.flows.insert(client, flow);
         self.model.flows.insert(reply, back);
         Ok(())
+    }
+
+    /// Another flow still has this source and server.
+    fn is_lived_in(&self, by: u32, number: u32, wanted: &Splice) -> bool {
+        let held = self.world().l7.splices.get(&by);
+        let ends = |splice: &Splice| (splice.source, splice.server);
+        by != number && held.is_some_and(|held| ends(&held.splice) == ends(wanted))
     }
 
     fn deliver(&mut self) -> Reason {

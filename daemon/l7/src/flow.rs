@@ -197,6 +197,8 @@ pub enum Event {
     Passed {
         requests: u32,
     },
+    /// Each source that was tried has a living connection to the server.
+    NoPort,
     Reset(Reset),
     Closed,
 }
@@ -242,6 +244,11 @@ pub trait Services {
         bound: Option<&Backend>,
         scratch: &mut Scratch,
     ) -> Decision;
+    /// The next source of ours behind one that a living connection to the same
+    /// server has; `None` = there is none.
+    fn another_source(&mut self, _taken: Endpoint) -> Option<Endpoint> {
+        None
+    }
     fn write(
         &self,
         token: Token,
@@ -279,6 +286,8 @@ pub struct Engine {
     scratch: Scratch,
     n_half_open: u32,
     counts: Counts,
+    /// A cookie that was given may come back until then.
+    cookies_until: u64,
 }
 
 /// What strangers and limits have made the engine do, since it was made.
@@ -309,6 +318,7 @@ impl Engine {
             scratch: Scratch::default(),
             n_half_open: 0,
             counts: Counts::default(),
+            cookies_until: 0,
             config,
         }
     }
@@ -420,13 +430,22 @@ impl Engine {
         services: &mut S,
         host: &mut H,
     ) {
-        let leg = *self.legs.get_mut(place);
-        let id = match leg.cut {
-            Some(end) => Err(end),
-            None => self.free.pop().ok_or(MirrorEnd::Busy),
+        let mut leg = *self.legs.get_mut(place);
+        let backend = &mut leg.target.backend;
+        let source = self
+            .index
+            .free_source(backend, |taken| services.another_source(taken));
+        let id = match (leg.cut, source) {
+            (Some(end), _) => Err(end),
+            (None, Some(source)) => {
+                backend.source = source;
+                self.free.pop().ok_or(MirrorEnd::Busy)
+            }
+            (None, None) => Err(MirrorEnd::Busy),
         };
         match id {
             Ok(id) => {
+                self.legs.get_mut(place).target = leg.target;
                 let flow = leg.connection(place);
                 self.index
                     .insert(flow.splice.server, flow.splice.source, id);

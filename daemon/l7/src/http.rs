@@ -91,6 +91,8 @@ pub enum Fault {
     TargetTooLong,
     #[error("the head is longer than the limit")]
     HeadTooLong,
+    #[error("the head was not whole in time")]
+    HeadLate,
     #[error("more fields than the limit")]
     TooManyFields,
     #[error("the name of a field is not a token, or white space stands before its colon")]
@@ -141,6 +143,7 @@ impl Fault {
     /// The status of the answer.
     pub fn status(self) -> u16 {
         match self {
+            Self::HeadLate => 408,
             Self::TargetTooLong => 414,
             Self::HeadTooLong | Self::TooManyFields => 431,
             _ => 400,

@@ -5,6 +5,8 @@
 mod ends;
 #[path = "flow/mirrors.rs"]
 mod mirrors;
+#[path = "flow/ports.rs"]
+mod ports;
 #[path = "flow/strangers.rs"]
 mod strangers;
 #[path = "flow/tunnels.rs"]
@@ -16,7 +18,7 @@ use terrace_l7::flow::{
     Arrival, Backend, Config, Decision, Engine, Event, FlowId, Forward, Host, MAX_FLOW_BYTES,
     MirrorEnd, Offer, Parties, Reset, Services, Splices, Token,
 };
-use terrace_l7::http::Request;
+use terrace_l7::http::{Fault, Request};
 use terrace_l7::rules::{HeadWriter, NoRoom, Scratch};
 use terrace_l7::splice::{Direction, Progress, Splice};
 use terrace_l7::tcp::{Endpoint, Options, Segment, flags, wire};
@@ -26,6 +28,7 @@ use terrace_l7::tcp::{Endpoint, Options, Segment, flags, wire};
 #[derive(Default)]
 struct Rules {
     ends: Vec<(u32, MirrorEnd)>,
+    faults: Vec<Fault>,
 }
 
 fn endpoint(text: &str) -> Endpoint {
@@ -84,6 +87,10 @@ impl Services for Rules {
         self.ends.push((route, end));
     }
 
+    fn malformed(&mut self, _: &Parties, fault: Fault) {
+        self.faults.push(fault);
+    }
+
     fn write(&self, _: Token, _: &Request<'_, '_>, _: &mut HeadWriter<'_>) -> Result<(), NoRoom> {
         Ok(())
     }
@@ -105,9 +112,15 @@ struct World {
     out: Vec<Out>,
     splices: Splices,
     events: Vec<Event>,
+    /// Sources of connections to servers.
+    opened: Vec<Endpoint>,
 }
 
 impl Host for World {
+    fn open(&mut self, _: FlowId, splice: &Splice) {
+        self.opened.push(splice.source);
+    }
+
     fn send(&mut self, direction: Direction, segment: &Segment<'_>) {
         self.out.push(Out {
             dst: segment.dst,

@@ -74,6 +74,9 @@ pub struct Worker {
     pub orphans: u64,
     pub requests: u64,
     pub resets: u64,
+    /// Requests that were answered with 503: no source port was free.
+    #[serde(default)]
+    pub no_ports: u64,
     /// Packets that waited for it, copies that did not, and packets that it sent.
     pub packets: u64,
     pub copies: u64,

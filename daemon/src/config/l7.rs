@@ -3,6 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use terrace_abi::consts::{HEAD_FIELDS_MAX, HEAD_MAX};
+use terrace_l7::http::{Limits, MAX_FIELDS};
+
 use super::section::{Section, Wrong};
 use super::values::{boolean, duration, integer, ports, word};
 use crate::l7::{UplinkSockets, Wait};
@@ -25,6 +28,9 @@ pub struct L7 {
     pub buffers: u32,
     /// Half-open connections that each worker remembers; above it SYN cookies.
     pub half_open: u32,
+    /// Of a request: bytes of its head and fields in it, above which it is 431,
+    /// and bytes of its target, above which it is 414.
+    pub limits: Limits,
     /// Requests that method and path decide pass without a worker.
     pub in_kernel: bool,
     /// Sockets of the workers on the queues of uplinks with native XDP.
@@ -46,6 +52,7 @@ impl Default for L7 {
             frames: 2_048,
             buffers: 4_096,
             half_open: 4_096,
+            limits: Limits::default(),
             in_kernel: true,
             uplink_sockets: UplinkSockets::Auto,
             uplink_queues: 0,
@@ -67,6 +74,7 @@ pub(super) fn read(section: Section<'_>) -> L7 {
         half_open: section.read("half_open", default.half_open, |v| {
             integer(v, 16..=1_000_000)
         }),
+        limits: limits(&section),
         in_kernel: section.read("in_kernel", default.in_kernel, boolean),
         uplink_sockets: section.read("uplink_sockets", default.uplink_sockets, |v| {
             word(v, &UplinkSockets::NAMES)
@@ -84,7 +92,44 @@ pub(super) fn read(section: Section<'_>) -> L7 {
     l7
 }
 
+fn limits(section: &Section<'_>) -> Limits {
+    let default = Limits::default();
+    let read = |key, default: usize, range: RangeInclusive<u32>| {
+        section.read(key, default as u32, |v| integer(v, range.clone())) as usize
+    };
+    Limits {
+        head_bytes: read(
+            "max_head_bytes",
+            default.head_bytes,
+            1_024..=default.head_bytes as u32,
+        ),
+        fields: read("max_fields", default.fields, 8..=MAX_FIELDS as u32),
+        target_bytes: read(
+            "max_target_bytes",
+            default.target_bytes,
+            64..=default.head_bytes as u32,
+        ),
+    }
+}
+
 impl L7 {
+    /// Why no request passes without a worker; `None` = those may that method
+    /// and path decide. The programs do not know the limits, only their own.
+    pub fn why_not_in_kernel(&self) -> Option<&'static str> {
+        let reasons = [
+            (!self.in_kernel, "[l7] in_kernel = false"),
+            (
+                self.limits.fields < HEAD_FIELDS_MAX as usize,
+                "[l7] max_fields is below 64",
+            ),
+            (
+                self.limits.target_bytes < HEAD_MAX as usize,
+                "[l7] max_target_bytes is below 992",
+            ),
+        ];
+        reasons.into_iter().find_map(|(is, why)| is.then_some(why))
+    }
+
     /// Threads on a host with so many CPUs.
     pub fn n_workers(&self, n_cpus: usize) -> u32 {
         match self.workers {

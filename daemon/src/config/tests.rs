@@ -115,6 +115,9 @@ const WRONG: &[(&str, &str, usize, &str, &str, &str)] = &[
     ("boolean in quotes", "manage_sysctls = \"yes\"", 1, "manage_sysctls", "not a boolean", "true or false"),
     ("empty path", "manifests = \"\"", 1, "manifests", "is empty", "remove the key"),
     ("health timeout", "[health]\ninterval = \"1s\"\ntimeout = \"2s\"", 3, "health.timeout", "longer than the interval", "at most"),
+    ("head longer than a buffer", "[l7]\nmax_head_bytes = 14001", 2, "l7.max_head_bytes", "14001 is out of range", "1024"),
+    ("fields", "[l7]\nmax_fields = 129", 2, "l7.max_fields", "129 is out of range", "128"),
+    ("target", "[l7]\nmax_target_bytes = 63", 2, "l7.max_target_bytes", "63 is out of range", "64"),
     ("http path", "[health]\nhttp_path = \"ready\"", 2, "health.http_path", "does not begin with /", "\"/ready\""),
 ];
 

@@ -35,7 +35,7 @@ pub(super) fn services(shared: &Shared) -> Result<Vec<api::Service>> {
         service.l7 = service
             .l7
             .take()
-            .or_else(|| l7_rung(tables, *number, pool, shared.config.l7.in_kernel));
+            .or_else(|| l7_rung(shared, tables, *number, pool));
         service
             .backends
             .extend(backends(tables, *number, pool, &traffic));
@@ -49,7 +49,7 @@ pub(super) fn rungs(shared: &Shared) -> Vec<ServiceRung> {
     let tables = mesh.tables();
     let mut rungs = BTreeMap::new();
     for (number, pool) in &tables.directory.pools {
-        let Some(l7) = l7_rung(tables, *number, pool, shared.config.l7.in_kernel) else {
+        let Some(l7) = l7_rung(shared, tables, *number, pool) else {
             continue;
         };
         let service = names::pool(pool);
@@ -63,7 +63,7 @@ pub(super) fn rungs(shared: &Shared) -> Vec<ServiceRung> {
     rungs.into_values().collect()
 }
 
-fn l7_rung(tables: &Tables, number: u32, pool: &Pool, in_kernel: bool) -> Option<api::L7Rung> {
+fn l7_rung(shared: &Shared, tables: &Tables, number: u32, pool: &Pool) -> Option<api::L7Rung> {
     let routed = tables.l7.routed.get(&number);
     let backends = pool.backends.iter();
     let backends = backends.filter_map(|index| tables.directory.backends.get(index));
@@ -74,8 +74,8 @@ fn l7_rung(tables: &Tables, number: u32, pool: &Pool, in_kernel: bool) -> Option
         value & POLICY_L7 != 0 && key[3] & 1 == DIRECTION_INGRESS && subjects.contains(&key[0])
     });
     let sets: BTreeSet<u32> = named.map(|(_, value)| value >> 8).collect();
-    let sets = sets.iter().filter_map(|set| tables.l7.sets.get(set));
-    let rules: Vec<_> = sets.flat_map(|set| &set.rules).collect();
+    let known = sets.iter().filter_map(|set| tables.l7.sets.get(set));
+    let rules: Vec<_> = known.flat_map(|set| &set.rules).collect();
     let mut needs = rung::Needs::default();
     needs.add_routes(routed.map_or(&[], |routed| routed.routes.as_slice()));
     let mut seen = BTreeSet::new();
@@ -84,8 +84,10 @@ fn l7_rung(tables: &Tables, number: u32, pool: &Pool, in_kernel: bool) -> Option
             needs.add_rule(&rule.rule);
         }
     }
-    if !in_kernel {
-        needs.keep_with_workers("[l7] in_kernel = false");
+    if let Some(why) = shared.config.l7.why_not_in_kernel() {
+        needs.keep_with_workers(why);
+    } else if shared.l7.get().is_out(number, &sets) {
+        needs.keep_with_workers("the kernel's table of rules has no room");
     }
     let rung = rung::rung(&needs)?;
     Some(api::L7Rung {

@@ -177,6 +177,7 @@ impl<L: Listener> Host for PortHost<L> {
         match event {
             Event::Passed { requests } => self.stats.passed.add(requests.into()),
             Event::Request { .. } => self.stats.requests.add(1),
+            Event::NoPort => self.stats.no_ports.add(1),
             Event::Reset(_) => self.stats.resets.add(1),
             _ => {}
         }

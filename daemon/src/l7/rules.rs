@@ -12,6 +12,7 @@ mod pools;
 mod published;
 mod sets;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -187,6 +188,17 @@ impl Rules {
         routes.chain(self.sets.values().map(|set| &set.heads))
     }
 
+    /// Whether the programs' table had no room for what they could match of a
+    /// pool's routes or of one of these sets of policies.
+    pub fn is_out(&self, pool: u32, sets: &BTreeSet<u32>) -> bool {
+        let frontends = self.frontends.values();
+        let mut routes = frontends
+            .filter(|frontend| frontend.pool == pool)
+            .filter_map(|frontend| self.ports.get(usize::from(frontend.routes?)));
+        let mut sets = sets.iter().filter_map(|number| self.sets.get(number));
+        routes.any(|port| port.heads.is_out()) || sets.any(|set| set.heads.is_out())
+    }
+
     pub fn policy(&self) -> &PolicyView {
         &self.policy
     }
@@ -278,7 +290,7 @@ impl Rules {
         way.rule = Some(rule);
         way.token = rule.action.rewrite.is_some().then_some(token);
         way.timeout_ms = rule.timeout_ms;
-        way.names_tunnels = rule.names_tunnels;
+        way.names_tunnels = rule.names_tunnel_of(request);
         // Gateway API: 500 for a rule without backends.
         let pool = rule.action.pool(asked.random).ok_or(Outcome::Answer(500))?;
         way.pool = Some(pool);

@@ -116,7 +116,7 @@ impl Listener for Ear {
                 self.log.borrow_mut().passed(now_us(), parties, requests);
             }
             Event::Closed => self.log.borrow_mut().ended(now_us(), parties.flow),
-            Event::Reset(_) => {}
+            Event::NoPort | Event::Reset(_) => {}
         }
         if event == Event::Reset(Reset::BackendOptions) {
             let mut plain = self.plain.borrow_mut();
@@ -234,6 +234,12 @@ impl Services for LiveServices {
         }
         let copies = self.copies(&parties.client, &mirrors);
         outcome.decision(copies, |server| self.source(parties, server, bound))
+    }
+
+    /// The address stays; it is the client's, or one of ours.
+    fn another_source(&mut self, taken: Endpoint) -> Option<Endpoint> {
+        let port = self.ports.next();
+        Some(Endpoint { port, ..taken })
     }
 
     fn mirror_opens(&mut self, flow: FlowId, target: &Target) {

@@ -25,8 +25,8 @@ impl Sources {
 
 /// Ports of one worker, in turn: those of the range whose remainder by the
 /// number of workers is its own, so that no two workers take the same. A port
-/// that a connection to the same server still has is refused by the programs,
-/// and the next SYN comes from the next one.
+/// that a connection to the same server still has is passed over; the programs
+/// refuse one that an earlier worker's still has.
 #[derive(Debug, Clone)]
 pub struct Ports {
     first: u16,

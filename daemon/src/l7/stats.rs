@@ -26,6 +26,8 @@ pub struct Stats {
     /// Requests that passed in the kernel.
     pub passed: Count,
     pub resets: Count,
+    /// Requests that were answered because no source port was free.
+    pub no_ports: Count,
     pub flows: Count,
     pub buffers: Count,
     /// What the engine counts: `flow::Counts`.

@@ -185,6 +185,7 @@ impl Tier {
             engine: flow::Config {
                 max_half_open: settings.half_open,
                 buffers: settings.buffers,
+                limits: settings.limits,
                 secret: secret()?,
                 ..flow::Config::default()
             },

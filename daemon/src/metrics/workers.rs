@@ -80,6 +80,7 @@ fn guards(workers: &[api::Worker]) -> [Family; 5] {
             (with("half_open"), worker.cookies),
             (with("flows"), worker.full),
             (with("buffers"), worker.unheld),
+            (with("source_ports"), worker.no_ports),
         ]
     });
     [
@@ -95,7 +96,7 @@ fn guards(workers: &[api::Worker]) -> [Family; 5] {
         ),
         counters(
             "l7_bounded",
-            "Segments that met a worker's limit: SYNs answered by cookies, connections without a place, bytes without a buffer",
+            "Segments that met a worker's limit: SYNs answered by cookies, connections without a place, bytes without a buffer, requests without a source port",
             bounded.collect::<Vec<_>>(),
         ),
         counters(

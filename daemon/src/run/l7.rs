@@ -80,6 +80,7 @@ pub fn workers(shared: &Shared) -> Vec<api::Worker> {
         orphans: stats.orphans.get(),
         requests: stats.requests.get(),
         resets: stats.resets.get(),
+        no_ports: stats.no_ports.get(),
         packets: stats.packets.get(),
         copies: stats.copies.get(),
         sent: stats.sent.get(),
@@ -174,15 +175,23 @@ fn start(shared: &Shared, network: &Network, hooks: &Hooks) -> Result<Tier> {
 /// The kernel refuses to be told of it. Entries that find no room are no error:
 /// their requests go to a worker.
 pub fn publish(shared: &Shared, old: &Rules, rules: &Arc<Rules>) -> Result<()> {
+    if old.generation == 0 {
+        // An earlier process' splices name sets whose numbers are used again.
+        tell_generation(shared, 0)?;
+    }
     if let Err(error) = heads::add(&shared.maps, old, rules) {
         let what = format!("rules on requests stay with the workers: {error}");
         shared.events.tell(Kind::L7Failed, what);
     }
     shared.l7.publish(Arc::clone(rules));
-    let l7_generation = match shared.config.l7.in_kernel {
-        true => rules.generation,
-        false => 0,
+    let generation = match shared.config.l7.why_not_in_kernel() {
+        None => rules.generation,
+        Some(_) => 0,
     };
+    tell_generation(shared, generation)
+}
+
+fn tell_generation(shared: &Shared, l7_generation: u32) -> Result<()> {
     let told = types::config {
         l7_generation,
         ..shared.maps.config()?

@@ -123,6 +123,39 @@ fn told(stage: &Stage) {
 }
 
 #[test]
+fn root_rules_that_find_no_room_in_the_table_stay_with_the_workers_whole() {
+    let shape = Shape {
+        config: "[limits]\nl7_rules = 64",
+        ..Shape::default()
+    };
+    let stage = Stage::start("l7-kfull", &shape);
+    let mut talk = Talk::open(&stage, VIP[0]);
+    ask_until_it_passes(&stage, &mut talk, "/a", "a\n");
+    // The longer paths would be written last.
+    let deep: Vec<String> = (0..30).map(|n| format!("/a/{n}")).collect();
+    let mut many: Vec<(&str, &str)> = deep.iter().map(|path| (path.as_str(), "b")).collect();
+    many.push(("/a", "a"));
+    stage.change("routes.yaml", &routes(&many));
+    for (path, _) in &many[..30] {
+        assert_eq!(talk.ask("/a").unwrap(), (200, "a\n".into()));
+        assert_eq!(talk.ask(path).unwrap(), (200, "b\n".into()), "{path}");
+    }
+    let (_, text) = stage.terrace(&["plan", "--json"]);
+    let plan: Value = serde_json::from_str(&text).expect("JSON");
+    let why = &plan["services"][0]["not_in_kernel"];
+    assert_eq!(why, "the kernel's table of rules has no room", "{text}");
+    let before = counted(&stage, "request");
+    for _ in 0..10 {
+        assert_eq!(talk.ask("/a").unwrap().0, 200);
+    }
+    assert_eq!(counted(&stage, "request"), before, "{}", stage.report());
+    // There is room again.
+    stage.change("routes.yaml", &routes(&[("/a", "a")]));
+    ask_until_it_passes(&stage, &mut talk, "/a", "a\n");
+    stage.wait_empty();
+}
+
+#[test]
 fn root_a_denied_request_behind_some_that_passed_gets_its_answer() {
     let stage = Stage::start("l7-kdeny", &Shape::default());
     stage.change("policy.yaml", &policy("/a/open.*"));

@@ -87,6 +87,7 @@ spec:
         - {method: GET, path: "/public/.*"}
         - {method: POST, path: /orders, host: "plain", headers: ["X-Token: a"]}
         - {headers: ["Upgrade: websocket"]}
+        - {method: "PATCH|CONNECT", host: "tun.*"}
 ---
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
@@ -120,6 +121,8 @@ spec:
   - matches: [{path: {type: PathPrefix, value: /shop}}]
     backendRefs: [{name: shop, port: 80}]
   - matches: [{path: {type: PathPrefix, value: /ws}, headers: [{name: Upgrade, value: websocket}]}]
+    backendRefs: [{name: shop, port: 80}]
+  - matches: [{path: {type: Exact, value: /both}}, {method: CONNECT}]
     backendRefs: [{name: shop, port: 80}]
 "#;
 
@@ -215,6 +218,7 @@ fn routes_then_policy_of_both_ends_decide() {
     let rules = rules(MESH);
     let upgrade = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: plain\r\n{UPGRADE}");
     let order = "POST /orders HTTP/1.1\r\nHost: plain\r\nX-Token: a\r\n\r\n".to_owned();
+    let connect = "CONNECT tun:80 HTTP/1.1\r\nHost: tun:80\r\n\r\n".to_owned();
     let rows: &[(&str, &str, &str, String, &str)] = &[
         ("a route", CLIENT, SHOP, get("/shop/1"), "10.0.1.1:8080"),
         ("no route", CLIENT, SHOP, get("/none"), "404"),
@@ -304,6 +308,34 @@ fn routes_then_policy_of_both_ends_decide() {
             PLAIN,
             upgrade("/public/a").replace("websocket", "h2c"),
             "403",
+        ),
+        (
+            "an upgrade where a route's rule names CONNECT",
+            CLIENT,
+            SHOP,
+            upgrade("/both"),
+            "10.0.1.1:8080",
+        ),
+        (
+            "CONNECT that a route's rule names",
+            CLIENT,
+            SHOP,
+            connect.clone(),
+            "10.0.1.1:8080 tunnel",
+        ),
+        (
+            "an upgrade where a policy rule names its method or CONNECT",
+            CLIENT,
+            PLAIN,
+            format!("PATCH / HTTP/1.1\r\nHost: tun\r\n{UPGRADE}").replace("websocket", "h2c"),
+            "403",
+        ),
+        (
+            "CONNECT that a policy rule names",
+            CLIENT,
+            PLAIN,
+            connect,
+            "10.0.0.2:8080 tunnel",
         ),
         ("another peer", STRANGER, PLAIN, get("/public/a"), "403"),
         (

@@ -2,7 +2,8 @@
 
 use terrace_testkit::http;
 
-use crate::stage::{Shape, Stage, requests_of_a, routes, service, urls};
+use crate::life::Talk;
+use crate::stage::{Shape, Stage, VIP, requests_of_a, routes, service, urls};
 
 /// Requests that pod `a` takes: GET below /a, and nothing else.
 const ONLY_GET: &str = r#"{ method: "GET", path: "/a.*" }"#;
@@ -71,4 +72,43 @@ fn root_a_silent_backend_is_answered_for_when_its_time_is_over() {
         "b\n"
     );
     stage.wait_empty();
+}
+
+#[test]
+fn root_limits_of_heads_are_those_of_the_configuration() {
+    let shape = Shape {
+        config: "[l7]\nmax_head_bytes = 2000\nmax_fields = 20\nmax_target_bytes = 100",
+        ..Shape::default()
+    };
+    let stage = Stage::start("l7-limits", &shape);
+    let fields = |n: usize| "X: y\r\n".repeat(n);
+    let long = |n: usize| format!("X: {}\r\n", "y".repeat(n));
+    let rows = [
+        ("a head", "/a".to_owned(), fields(18), 200),
+        ("a field too many", "/a".to_owned(), fields(20), 431),
+        ("a long head", "/a".to_owned(), long(2_000), 431),
+        (
+            "a long target",
+            format!("/a?{}", "b".repeat(98)),
+            fields(1),
+            414,
+        ),
+    ];
+    for (name, path, fields, expected) in rows {
+        for vip in VIP {
+            let mut talk = Talk::open(&stage, vip);
+            let head = format!("GET {path} HTTP/1.1\r\nHost: front\r\n{fields}\r\n");
+            // Twice: no further request passes in the kernel either.
+            for _ in 0..2 {
+                talk.send(head.as_bytes());
+                let (status, _) = talk.answer().unwrap();
+                assert_eq!(status, expected, "{name}\n{}", stage.report());
+                if status != 200 {
+                    break;
+                }
+            }
+        }
+    }
+    let (done, text) = stage.terrace(&["plan", "--json"]);
+    assert!(done && text.contains("max_fields is below 64"), "{text}");
 }

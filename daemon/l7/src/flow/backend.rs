@@ -2,17 +2,24 @@
 
 use super::state::{Phase, Reply, Text};
 use super::turn::Turn;
-use super::{Backend, Host, Reset, Services};
+use super::{Backend, Event, Host, Reset, Services};
 use crate::splice::{Direction, Progress, Splice, mode};
 use crate::tcp::{Options, Segment, Timestamps, flags};
 
 const FIRST_RESEND_MS: u32 = 250;
 
 impl<S: Services, H: Host> Turn<'_, S, H> {
-    /// Sends a SYN to a backend; a binding to another one ends.
-    pub fn connect(&mut self, backend: &Backend) {
+    /// Sends a SYN to a backend; a binding to another one ends. `false` = there
+    /// is no source for it, and the client was told.
+    pub fn connect(&mut self, backend: &Backend) -> bool {
         let up_delta = self.flow.splice.up_delta;
         self.unbind();
+        let Some(backend) = self.with_free_source(backend) else {
+            self.event(Event::NoPort);
+            self.decided(503);
+            self.answer(Text::Status(503));
+            return false;
+        };
         let flow = &mut *self.flow;
         flow.phase = Phase::Connecting;
         flow.splice = Splice {
@@ -32,9 +39,39 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         self.index.insert(backend.server, backend.source, self.id);
         self.host.open(self.id, &flow.splice);
         self.send_syn();
+        true
+    }
+
+    /// The backend, from a source that no living connection to it has.
+    fn with_free_source(&mut self, backend: &Backend) -> Option<Backend> {
+        let services = &mut *self.services;
+        let source = self
+            .index
+            .free_source(backend, |taken| services.another_source(taken));
+        source.map(|source| Backend { source, ..*backend })
+    }
+
+    /// The SYN has got no answer twice: the programs may know its source as that
+    /// of a living connection, which an earlier worker has left.
+    fn change_source(&mut self) {
+        let splice = &self.flow.splice;
+        let taken = Backend {
+            server: splice.server,
+            source: splice.source,
+        };
+        let Some(next) = self.with_free_source(&taken) else {
+            return;
+        };
+        self.index.remove(taken.server, taken.source, self.id);
+        self.index.insert(next.server, next.source, self.id);
+        self.flow.splice.source = next.source;
+        self.host.open(self.id, &self.flow.splice);
     }
 
     pub fn send_syn(&mut self) {
+        if self.flow.resend_ms > 2 * FIRST_RESEND_MS {
+            self.change_source();
+        }
         let flow = &mut *self.flow;
         flow.resend_at = self.now + u64::from(flow.resend_ms);
         flow.resend_ms *= 2;

@@ -12,6 +12,8 @@ use crate::tcp::{Options, Segment, Timestamps};
 const MSS: [u16; 8] = [536, 1_220, 1_300, 1_360, 1_400, 1_440, 1_460, 8_960];
 /// A cookie is good for this one and the next of these.
 const PERIOD_MS: u64 = 64_000;
+/// When none was given for so long, none is good.
+pub const LIFE_MS: u64 = 2 * PERIOD_MS;
 /// Low bits of our first TSval: the client's scale, or 15, and SACK.
 const TS_BITS: u32 = 0x1f;
 const NO_SCALE: u32 = 15;

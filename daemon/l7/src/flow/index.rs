@@ -5,8 +5,11 @@ use std::fmt;
 
 use rustc_hash::FxSeededState;
 
-use super::FlowId;
+use super::{Backend, FlowId};
 use crate::tcp::Endpoint;
+
+/// Sources that are tried for one connection; a look-up each.
+const TRIES: usize = 1_024;
 
 pub struct Index {
     /// Each flow has two entries at most; the room is taken at the start.
@@ -32,6 +35,23 @@ impl Index {
 
     pub fn find(&self, src: Endpoint, dst: Endpoint) -> Option<FlowId> {
         self.entries.get(&(src, dst)).copied()
+    }
+
+    /// The first that nobody has of the offered sources to a server, after the
+    /// one in `backend`; none after a bounded number.
+    pub fn free_source(
+        &self,
+        backend: &Backend,
+        mut next: impl FnMut(Endpoint) -> Option<Endpoint>,
+    ) -> Option<Endpoint> {
+        let mut source = backend.source;
+        for _ in 0..TRIES {
+            if self.find(backend.server, source).is_none() {
+                return Some(source);
+            }
+            source = next(source)?;
+        }
+        None
     }
 
     pub fn insert(&mut self, src: Endpoint, dst: Endpoint, id: FlowId) {

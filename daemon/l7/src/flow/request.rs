@@ -244,9 +244,10 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.hand_over(at);
             return true;
         }
-        self.connect(&forward.backend);
-        self.copy_request(forward, asked);
-        self.flow.splice.heads = heads;
+        if self.connect(&forward.backend) {
+            self.copy_request(forward, asked);
+            self.flow.splice.heads = heads;
+        }
         false
     }
 

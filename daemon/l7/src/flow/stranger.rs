@@ -33,7 +33,7 @@ impl Engine {
             self.syn(now, segment, &offer, services, host);
             return;
         }
-        let flow = match segment.has(flags::ACK) {
+        let flow = match segment.has(flags::ACK) && now < self.cookies_until {
             true => cookie::open(&self.config, now, segment, &offer),
             false => None,
         };
@@ -61,6 +61,7 @@ impl Engine {
         let answer = flow.syn_ack(&flow.told_options(offer));
         if !remember {
             self.counts.cookies += 1;
+            self.cookies_until = now + cookie::LIFE_MS;
             host.send(Direction::ToClient, &answer);
         } else if let Some(id) = self.place(now, flow) {
             host.send(Direction::ToClient, &answer);

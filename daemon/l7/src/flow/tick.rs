@@ -3,6 +3,7 @@
 use super::state::{BodyState, Phase, Reply, Text};
 use super::turn::Turn;
 use super::{Host, Reset, Services};
+use crate::http::Fault;
 use crate::splice::{Direction, Progress};
 use crate::tcp::{before, later, up_to};
 
@@ -114,7 +115,9 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         self.flow.head_by = 0;
         let begun = before(self.flow.expect, self.flow.have());
         if begun && !self.flow.waiting && self.flow.body == BodyState::None {
-            self.finish_with(Text::Status(408));
+            let parties = self.flow.parties(self.id);
+            self.services.malformed(&parties, Fault::HeadLate);
+            self.finish_with(Text::Status(Fault::HeadLate.status()));
         }
     }
 

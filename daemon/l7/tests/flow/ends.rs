@@ -83,6 +83,7 @@ fn a_head_that_is_not_whole_in_time_is_answered_and_its_buffer_given_back() {
     assert_eq!(text(&case.tick(59_000)), "");
     let out = case.tick(2_000);
     assert!(text(&out).starts_with("HTTP/1.1 408 "), "{out:?}");
+    assert_eq!(case.rules.faults, [Fault::HeadLate], "it is told of");
     assert_eq!(case.engine.n_buffers_used(), 0);
     // The second of a connection.
     let mut case = Case::bound(GET);
@@ -164,4 +165,25 @@ fn a_fin_that_the_client_never_sends_again_ends_although_the_backend_answers_pro
         case.tick(20_000);
     }
     assert_eq!(case.reset(), Some(Reset::HalfClosed));
+}
+
+#[test]
+fn a_cookie_is_taken_only_where_one_was_given_not_long_ago() {
+    // Half-open flows that are remembered, milliseconds until the ACK, flows then.
+    for (max_half_open, after_ms, expected) in [(8, 20_000, 0), (0, 20_000, 1), (0, 129_000, 0)] {
+        let mut case = Case::new();
+        case.now = 10 * 64_000;
+        case.engine = Engine::new(Config {
+            max_flows: 4,
+            buffers: 4,
+            max_half_open,
+            ..Config::default()
+        });
+        case.iss = case.client(C, flags::SYN, b"")[0].seq;
+        case.tick(after_ms);
+        assert_eq!(case.engine.n_flows(), 0, "nothing is remembered any more");
+        case.client(C + 1, ACK, GET);
+        let case_name = (max_half_open, after_ms);
+        assert_eq!(case.engine.n_flows(), expected, "{case_name:?}");
+    }
 }

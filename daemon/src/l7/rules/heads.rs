@@ -1,7 +1,7 @@
 //! What of the rules the programs match themselves: sets of entries of
 //! `head_rules`, each under a number that is never used again.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rustc_hash::FxHashSet;
 use terrace_abi::types::head_key;
@@ -16,6 +16,8 @@ pub struct HeadSet {
     /// 0 = the programs can decide nothing here.
     pub number: u32,
     pub rules: Vec<HeadRule>,
+    /// The table could not take all of it: none is there, and it says nothing.
+    is_out: AtomicBool,
 }
 
 impl HeadSet {
@@ -36,7 +38,27 @@ impl HeadSet {
             true => (LAST.fetch_add(1, Ordering::Relaxed) + 1) | kind,
             false => 0,
         };
-        Self { number, rules }
+        Self {
+            number,
+            rules,
+            is_out: AtomicBool::new(false),
+        }
+    }
+
+    pub fn is_out(&self) -> bool {
+        self.is_out.load(Ordering::Relaxed)
+    }
+
+    /// All of it, or nothing: of a part, less would decide what more denies.
+    fn write(&self, maps: &Maps) -> Result<(), Error> {
+        let entries: Vec<_> = self.entries().collect();
+        let written = maps.add_head_rules(entries.iter().map(|(key, value)| (key, *value)));
+        self.is_out.store(written.is_err(), Ordering::Relaxed);
+        if let Err(error) = written {
+            maps.remove_head_rules(entries.iter().map(|(key, _)| key))?;
+            return Err(error);
+        }
+        Ok(())
     }
 
     fn entries(&self) -> impl Iterator<Item = (head_key, u32)> + '_ {
@@ -66,7 +88,7 @@ pub struct Wanted {
 
 impl Wanted {
     pub fn add(&mut self, set: &HeadSet, want: u32) {
-        if set.number == 0 || self.n == N_SETS {
+        if set.number == 0 || set.is_out() || self.n == N_SETS {
             self.is_unknown = true;
             return;
         }
@@ -86,19 +108,26 @@ impl Wanted {
     }
 }
 
-/// Writes the sets that `new` has and `old` has not; the workers and the
-/// programs hear of them afterwards.
+/// Writes the sets that `new` has and the table has not; the workers and the
+/// programs hear of them afterwards. One that finds no room stays out, and its
+/// requests go to a worker; the next change tries it again.
+///
+/// # Errors
+/// The first one's.
 pub fn add(maps: &Maps, old: &Rules, new: &Rules) -> Result<(), Error> {
     // The first rules of this process: what an earlier one left is void.
     if old.generation == 0 {
         maps.remove_head_rules(&maps.head_rules())?;
     }
-    let held: FxHashSet<u32> = old.head_sets().map(|set| set.number).collect();
-    for set in new.head_sets().filter(|set| !held.contains(&set.number)) {
-        let entries: Vec<_> = set.entries().collect();
-        maps.add_head_rules(entries.iter().map(|(key, value)| (key, *value)))?;
-    }
-    Ok(())
+    let held: FxHashSet<u32> = old
+        .head_sets()
+        .filter(|set| !set.is_out())
+        .map(|set| set.number)
+        .collect();
+    let lacking = new.head_sets().filter(|set| !held.contains(&set.number));
+    // All are tried: a smaller one may find room.
+    let outcomes: Vec<_> = lacking.map(|set| set.write(maps)).collect();
+    outcomes.into_iter().collect()
 }
 
 /// Removes the sets that are gone.

@@ -9,8 +9,10 @@ use super::heads::HeadSet;
 #[derive(Debug)]
 pub struct RequestSet {
     all: Policy,
-    /// Rules that speak of tunnels: of the field Upgrade, or of CONNECT.
-    tunnels: Policy,
+    /// Rules that speak of the field Upgrade.
+    upgrades: Policy,
+    /// Rules that may speak of CONNECT.
+    connects: Policy,
     pub(super) heads: HeadSet,
 }
 
@@ -19,39 +21,44 @@ impl RequestSet {
     /// The expressions are too large together.
     pub fn compile(set: &RuleSet) -> Result<Self, RuleError> {
         let rules: Vec<HttpRule> = set.rules.iter().map(http_rule).collect();
-        let tunnels = rules.iter().filter(|rule| names_tunnels(rule)).cloned();
-        let tunnels: Vec<HttpRule> = tunnels.collect();
+        let those = |is: fn(&HttpRule) -> bool| {
+            let those: Vec<_> = rules.iter().filter(|rule| is(rule)).cloned().collect();
+            Policy::compile(&those)
+        };
         let all = Policy::compile(&rules)?;
         Ok(Self {
             heads: HeadSet::of_policy(all.head_rules()),
             all,
-            tunnels: Policy::compile(&tunnels)?,
+            upgrades: those(names_upgrade)?,
+            connects: those(|rule| names_upgrade(rule) || names_connect(rule))?,
         })
     }
 
-    /// The rule that allows a request, as in [`super::Note::rule`].
+    /// The rule that allows a request, as in [`super::Note::rule`]. A tunnel
+    /// needs one that speaks of the kind that is asked for.
     pub fn allows(
         &self,
         request: &Request<'_, '_>,
         wants_tunnel: bool,
         scratch: &mut Scratch,
     ) -> Option<u32> {
-        let policy = if wants_tunnel {
-            &self.tunnels
-        } else {
-            &self.all
+        let policy = match (wants_tunnel, request.method) {
+            (false, _) => &self.all,
+            (true, "CONNECT") => &self.connects,
+            (true, _) => &self.upgrades,
         };
         policy.allows(request, scratch)
     }
 }
 
-fn names_tunnels(rule: &HttpRule) -> bool {
+fn names_upgrade(rule: &HttpRule) -> bool {
     let mut fields = rule.headers.iter();
     fields.any(|field| field.name.eq_ignore_ascii_case("upgrade"))
-        || rule
-            .method
-            .as_ref()
-            .is_some_and(|method| method.contains("CONNECT"))
+}
+
+fn names_connect(rule: &HttpRule) -> bool {
+    let method = rule.method.as_deref().unwrap_or_default();
+    method.contains("CONNECT")
 }
 
 pub fn value_rule(rule: &terrace_mesh::ValueRule) -> ValueRule {

@@ -16,12 +16,40 @@ static __always_inline bool is_address(const __be32 a[4], const __be32 b[4])
 }
 
 static __always_inline void forget_flow(const struct flow_key *key,
-					const struct config *cfg, __u32 needed)
+					const struct config *cfg)
 {
 	struct flow_ref ref = {};
 
-	if (flow_find(key, flow_hash(key, cfg->hash_seed), &ref) && ref.flow &&
-	    (ref.flow->flags & needed) == needed)
+	if (flow_find(key, flow_hash(key, cfg->hash_seed), &ref) && ref.flow)
+		flow_drop(ref.slot);
+}
+
+/*
+ * Does another worker's flow still have this source and server? Its number's
+ * splice tells; the programs' own state of a flow may be behind or ahead.
+ */
+static __always_inline bool is_lived_in(__u32 by, __u32 number,
+					const struct splice *wanted)
+{
+	const struct splice *held = bpf_map_lookup_elem(&splices, &by);
+
+	return by != number && held &&
+	       held->source_port == wanted->source_port &&
+	       held->server_port == wanted->server_port &&
+	       is_address(held->source, wanted->source) &&
+	       is_address(held->server, wanted->server);
+}
+
+/* Makes room for the answers of a flow, where an ended one has left its own. */
+static __always_inline void forget_ended(const struct packet *pkt,
+					 const struct config *cfg, __u32 number)
+{
+	struct flow_ref ref = {};
+
+	if (flow_find(&pkt->reply, flow_hash(&pkt->reply, cfg->hash_seed),
+		      &ref) &&
+	    ref.flow && (ref.flow->flags & FLOW_L7) &&
+	    !is_lived_in(ref.flow->service, number, &pkt->splice))
 		flow_drop(ref.slot);
 }
 
@@ -83,9 +111,10 @@ static __always_inline int make_flow(struct packet *pkt, struct view *view,
 	open->flags = FLOW_L7 | FLOW_NAT | local_flags(view);
 	open->service = number;
 	open->backend = pkt->splice.backend;
-	forget_flow(&pkt->key, view->cfg, 0);
+	forget_flow(&pkt->key, view->cfg);
 	build_reply_key(pkt, open);
-	forget_flow(&pkt->reply, view->cfg, FLOW_L7);
+	/* What is lived in stays, and there is no port for this one. */
+	forget_ended(pkt, view->cfg, number);
 	reason = track(pkt, view, open, &ref);
 	return reason < 0 ? REASON_FLOWS_FULL : reason;
 }

@@ -7,7 +7,7 @@ use terrace_model::{Family, Packet, World};
 use super::{CLIENT, VIP};
 use crate::order::*;
 use crate::row::{At, Row, Step, at, made, raw};
-use crate::splices::{DIRECT, ENDS, REMOTE, number};
+use crate::splices::{DIRECT, ENDS, OUTWARD, REMOTE, number};
 
 const UP0: At = At::Uplink("up0");
 pub(super) const ROUTED: &str = "10.96.0.30:80";
@@ -218,7 +218,43 @@ fn port(f: Family) -> Vec<Row> {
         )
         .world(|world| world.snat_ports = (20_000, 20_000))
         .before([at(UP0, syn(f, CLIENT, VIP))]),
+        row(
+            "source and server that another worker's flow has",
+            twin(f),
+            SnatPortsFull,
+        )
+        .world(with_twins)
+        .before([bound(f, REMOTE)]),
+        row(
+            "source and server that another worker's flow has left",
+            twin(f),
+            Redirect,
+        )
+        .world(with_twins)
+        .before([
+            bound(f, REMOTE),
+            Step::Change(|world| {
+                for family in Family::ALL {
+                    world.l7.splices.remove(&number(family, REMOTE));
+                }
+            }),
+        ]),
     ]
+}
+
+/// Another worker's flow is bound from REMOTE's source to its server.
+fn with_twins(world: &mut World) {
+    for family in Family::ALL {
+        let splices = &mut world.l7.splices;
+        let first = splices[&number(family, REMOTE)].splice;
+        let twin = splices.get_mut(&number(family, OUTWARD)).unwrap();
+        (twin.splice.source, twin.splice.server) = (first.source, first.server);
+    }
+}
+
+fn twin(f: Family) -> Step {
+    let syn = syn(f, "10.10.0.1:20000", "10.30.0.5:8080");
+    sent(f, consts::L7_TO_SERVER, OUTWARD, &syn)
 }
 
 fn stale(f: Family) -> Vec<Row> {

@@ -462,24 +462,6 @@ fn a_tunnel_opens_only_where_the_rule_and_the_backend_say_so() {
 }
 
 #[test]
-fn above_the_limit_of_half_open_flows_cookies_open_them() {
-    let mut case = Case::new();
-    case.engine = Engine::new(Config {
-        max_flows: 4,
-        buffers: 4,
-        max_half_open: 0,
-        ..Config::default()
-    });
-    let out = case.client(C, flags::SYN, b"");
-    assert_eq!(case.engine.n_flows(), 0, "nothing is remembered");
-    case.iss = out[0].seq;
-    let wrong = case.client_ack(C + 1, case.iss.wrapping_add(2), ACK, GET);
-    assert_eq!((wrong[0].flags, case.engine.n_flows()), (flags::RST, 0));
-    let out = case.client(C + 1, ACK, GET);
-    assert_eq!((out[0].flags, case.engine.n_flows()), (flags::SYN, 1));
-}
-
-#[test]
 fn the_port_of_a_closed_connection_opens_another_one_at_once() {
     let mut case = window::closed();
     let out = case.client(C + 100_000, flags::SYN, b"");

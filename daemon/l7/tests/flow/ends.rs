@@ -168,6 +168,24 @@ fn a_fin_that_the_client_never_sends_again_ends_although_the_backend_answers_pro
 }
 
 #[test]
+fn above_the_limit_of_half_open_flows_cookies_open_them() {
+    let mut case = Case::new();
+    case.engine = Engine::new(Config {
+        max_flows: 4,
+        buffers: 4,
+        max_half_open: 0,
+        ..Config::default()
+    });
+    let out = case.client(C, flags::SYN, b"");
+    assert_eq!(case.engine.n_flows(), 0, "nothing is remembered");
+    case.iss = out[0].seq;
+    let wrong = case.client_ack(C + 1, case.iss.wrapping_add(2), ACK, GET);
+    assert_eq!((wrong[0].flags, case.engine.n_flows()), (flags::RST, 0));
+    let out = case.client(C + 1, ACK, GET);
+    assert_eq!((out[0].flags, case.engine.n_flows()), (flags::SYN, 1));
+}
+
+#[test]
 fn a_cookie_is_taken_only_where_one_was_given_not_long_ago() {
     // Half-open flows that are remembered, milliseconds until the ACK, flows then.
     for (max_half_open, after_ms, expected) in [(8, 20_000, 0), (0, 20_000, 1), (0, 129_000, 0)] {

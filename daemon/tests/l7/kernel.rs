@@ -152,6 +152,7 @@ fn root_rules_that_find_no_room_in_the_table_stay_with_the_workers_whole() {
     // There is room again.
     stage.change("routes.yaml", &routes(&[("/a", "a")]));
     ask_until_it_passes(&stage, &mut talk, "/a", "a\n");
+    drop(talk);
     stage.wait_empty();
 }
 

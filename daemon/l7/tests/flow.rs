@@ -3,6 +3,8 @@
 
 #[path = "flow/ends.rs"]
 mod ends;
+#[path = "flow/hostile.rs"]
+mod hostile;
 #[path = "flow/mirrors.rs"]
 mod mirrors;
 #[path = "flow/ports.rs"]
@@ -74,10 +76,19 @@ impl Services for Rules {
             "/none" => Decision::Answer(503),
             path => Decision::Forward(Forward {
                 backend,
-                rewrite: None,
+                rewrite: (path == "/rw").then_some(Token {
+                    action: 0,
+                    prefix_len: 0,
+                }),
                 tunnel: path == "/tunnel",
-                timeout_ms: 1_000,
-                heads: Default::default(),
+                timeout_ms: if path == "/k" { 0 } else { 1_000 },
+                heads: match path {
+                    "/k" => terrace_l7::splice::Heads {
+                        generation: 1,
+                        sets: [(1, 1), (0, 0), (0, 0)],
+                    },
+                    _ => Default::default(),
+                },
                 copies: mirrors::copies(path),
             }),
         }
@@ -91,8 +102,8 @@ impl Services for Rules {
         self.faults.push(fault);
     }
 
-    fn write(&self, _: Token, _: &Request<'_, '_>, _: &mut HeadWriter<'_>) -> Result<(), NoRoom> {
-        Ok(())
+    fn write(&self, _: Token, _: &Request<'_, '_>, out: &mut HeadWriter<'_>) -> Result<(), NoRoom> {
+        out.put(b"GET /new HTTP/1.1\r\nHost: h\r\nX-User: nobody\r\n\r\n")
     }
 }
 
@@ -109,6 +120,9 @@ struct Out {
 
 #[derive(Default)]
 struct World {
+    /// What the programs do the moment before the splice is replaced the next time.
+    race: Option<terrace_l7::splice::HeadNote>,
+    note: terrace_l7::splice::HeadNote,
     out: Vec<Out>,
     splices: Splices,
     events: Vec<Event>,
@@ -138,7 +152,14 @@ impl Host for World {
         self.send(direction, &out);
     }
 
+    fn heads(&mut self, _: FlowId) -> terrace_l7::splice::HeadNote {
+        self.note
+    }
+
     fn splice(&mut self, flow: FlowId, splice: &Splice, progress: Option<&Progress>) {
+        if let Some(note) = self.race.take() {
+            self.note = note;
+        }
         self.splices.put(flow, splice, progress);
     }
 

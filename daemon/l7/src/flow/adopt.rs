@@ -7,7 +7,7 @@
 
 use super::state::{BodyState, Passed, Phase, Reply};
 use super::turn::Turn;
-use super::{Event, Host, Services};
+use super::{Event, Host, Reset, Services};
 use crate::http::Method;
 use crate::splice::{HeadNote, digest, mode, scan};
 use crate::tcp::{Segment, before, distance, later, up_to};
@@ -50,9 +50,20 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     /// passed meanwhile.
     pub fn install(&mut self) {
         self.host.splice(self.id, &self.flow.splice, None);
-        while self.adopt() {
+        while self.adopt() && self.flow.phase == Phase::Bound {
             self.host.splice(self.id, &self.flow.splice, None);
         }
+    }
+
+    /// From here on no request passes without us. True when one has passed at
+    /// the place of what is held: what the server has there is not ours to decide.
+    pub fn disarm(&mut self) -> bool {
+        let at = self.flow.expect;
+        if self.flow.phase == Phase::Bound && self.flow.splice.has(mode::HEADS) {
+            self.flow.splice.mode &= !(mode::HEADS | mode::ASKED);
+            self.install();
+        }
+        self.flow.expect != at || self.flow.phase == Phase::Free
     }
 
     /// Goes on from the last request that passed; false = there is none new.
@@ -107,15 +118,42 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             digest: noted.digest,
         });
         flow.keep_until = noted.next;
-        let have = flow.have();
-        if flow.buffer.is_some() && up_to(have, noted.next) && up_to(flow.acked, noted.at) {
-            self.drop_buffer();
-        } else if flow.buffer.is_some() {
-            let with_server = distance(flow.base, noted.next).min(usize::from(flow.len));
-            flow.sent = flow.sent.max(with_server as u16);
-            flow.resend_at = self.now + 200;
+        if self.flow.buffer.is_some() && !self.keep_behind(noted) {
+            self.reset(Reset::OtherBytes);
+            return;
         }
         self.arm();
+    }
+
+    /// What is held goes on behind what has passed. False where the server may
+    /// still lack that, and what is held there is not the same.
+    fn keep_behind(&mut self, noted: &HeadNote) -> bool {
+        let flow = &*self.flow;
+        let server_ack = flow.server_ack();
+        let is_taken = up_to(noted.next, server_ack);
+        let owns_none = up_to(flow.acked, later(noted.at, server_ack));
+        if up_to(flow.have(), noted.next) && (is_taken || owns_none) {
+            self.drop_buffer();
+            return true;
+        }
+        if !is_taken && !self.holds_passed(noted) {
+            return false;
+        }
+        let flow = &mut *self.flow;
+        let with_server = distance(flow.base, noted.next).min(usize::from(flow.len));
+        flow.sent = flow.sent.max(with_server as u16);
+        flow.resend_at = self.now + 200;
+        true
+    }
+
+    /// Whether what is held begins with what has passed.
+    fn holds_passed(&self, noted: &HeadNote) -> bool {
+        let flow = &*self.flow;
+        let Some(id) = flow.buffer else { return false };
+        let range = distance(flow.base, noted.at)..distance(flow.base, noted.next);
+        let held = &self.buffers.get(id)[..usize::from(flow.len)];
+        let held = held.get(range).filter(|_| up_to(flow.base, noted.at));
+        held.is_some_and(|held| digest(held, self.host.secret()) == noted.digest)
     }
 
     /// The request that is being answered is the last that passed.

@@ -59,11 +59,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     pub fn answer(&mut self, text: Text) {
         self.merge_progress();
         let flow = &mut *self.flow;
-        let had = later(flow.acked, flow.have());
-        let had = match flow.phase {
-            Phase::Bound => later(had, flow.server_ack()),
-            _ => had,
-        };
+        let had = flow.had();
         self.unbind();
         let flow = &mut *self.flow;
         flow.acked = had;

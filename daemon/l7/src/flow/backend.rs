@@ -35,7 +35,11 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         flow.waiting = false;
         flow.reply = Reply::None;
         flow.resend_ms = FIRST_RESEND_MS;
-        flow.expire_at = self.now + u64::from(self.config.connect_ms);
+        let limit = match flow.timeout_ms {
+            0 => self.config.connect_ms,
+            of_route => of_route.min(self.config.connect_ms),
+        };
+        flow.expire_at = self.now + u64::from(limit);
         self.index.insert(backend.server, backend.source, self.id);
         self.host.open(self.id, &flow.splice);
         self.send_syn();

@@ -117,6 +117,9 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     fn bound(&mut self, segment: &Segment<'_>, packet: &[u8]) {
         self.merge_progress();
         self.adopt();
+        if self.flow.phase == Phase::Free {
+            return;
+        }
         self.open_tunnel();
         if segment.has(flags::RST) {
             if self.client_reset(segment) {
@@ -171,6 +174,11 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
 
     /// Payload or FIN that the kernel may not pass.
     fn payload(&mut self, segment: &Segment<'_>) {
+        if !self.is_near(segment) {
+            self.counts.strays += 1;
+            self.challenge();
+            return;
+        }
         self.open_further(segment);
         let end = segment.payload_end();
         if !self.agrees_with_passed(segment) || !self.agrees(segment.seq, segment.payload) {
@@ -191,13 +199,19 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         }
     }
 
-    /// Opens more of a body that is longer than was opened at once.
+    /// Opens more of a body that is longer than was opened at once: for a
+    /// segment that goes on where that ends and that the server's window takes,
+    /// so that what is open is never half the sequence numbers.
     fn open_further(&mut self, segment: &Segment<'_>) {
         let flow = &mut *self.flow;
         let BodyState::Length(left) = flow.body else {
             return;
         };
-        if left == 0 || up_to(segment.payload_end(), flow.splice.open_until) {
+        let open_until = flow.splice.open_until;
+        let goes_on = up_to(segment.seq, open_until)
+            && before(open_until, segment.payload_end())
+            && before(open_until, flow.edge());
+        if left == 0 || !goes_on {
             return;
         }
         let more = left.min(MAX_OPEN);
@@ -209,28 +223,34 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     }
 
     /// Sends on what of a segment was inspected before: the part in an open
-    /// body, or one that was sent from the buffer and is not there yet.
+    /// body, or one that was sent from the buffer and is not there yet. What we
+    /// have acknowledged is ours to deliver, from the buffer alone: nothing
+    /// compares what a client sends in its place.
     fn send_known(&mut self, segment: &Segment<'_>) -> bool {
         let flow = &*self.flow;
         let splice = &flow.splice;
         let tunnel = splice.has(mode::TUNNEL);
         let sent_until = flow.base.wrapping_add(u32::from(flow.sent));
-        let edge = flow.edge();
-        let mut from = later(segment.seq, flow.server_ack());
-        let mut until = match flow.buffer {
+        let from = match tunnel {
+            true => segment.seq,
+            false => later(segment.seq, flow.told()),
+        };
+        let known = match flow.buffer {
+            _ if tunnel => segment.payload_end(),
             Some(_) if before(splice.open_until, sent_until) => sent_until,
             _ => splice.open_until,
         };
-        if tunnel {
-            until = segment.payload_end();
-            from = segment.seq;
-        }
-        until = earlier(earlier(until, segment.payload_end()), edge);
-        if !before(from, until) {
+        let ends = [known, segment.payload_end(), flow.edge()];
+        let n = ends.map(|end| distance(from, end)).into_iter().min();
+        let n = n.unwrap_or_default();
+        let skip = distance(segment.seq, from);
+        let Some(payload) = segment.payload.get(skip..skip + n) else {
+            return false;
+        };
+        if payload.is_empty() {
             return false;
         }
-        let skip = distance(segment.seq, from);
-        let payload = &segment.payload[skip..skip + distance(from, until)];
+        let until = from.wrapping_add(n as u32);
         let fin = until == segment.payload_end() && segment.has(flags::FIN);
         let mut out = *segment;
         (out.seq, out.payload) = (from, payload);

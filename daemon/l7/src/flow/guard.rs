@@ -95,6 +95,16 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         up_to(from, seq) && up_to(seq, until)
     }
 
+    /// Whether a segment may be of this connection at all: no window is wider, and
+    /// what is further away can't be told from what is long past. A tunnel's
+    /// numbers go round without us.
+    pub fn is_near(&self, segment: &Segment<'_>) -> bool {
+        const WIDEST: u32 = 1 << 30;
+        let flow = &*self.flow;
+        let off = segment.seq.wrapping_sub(flow.told().wrapping_sub(WIDEST));
+        off <= 2 * WIDEST || flow.splice.has(crate::splice::mode::TUNNEL)
+    }
+
     /// Sends a RST on, without payload: that nobody has looked at. What was not
     /// let through is not before it, for the server.
     pub fn send_reset(&mut self, segment: &Segment<'_>) {

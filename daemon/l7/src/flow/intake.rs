@@ -72,6 +72,8 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             flow.buffer = self.buffers.take();
             flow.base = flow.expect;
             (flow.len, flow.sent, flow.ahead) = (0, 0, Default::default());
+            // Nobody keeps a buffer by never sending what it waits for.
+            flow.head_by = self.now + u64::from(self.config.head_ms);
         }
         flow.buffer.is_some()
     }

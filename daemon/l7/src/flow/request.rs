@@ -40,7 +40,15 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     fn next_request(&mut self) -> bool {
         self.learn_answer(false);
         match self.flow.reply {
-            Reply::None | Reply::Done { .. } | Reply::Lost => self.request(),
+            Reply::None | Reply::Done { .. } | Reply::Lost => {
+                if self.flow.phase == Phase::Bound && !self.flow.is_whole() {
+                    // Bytes of the request before are still under way.
+                    self.flow.resend_at = self.now + 200;
+                    return false;
+                }
+                // What has passed at this place is what the server has.
+                self.disarm() || self.request()
+            }
             Reply::Tunnel => {
                 self.flow.expect = self.flow.have();
                 self.send_held(self.flow.have());
@@ -111,7 +119,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     /// A head on an established binding that is not whole: the rest may wait
     /// for our ACK.
     fn own_partial(&mut self) {
-        if self.flow.phase == Phase::Bound {
+        if self.flow.phase == Phase::Bound && self.flow.is_whole() {
             self.flow.acked = self.flow.have();
             self.ack_bound();
         }
@@ -168,22 +176,23 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             return false;
         }
         let (status, text) = match self.rewritten(token, asked) {
-            Some((id, len)) => {
+            Ok((id, len)) => {
                 self.drop_buffer();
                 self.flow.buffer = Some(id);
                 (status_of(self.buffers.get(id)), Text::Buffer(len))
             }
-            None => (431, Text::Status(431)),
+            Err(status) => (status, Text::Status(status)),
         };
         self.decided(status);
         self.answer(text);
         false
     }
 
-    /// What the services write for this request, in a buffer of its own.
-    fn rewritten(&mut self, token: Token, asked: &Asked) -> Option<(u32, u16)> {
+    /// What the services write for this request, in a buffer of its own; else
+    /// the status that says why not.
+    fn rewritten(&mut self, token: Token, asked: &Asked) -> Result<(u32, u16), u16> {
         let flow = &*self.flow;
-        let to = self.buffers.take()?;
+        let to = self.buffers.take().ok_or(503_u16)?;
         let from = flow.buffer.unwrap_or_default();
         let start = distance(flow.base, flow.expect);
         let (old, new) = self.buffers.pair(from, to);
@@ -200,7 +209,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         if written.is_none() {
             self.buffers.give_back(to);
         }
-        written.map(|()| (to, len))
+        written.map(|()| (to, len)).ok_or(431)
     }
 
     fn forward_to(&mut self, forward: &Forward, asked: &Asked) -> bool {
@@ -214,8 +223,8 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         let mut head = asked.len;
         if let Some(token) = forward.rewrite {
             match self.rewrite_head(token, asked) {
-                Some(len) => head = len,
-                None => return self.finish_with(Text::Status(431)),
+                Ok(len) => head = len,
+                Err(status) => return self.finish_with(Text::Status(status)),
             }
         }
         self.decided(0);
@@ -259,10 +268,10 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
 
     /// Puts the changed head in the place of the client's, in a new buffer.
     /// The client's is acknowledged: it is not what is delivered.
-    fn rewrite_head(&mut self, token: Token, asked: &Asked) -> Option<u16> {
+    fn rewrite_head(&mut self, token: Token, asked: &Asked) -> Result<u16, u16> {
         let (id, len) = self.rewritten(token, asked)?;
         let flow = &mut *self.flow;
-        let old = flow.buffer?;
+        let old = flow.buffer.unwrap_or_default();
         let head_end = flow.expect.wrapping_add(u32::from(asked.len));
         let rest_at = distance(flow.base, head_end);
         let rest = usize::from(flow.len) - rest_at;
@@ -279,7 +288,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         (flow.len, flow.sent) = (len + rest as u16, 0);
         flow.ahead = Default::default();
         flow.acked = head_end;
-        Some(len)
+        Ok(len)
     }
 
     /// The head goes to the backend, with what of the body came with it.
@@ -343,6 +352,12 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         };
         flow.expect = flow.expect.wrapping_add(followed.len as u32);
         flow.keep_until = flow.expect;
+        if followed.len > 0 {
+            flow.head_by = 0;
+        }
+        if before(flow.expect, flow.have()) && flow.head_by == 0 {
+            flow.head_by = self.now + u64::from(self.config.head_ms);
+        }
         flow.body = match followed.ended {
             true => BodyState::None,
             false => BodyState::Chunked(chunks),
@@ -410,7 +425,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             }
             at = end;
         }
-        if before(at, until) && before(self.flow.acked, until) {
+        if before(at, until) && before(self.flow.acked, until) && self.flow.is_whole() {
             // The server's window is smaller than what the client was told:
             // these bytes are ours to deliver now.
             self.flow.acked = until;

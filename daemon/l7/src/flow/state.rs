@@ -236,6 +236,21 @@ impl Flow {
         }
     }
 
+    /// Whether everything before what is held is with the server, or was said
+    /// to be ours.
+    pub fn is_whole(&self) -> bool {
+        self.buffer.is_some() && up_to(self.base, self.told())
+    }
+
+    /// Behind the last byte that has surely come: of a body that passes without
+    /// us only the server knows.
+    pub fn had(&self) -> u32 {
+        match self.is_whole() {
+            true => later(self.told(), self.have()),
+            false => self.told(),
+        }
+    }
+
     /// What the client is told in the SYN-ACK.
     pub fn told_options(&self, offer: &Offer) -> Options {
         Options {

@@ -110,14 +110,24 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         self.ask_window();
     }
 
-    /// The head that has begun is not whole in time.
+    /// The head that has begun, or a line of a chunked body's framing, is not
+    /// whole in time, or never came: what is held is behind a gap.
     fn head_late(&mut self) {
-        self.flow.head_by = 0;
-        let begun = before(self.flow.expect, self.flow.have());
-        if begun && !self.flow.waiting && self.flow.body == BodyState::None {
-            let parties = self.flow.parties(self.id);
-            self.services.malformed(&parties, Fault::HeadLate);
-            self.finish_with(Text::Status(Fault::HeadLate.status()));
+        let flow = &mut *self.flow;
+        flow.head_by = 0;
+        let ahead = flow.ahead.iter().any(|range| range.1 != 0);
+        let begun = before(flow.expect, flow.have()) || ahead;
+        if !begun || flow.waiting {
+            return;
+        }
+        match flow.body {
+            BodyState::None | BodyState::Length(0) => {
+                let parties = self.flow.parties(self.id);
+                self.services.malformed(&parties, Fault::HeadLate);
+                self.finish_with(Text::Status(Fault::HeadLate.status()));
+            }
+            BodyState::Chunked(_) => self.reset(Reset::ClientSilent),
+            BodyState::Length(_) => {}
         }
     }
 
@@ -192,5 +202,8 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             true => self.now + 200,
             false => 0,
         };
+        if ended && !self.flow.waiting {
+            self.advance();
+        }
     }
 }

@@ -84,7 +84,8 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         let Some(id) = flow.buffer else { return };
         let sent_until = flow.base.wrapping_add(u32::from(flow.sent));
         let server_ack = flow.server_ack();
-        if flow.sent == flow.len && up_to(flow.keep_until, server_ack) {
+        let needed_until = later(flow.keep_until, flow.acked);
+        if flow.sent == flow.len && up_to(needed_until, server_ack) {
             self.drop_buffer();
             return;
         }
@@ -112,6 +113,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         }
         (self.flow.len, self.flow.sent) = (0, 0);
         self.flow.ahead = Default::default();
+        self.flow.head_by = 0;
     }
 
     pub fn drop_reply_buffer(&mut self) {
@@ -174,7 +176,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         let segment = Segment {
             seq,
             flags: flags::RST | flags::ACK,
-            ack: later(flow.acked, flow.have()),
+            ack: flow.had(),
             ..flow.as_service(&[])
         };
         self.host.send(Direction::ToClient, &segment);

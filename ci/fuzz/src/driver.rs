@@ -44,7 +44,10 @@ impl Services for Rules {
                     server: endpoint(20 + u8::from(path.len() % 2 == 0), 8080),
                     source: parties.client,
                 },
-                rewrite: None,
+                rewrite: (path == "/rw").then_some(Token {
+                    action: 0,
+                    prefix_len: 0,
+                }),
                 tunnel: false,
                 timeout_ms: 500,
                 heads: Default::default(),
@@ -53,8 +56,19 @@ impl Services for Rules {
         }
     }
 
-    fn write(&self, _: Token, _: &Request<'_, '_>, _: &mut HeadWriter<'_>) -> Result<(), NoRoom> {
-        Ok(())
+    fn write(
+        &self,
+        _: Token,
+        request: &Request<'_, '_>,
+        out: &mut HeadWriter<'_>,
+    ) -> Result<(), NoRoom> {
+        out.put(b"GET /new HTTP/1.1\r\n")?;
+        for field in request.fields.iter() {
+            for part in [field.name, b": ", field.value, b"\r\n"] {
+                out.put(part)?;
+            }
+        }
+        out.put(b"\r\n")
     }
 }
 
@@ -67,6 +81,8 @@ struct World {
     syn: Option<(Endpoint, u32)>,
     client_next: u32,
     server_next: u32,
+    /// Servers get nothing of what is sent to them now: their stacks drop it.
+    loses: bool,
 }
 
 impl World {
@@ -91,10 +107,22 @@ impl World {
         let (Some((_, syn)), Some(stream)) = (self.syn, self.streams.last_mut()) else {
             return;
         };
+        if self.loses {
+            return;
+        }
         for (i, byte) in segment.payload.iter().enumerate() {
             let at = segment.seq.wrapping_sub(syn + 1).wrapping_add(i as u32);
             stream.entry(at).or_insert(*byte);
         }
+    }
+
+    /// What the last server would acknowledge.
+    fn taken(&self) -> u32 {
+        let (Some((_, syn)), Some(stream)) = (self.syn, self.streams.last()) else {
+            return self.server_next;
+        };
+        let whole = stream.keys().zip(0u32..).take_while(|(at, i)| **at == *i);
+        syn.wrapping_add(1).wrapping_add(whole.count() as u32)
     }
 
     /// Reads what reached the servers as a server would.
@@ -127,10 +155,10 @@ fn request_at(bytes: &[u8]) -> Option<usize> {
     let httparse::Status::Complete(head) = parsed else {
         return None;
     };
-    assert_ne!(
-        request.path,
-        Some("/deny"),
-        "a denied request reached a server"
+    assert!(
+        !matches!(request.path, Some("/deny" | "/rw")),
+        "a request reached a server that was denied, or not as it was rewritten: {:?}",
+        request.path
     );
     let value = |name: &str| {
         let mut fields = request.headers.iter();
@@ -170,10 +198,14 @@ impl Host for World {
 }
 
 /// Pieces that lead deeper than random bytes do.
-const PIECES: [&[u8]; 12] = [
+const PIECES: [&[u8]; 16] = [
     b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n",
     b"GET /deny HTTP/1.1\r\nHost: h\r\n\r\n",
     b"GET /ab HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /rw HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /aaaa",
+    b"GET /deny",
+    b" HTTP/1.1\r\nHost: h\r\n\r\n",
     b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n",
     b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
@@ -184,6 +216,9 @@ const PIECES: [&[u8]; 12] = [
     b"Host: h\r\n",
     b"",
 ];
+
+/// How far from its place a segment may stand.
+const FAR: [u32; 4] = [1 << 30, 1 << 31, (1 << 31) + 20_000, 3 << 30];
 
 /// Reads actions of five bytes each: who, flags, where, what, how much of it.
 /// Returns how many requests reached a server.
@@ -215,6 +250,7 @@ pub fn segments(data: &[u8]) -> usize {
         let Some((segment, back)) = next_segment(action, &world, numbers) else {
             continue;
         };
+        world.loses = who >> 3 & 7 == 7;
         let is_client = who % 2 == 0;
         let next = segment.end();
         match is_client {
@@ -250,17 +286,26 @@ fn next_segment(
         0
     };
     if who % 2 == 0 {
-        let numbers = (client_seq.wrapping_sub(back), world.client_next);
+        let far = if place & 0xf0 == 0xb0 {
+            FAR[usize::from(place & 3)]
+        } else {
+            0
+        };
+        let told = if who >> 3 & 7 == 6 { 1_000_000 } else { 0 };
+        let seq = client_seq.wrapping_sub(back).wrapping_add(far);
+        let numbers = (seq, world.client_next.wrapping_add(told));
+        let back = back | far;
         let (from, to) = (endpoint(1, 4000), endpoint(9, 80));
         return Some((make(from, to, numbers, odd(flag_bits), payload), back));
     }
     let (server, syn) = world.syn?;
-    let answers = world.server_next == syn.wrapping_add(1);
+    let taken = world.taken();
+    let answers = taken == syn.wrapping_add(1);
     let bits = match answers && flag_bits < 0xf0 {
         true => flags::SYN | flags::ACK,
         false => odd(flag_bits),
     };
-    let numbers = (server_seq.wrapping_sub(back), world.server_next);
+    let numbers = (server_seq.wrapping_sub(back), taken);
     Some((
         make(server, endpoint(1, 4000), numbers, bits, payload),
         back,

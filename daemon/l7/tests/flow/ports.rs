@@ -45,6 +45,8 @@ impl Services for Own {
             Some(bound) => bound.source,
             None => self.source(),
         };
+        // A route's limit would end it before its third SYN.
+        forward.timeout_ms = 0;
         Decision::Forward(forward)
     }
 

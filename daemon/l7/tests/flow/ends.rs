@@ -205,3 +205,29 @@ fn a_cookie_is_taken_only_where_one_was_given_not_long_ago() {
         assert_eq!(case.engine.n_flows(), expected, "{case_name:?}");
     }
 }
+
+#[test]
+fn the_port_of_a_closed_connection_opens_another_one_at_once() {
+    let mut case = window::closed();
+    let out = case.client(C + 100_000, flags::SYN, b"");
+    assert_eq!((out[0].flags, out[0].ack), (flags::SYN | ACK, C + 100_001));
+    assert_eq!(case.engine.n_flows(), 1);
+}
+
+#[test]
+fn a_flow_that_idles_needs_no_buffer() {
+    let mut case = Case::bound(GET);
+    let at = C + 1 + GET.len() as u32;
+    case.server(
+        S + 1,
+        at,
+        ACK,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    );
+    case.tick(500);
+    assert_eq!(
+        (case.engine.n_flows(), case.engine.n_buffers_used()),
+        (1, 0)
+    );
+    const { assert!(MAX_FLOW_BYTES < 1_000) };
+}

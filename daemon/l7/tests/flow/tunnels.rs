@@ -91,3 +91,36 @@ fn a_download_of_any_size_through_a_tunnel_ends_where_the_server_ends() {
         assert_eq!(case.engine.n_flows(), 0, "{gib} GiB");
     }
 }
+
+#[test]
+fn a_tunnel_opens_only_where_the_rule_and_the_backend_say_so() {
+    let upgrade = b"GET /tunnel HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    let end = C + 1 + upgrade.len() as u32;
+    let mut case = Case::bound(upgrade);
+    assert!(
+        case.client(end, ACK, b"\x00\x01")
+            .iter()
+            .all(|o| o.payload.is_empty())
+    );
+    let switch = b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    let out = case.server(S + 1, end, ACK, switch);
+    assert_eq!(
+        out.last().unwrap().payload,
+        b"\x00\x01",
+        "what waited goes on"
+    );
+    let out = case.client(end + 2, ACK, b"\x02");
+    assert_eq!(out[0].payload, b"\x02");
+    let mut refused = Case::bound(upgrade);
+    refused.server(
+        S + 1,
+        end,
+        ACK,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    );
+    let out = refused.client(end, ACK, b"\x00\x01");
+    assert!(
+        out.iter()
+            .all(|o| o.direction == Direction::ToClient || o.payload.is_empty())
+    );
+}

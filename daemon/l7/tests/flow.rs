@@ -180,26 +180,26 @@ impl Host for World {
 const C: u32 = 1_000;
 const S: u32 = 5_000;
 
-struct Case {
+struct Case<R = Rules> {
     engine: Engine,
-    rules: Rules,
+    rules: R,
     world: World,
     now: u64,
     /// Our first number to the client.
     iss: u32,
 }
 
-impl Case {
-    fn new() -> Self {
+impl<R: Services> Case<R> {
+    fn with(n_flows: u32, rules: R) -> Self {
         let engine = Engine::new(Config {
-            max_flows: 4,
-            buffers: 4,
+            max_flows: n_flows,
+            buffers: n_flows,
             mirrors: 2,
             ..Config::default()
         });
         Self {
             engine,
-            rules: Rules::default(),
+            rules,
             world: World::default(),
             now: 1,
             iss: 0,
@@ -226,8 +226,12 @@ impl Case {
     }
 
     fn client_ack(&mut self, seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Vec<Out> {
+        self.client_at(client().port, seq, ack, flags, payload)
+    }
+
+    fn client_at(&mut self, port: u16, seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Vec<Out> {
         self.packet(&Segment {
-            src: client(),
+            src: Endpoint { port, ..client() },
             dst: service(),
             seq,
             ack,
@@ -256,6 +260,19 @@ impl Case {
         self.world.out.clear();
         self.engine.tick(self.now, &mut self.rules, &mut self.world);
         self.world.out.clone()
+    }
+
+    /// The client at a port asks; what the engine sends then.
+    fn ask_at(&mut self, port: u16, request: &[u8]) -> Vec<Out> {
+        let out = self.client_at(port, C, 0, flags::SYN, b"");
+        let ack = out[0].seq.wrapping_add(1);
+        self.client_at(port, C + 1, ack, ACK, request)
+    }
+}
+
+impl Case {
+    fn new() -> Self {
+        Self::with(4, Rules::default())
     }
 
     /// Established with the client.

@@ -30,15 +30,6 @@ fn sockets(workers: &[api::Worker]) -> [Family; 3] {
         let rows = sockets.iter().map(|(labels, s)| (labels.clone(), value(s)));
         rows.collect::<Vec<_>>()
     };
-    let handed = workers.iter().enumerate().flat_map(|(number, worker)| {
-        let labels = |done: &str| -> Labels {
-            vec![("worker", number.to_string()), ("done", done.to_owned())]
-        };
-        [
-            (labels("yes"), worker.handed_over),
-            (labels("lost"), worker.not_handed),
-        ]
-    });
     [
         counters(
             "l7_socket_packets",
@@ -53,36 +44,49 @@ fn sockets(workers: &[api::Worker]) -> [Family; 3] {
         counters(
             "l7_handed_over",
             "Packets that came to a worker and were another one's",
-            handed.collect::<Vec<_>>(),
+            told_apart(
+                workers,
+                "done",
+                &[("yes", |w| w.handed_over), ("lost", |w| w.not_handed)],
+            ),
         ),
     ]
 }
 
+type Value = fn(&api::Worker) -> u64;
+
+fn of_worker(number: usize) -> Labels {
+    vec![("worker", number.to_string())]
+}
+
+/// Several values of each worker in one family, told apart by a label.
+fn told_apart(
+    workers: &[api::Worker],
+    label: &'static str,
+    values: &[(&str, Value)],
+) -> Vec<(Labels, u64)> {
+    let mut rows = Vec::new();
+    for (number, worker) in workers.iter().enumerate() {
+        for (name, value) in values {
+            let mut labels = of_worker(number);
+            labels.push((label, (*name).to_owned()));
+            rows.push((labels, value(worker)));
+        }
+    }
+    rows
+}
+
 fn guards(workers: &[api::Worker]) -> [Family; 5] {
-    let numbered = || (0..).zip(workers);
-    let label = |number: u32| -> Labels { vec![("worker", number.to_string())] };
-    let of = |value: fn(&api::Worker) -> u64| {
-        let rows = numbered().map(|(number, worker)| (label(number), value(worker)));
+    let of = |value: Value| {
+        let rows = workers.iter().enumerate();
+        let rows = rows.map(|(number, worker)| (of_worker(number), value(worker)));
         rows.collect::<Vec<_>>()
     };
-    let now = |value: fn(&api::Worker) -> u64| {
+    let now = |value: Value| {
         let rows = of(value).into_iter();
         rows.map(|(labels, n)| (labels, n as f64))
             .collect::<Vec<_>>()
     };
-    let bounded = numbered().flat_map(|(number, worker)| {
-        let with = |limit: &str| {
-            let mut labels = label(number);
-            labels.push(("limit", limit.to_owned()));
-            labels
-        };
-        [
-            (with("half_open"), worker.cookies),
-            (with("flows"), worker.full),
-            (with("buffers"), worker.unheld),
-            (with("source_ports"), worker.no_ports),
-        ]
-    });
     [
         gauges(
             "l7_flows",
@@ -97,7 +101,16 @@ fn guards(workers: &[api::Worker]) -> [Family; 5] {
         counters(
             "l7_bounded",
             "Segments that met a worker's limit: SYNs answered by cookies, connections without a place, bytes without a buffer, requests without a source port",
-            bounded.collect::<Vec<_>>(),
+            told_apart(
+                workers,
+                "limit",
+                &[
+                    ("half_open", |w| w.cookies),
+                    ("flows", |w| w.full),
+                    ("buffers", |w| w.unheld),
+                    ("source_ports", |w| w.no_ports),
+                ],
+            ),
         ),
         counters(
             "l7_challenges",

@@ -4,15 +4,13 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use terrace::config;
-use terrace::l7::Wait;
 use terrace::l7::tier::Tier;
 use terrace_abi::{Limits, Maps};
 use terrace_l7::tcp::{Endpoint, Segment, flags};
 use terrace_testkit::{Agent, Netns, PinRoot, wait};
 
 use crate::life::Talk;
-use crate::panics::{Hand, OPEN, Plain, endpoint};
+use crate::panics::{Hand, OPEN, Plain, endpoint, two_workers};
 use crate::stage::{Shape, Stage, VIP};
 use crate::workers::freezer;
 
@@ -99,13 +97,7 @@ fn root_what_finds_a_mailbox_full_is_counted_and_a_flow_lives_by_what_comes_agai
     let ns = Netns::new("l7-mailbox").unwrap();
     let root = PinRoot::new().unwrap();
     let maps = Maps::open(root.path(), &Limits::small()).unwrap();
-    let settings = config::L7 {
-        workers: 2,
-        frames: 256,
-        buffers: 64,
-        wait: Wait::Poll,
-        ..config::L7::default()
-    };
+    let settings = two_workers();
     let gates = [(); 2].map(|()| Arc::new(Mutex::new(())));
     let maker = |queue: u32| Plain {
         gate: gates[queue as usize].clone(),

@@ -192,18 +192,23 @@ impl Hand {
     }
 }
 
-#[test]
-fn root_a_panic_ends_what_no_splice_carries_and_packets_find_their_worker() {
-    let ns = Netns::new("l7-panics").unwrap();
-    let root = PinRoot::new().unwrap();
-    let maps = Maps::open(root.path(), &Limits::small()).unwrap();
-    let settings = config::L7 {
+/// Two workers with little memory.
+pub fn two_workers() -> config::L7 {
+    config::L7 {
         workers: 2,
         frames: 256,
         buffers: 64,
         wait: Wait::Poll,
         ..config::L7::default()
-    };
+    }
+}
+
+#[test]
+fn root_a_panic_ends_what_no_splice_carries_and_packets_find_their_worker() {
+    let ns = Netns::new("l7-panics").unwrap();
+    let root = PinRoot::new().unwrap();
+    let maps = Maps::open(root.path(), &Limits::small()).unwrap();
+    let settings = two_workers();
     let tier = ns
         .enter(|| Tier::start(&maps, &settings, 1_500, |_| Plain::default()))
         .unwrap()

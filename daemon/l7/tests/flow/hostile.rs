@@ -241,21 +241,7 @@ fn without_a_second_buffer_a_rewrite_is_503() {
             5_003 => b"GET /rw HTTP/1.1\r\nHost: h\r\n\r\n",
             _ => b"GET /slow",
         };
-        let mut src = client();
-        src.port = port;
-        let segment = |seq, ack, flags, payload| Segment {
-            src,
-            dst: service(),
-            seq,
-            ack,
-            flags,
-            window: 60_000,
-            payload,
-            ..Segment::default()
-        };
-        let iss = case.packet(&segment(C, 0, flags::SYN, b""))[0].seq;
-        case.packet(&segment(C + 1, iss + 1, ACK, b""));
-        statuses.push(text(&case.packet(&segment(C + 1, iss + 1, ACK, bytes))));
+        statuses.push(text(&case.ask_at(port, bytes)));
     }
     assert!(statuses[3].starts_with("HTTP/1.1 503 "), "{statuses:?}");
 }

@@ -60,61 +60,10 @@ impl Services for Own {
     }
 }
 
-struct Hall {
-    engine: Engine,
-    own: Own,
-    world: World,
-    now: u64,
-}
-
-impl Hall {
-    fn new() -> Self {
-        let engine = Engine::new(Config {
-            max_flows: 16,
-            buffers: 16,
-            ..Config::default()
-        });
-        Self {
-            engine,
-            own: Own {
-                next: *PORTS.start(),
-            },
-            world: World::default(),
-            now: 1,
-        }
-    }
-
-    fn packet(&mut self, segment: &Segment<'_>) -> Vec<Out> {
-        let mut packet = vec![0; 200 + segment.payload.len()];
-        let len = wire::write(segment, &mut packet);
-        self.world.out.clear();
-        let (own, world) = (&mut self.own, &mut self.world);
-        self.engine
-            .packet(self.now, &packet[..len], Arrival::Up, own, world);
-        self.world.out.clone()
-    }
-
-    fn client(&mut self, n: u16, seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Vec<Out> {
-        self.packet(&Segment {
-            src: Endpoint {
-                port: 4_000 + n,
-                ..client()
-            },
-            dst: service(),
-            seq,
-            ack,
-            flags,
-            window: 60_000,
-            payload,
-            ..Segment::default()
-        })
-    }
-
-    /// Client `n` asks; what the engine sends then.
-    fn ask(&mut self, n: u16) -> Vec<Out> {
-        let out = self.client(n, C, 0, flags::SYN, b"");
-        let ack = out[0].seq.wrapping_add(1);
-        self.client(n, C + 1, ack, ACK, GET)
+impl Case<Own> {
+    fn hall() -> Self {
+        let next = *PORTS.start();
+        Self::with(16, Own { next })
     }
 
     fn no_ports(&self) -> usize {
@@ -130,36 +79,36 @@ fn source(world: &World) -> u16 {
 
 #[test]
 fn a_connection_never_has_the_source_of_a_living_one_to_the_same_server() {
-    let mut hall = Hall::new();
+    let mut hall = Case::hall();
     let mut taken = BTreeSet::new();
     for n in 0..PORTS.len() as u16 {
         // The turn comes back to the first port each time.
-        hall.own.next = *PORTS.start();
-        let out = hall.ask(n);
+        hall.rules.next = *PORTS.start();
+        let out = hall.ask_at(4_000 + n, GET);
         assert_eq!(out[0].flags, flags::SYN, "{n}: {out:?}");
         assert!(taken.insert(source(&hall.world)), "{n}: {taken:?}");
     }
-    let out = hall.ask(100);
+    let out = hall.ask_at(4_100, GET);
     assert!(text(&out).starts_with("HTTP/1.1 503 "), "{out:?}");
     assert_eq!(hall.no_ports(), 1, "and it is counted");
     // The first one ends: its port is free.
-    let reset = hall.client(0, C + 1, 0, flags::RST, b"");
+    let reset = hall.client_at(4_000, C + 1, 0, flags::RST, b"");
     assert_eq!(reset[0].direction, Direction::ToServer, "{reset:?}");
-    let out = hall.ask(101);
+    let out = hall.ask_at(4_101, GET);
     assert_eq!(out[0].flags, flags::SYN, "{out:?}");
     assert_eq!(source(&hall.world), *PORTS.start());
 }
 
 #[test]
 fn a_syn_without_an_answer_comes_from_another_port_the_third_time() {
-    let mut hall = Hall::new();
-    hall.ask(0);
+    let mut hall = Case::hall();
+    hall.ask_at(4_000, GET);
     let mut sources = vec![source(&hall.world)];
     for _ in 0..3 {
         let at = hall.engine.next_tick().unwrap();
         hall.now = at;
         hall.world.out.clear();
-        hall.engine.tick(hall.now, &mut hall.own, &mut hall.world);
+        hall.engine.tick(hall.now, &mut hall.rules, &mut hall.world);
         assert_eq!(hall.world.out[0].flags, flags::SYN);
         sources.push(source(&hall.world));
     }

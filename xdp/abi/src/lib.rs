@@ -8,6 +8,7 @@ mod error;
 mod limits;
 mod maps;
 mod object;
+mod patience;
 mod plain;
 mod reason;
 mod skeleton;

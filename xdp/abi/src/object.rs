@@ -4,20 +4,16 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use libbpf_rs::btf::types::{DataSec, Enum, Var};
-use libbpf_rs::{Btf, ErrorKind, MapCore as _, MapHandle, ObjectBuilder, OpenObject};
+use libbpf_rs::{Btf, MapCore as _, MapHandle, ObjectBuilder, OpenObject};
 
 use crate::messages::capture;
+use crate::patience::undisturbed;
 use crate::{Error, Maps, pins, sys};
 
 /// Lines of the verifier's log that go into an error.
 const LOG_LINES: usize = 16;
-
-/// Of a load that the kernel puts off.
-const LOAD_TRIES: usize = 20;
-const LOAD_PAUSE: Duration = Duration::from_millis(20);
 
 /// A load-time constant (`const volatile` in the C source) and its value.
 pub type Constant = (&'static str, u64);
@@ -66,21 +62,7 @@ pub fn load(
     maps: &Maps,
     constants: &[Constant],
 ) -> Result<Vec<Program>, Error> {
-    patiently(|| load_once(object, bytes, maps, constants))
-}
-
-/// The kernel ends a verification with EAGAIN while its thread has something
-/// else to do; libbpf's five tries follow each other at once.
-fn patiently<T>(load: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
-    for _ in 0..LOAD_TRIES {
-        match load() {
-            Err(Error::Load { source, .. }) if source.kind() == ErrorKind::WouldBlock => {
-                std::thread::sleep(LOAD_PAUSE);
-            }
-            result => return result,
-        }
-    }
-    load()
+    undisturbed(|| load_once(object, bytes, maps, constants))
 }
 
 fn load_once(
@@ -138,7 +120,7 @@ pub fn load_with(
     constants: &[Constant],
     own: &[OwnMap],
 ) -> Result<Loaded, Error> {
-    patiently(|| load_with_once(object, bytes, maps, constants, own))
+    undisturbed(|| load_with_once(object, bytes, maps, constants, own))
 }
 
 fn load_with_once(

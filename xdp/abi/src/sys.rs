@@ -12,6 +12,7 @@ mod map;
 mod mount;
 mod offload;
 mod program;
+mod signal;
 mod sockmap;
 mod trial;
 mod xdp;
@@ -41,6 +42,7 @@ pub use program::{
     ProgramInfo, RunOutput, enable_run_stats, program_by_id, program_info, test_run,
     test_run_syscall,
 };
+pub use signal::block_signals;
 pub use sockmap::{message_attach, tracepoint_attach};
 pub use trial::{TrialLoad, trial_attach, trial_load, trial_map};
 pub use xdp::{XdpMode, XdpState, xdp_attach, xdp_detach, xdp_query};

@@ -12,7 +12,8 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, OpenObject};
 use super::Maps;
 use super::rings::empty_ring;
 use super::run::grace_map;
-use crate::object::{self, Missing};
+use crate::object::{self, Constant, Missing, Program};
+use crate::patience::undisturbed;
 use crate::{Error, Limits, consts, pins, sys, types};
 
 const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tables.bpf.o"));
@@ -136,9 +137,6 @@ fn join(
     limits: Limits,
     mut handles: BTreeMap<String, MapHandle>,
 ) -> Result<Maps, Error> {
-    let mut open = object::open(NAME, OBJECT)?;
-    let template = empty_ring(1)?;
-    let made = prepare(&mut open, &limits, &handles, &template)?;
     let (grace, grace_inner) = grace_map()?;
     let mut maps = Maps {
         root: root.into(),
@@ -149,9 +147,37 @@ fn join(
         grace_inner,
         dry_run: std::sync::Mutex::new(()),
     };
-    object::set_constants(NAME, OBJECT, &mut open, &maps.masks(), Missing::Skipped)?;
+    let masks = maps.masks();
+    let fresh = undisturbed(|| load(&limits, &handles, &masks))?;
+    handles.extend(fresh.maps);
+    maps.handles = handles;
+    maps.programs = fresh.programs;
+    if fresh.made.iter().any(|name| name == "config") {
+        maps.set_config(&default_config(hz()?))?;
+    }
+    pin(root, &fresh.made, &maps)?;
+    Ok(maps)
+}
+
+/// What a load of the object has made.
+struct Fresh {
+    programs: Vec<Program>,
+    maps: BTreeMap<String, MapHandle>,
+    /// The names of those maps, `config` last.
+    made: Vec<String>,
+}
+
+fn load(
+    limits: &Limits,
+    pinned: &BTreeMap<String, MapHandle>,
+    masks: &[Constant],
+) -> Result<Fresh, Error> {
+    let mut open = object::open(NAME, OBJECT)?;
+    let template = empty_ring(1)?;
+    let made = prepare(&mut open, limits, pinned, &template)?;
+    object::set_constants(NAME, OBJECT, &mut open, masks, Missing::Skipped)?;
     let loaded = object::finish_object(NAME, open)?;
-    maps.programs = object::programs(&loaded)?;
+    let mut maps = BTreeMap::new();
     for map in loaded.maps() {
         let name = map.name().to_string_lossy().into_owned();
         if made.contains(&name) {
@@ -160,15 +186,14 @@ fn join(
                 source,
                 log: String::new(),
             })?;
-            handles.insert(name, handle);
+            maps.insert(name, handle);
         }
     }
-    maps.handles = handles;
-    if made.iter().any(|name| name == "config") {
-        maps.set_config(&default_config(hz()?))?;
-    }
-    pin(root, &made, &maps)?;
-    Ok(maps)
+    Ok(Fresh {
+        programs: object::programs(&loaded)?,
+        maps,
+        made,
+    })
 }
 
 /// Sizes the maps that are to be made and hands over those that are pinned;

@@ -6,6 +6,7 @@ mod cases;
 mod egress;
 pub mod frame;
 pub mod harness;
+mod heads;
 mod sockets;
 mod splices;
 pub mod stage;

@@ -82,13 +82,35 @@ pub fn walk(stage: &Stage, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// What a case needs beside its packets.
+#[derive(Clone, Copy)]
+pub struct Anew<'a> {
+    /// Bytes of each packet behind those of the frame.
+    pub tail: &'a [u8],
+    /// Brings back what a slice has changed; runs before each.
+    pub restore: &'a dyn Fn() -> Result<()>,
+}
+
 /// Times a case, and proves from the counters that every packet took the way
 /// that the case is about.
 pub fn measure(stage: &Stage, case: &Case) -> Result<Times> {
+    let restore = || match case.forget {
+        true => walk(stage, "empty_bucket"),
+        false => Ok(()),
+    };
+    let anew = Anew {
+        tail: &[],
+        restore: &restore,
+    };
+    measure_anew(stage, case, anew)
+}
+
+/// The same for packets that change what they meet.
+pub fn measure_anew(stage: &Stage, case: &Case, anew: Anew<'_>) -> Result<Times> {
     let target = stage.program(case.hook);
     let driver = harness::driver(&stage.maps, case.hook, &case.settings, target)?;
     let before = stage.reasons()?;
-    let times = time(stage, case, driver).with_context(|| case.name.clone())?;
+    let times = time_anew(stage, case, driver, anew).with_context(|| case.name.clone())?;
     let runs = case.effort.runs() + u64::from(times.counted);
     proved(&before, &stage.reasons()?, case.reason, runs, case.strays)
         .with_context(|| case.name.clone())?;
@@ -97,9 +119,18 @@ pub fn measure(stage: &Stage, case: &Case) -> Result<Times> {
 
 /// Unit, floor and the program under test, in turns.
 pub fn time(stage: &Stage, case: &Case, driver: harness::Driver) -> Result<Times> {
+    let anew = Anew {
+        tail: &[],
+        restore: &|| Ok(()),
+    };
+    time_anew(stage, case, driver, anew)
+}
+
+fn time_anew(stage: &Stage, case: &Case, driver: harness::Driver, anew: Anew<'_>) -> Result<Times> {
     let (settings, hook) = (&case.settings, case.hook);
     let unit = harness::tool(&stage.maps, settings, "empty_xdp")?;
-    let floor = harness::floor(&stage.maps, hook, settings)?;
+    let floor = harness::floor(&stage.maps, hook, settings)?.with_tail(anew.tail);
+    let driver = driver.with_tail(anew.tail);
     let arm = |driver, hook| Arm {
         driver,
         hook,
@@ -107,11 +138,9 @@ pub fn time(stage: &Stage, case: &Case, driver: harness::Driver) -> Result<Times
         verdict: (case.strays == 0.0).then_some(settings.verdict),
     };
     let arms = [arm(&unit, Hook::Xdp), arm(&floor, hook), arm(&driver, hook)];
-    timing::time(&arms, &case.effort, |at| {
-        if case.forget && at == 0 {
-            walk(stage, "empty_bucket")?;
-        }
-        Ok(())
+    timing::time(&arms, &case.effort, |at| match at {
+        0 => (anew.restore)(),
+        _ => Ok(()),
     })
 }
 

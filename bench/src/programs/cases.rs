@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use anyhow::{Context as _, Result};
 use terrace_abi::Reason;
 
-use super::case::{self, Case};
+use super::case::{self, Anew, Case};
 use super::frame::{Keys, Order, TCP_ACK, TCP_SYN};
 use super::harness::{self, Hook, Settings, XDP_DROP, XDP_PASS};
 use super::stage::{LARGE_FLOWS, Stage};
@@ -341,6 +341,12 @@ impl Bench<'_> {
 
     pub(super) fn measure(&mut self, case: &Case) -> Result<()> {
         let times = case::measure(self.stage, case)?;
+        self.add(&case.name, case.target, &times);
+        Ok(())
+    }
+
+    pub(super) fn measure_anew(&mut self, case: &Case, anew: Anew<'_>) -> Result<()> {
+        let times = case::measure_anew(self.stage, case, anew)?;
         self.add(&case.name, case.target, &times);
         Ok(())
     }

@@ -63,6 +63,16 @@ pub struct Driver {
     /// Keeps the maps of the object.
     _object: Object,
     program: OwnedFd,
+    /// What it is given: room for what it writes, and what follows.
+    packet: Vec<u8>,
+}
+
+impl Driver {
+    /// Packets have these bytes behind what the driver writes (tc alone).
+    pub fn with_tail(mut self, tail: &[u8]) -> Self {
+        self.packet.extend_from_slice(tail);
+        self
+    }
 }
 
 impl AsFd for Driver {
@@ -220,6 +230,7 @@ fn pick(object: Object, name: &str) -> Result<Driver> {
     Ok(Driver {
         program: program(&object, name)?,
         _object: object,
+        packet: vec![0; FRAME_BYTES],
     })
 }
 
@@ -248,7 +259,6 @@ pub fn context_of(hook: Hook, ifindex: u32, size: usize) -> Vec<u8> {
 
 /// Runs a driver `repeat` times: its last verdict and the kernel's mean.
 pub fn run(driver: &Driver, context: &[u8], repeat: u32) -> Result<sys::RunOutput> {
-    let frame = [0; FRAME_BYTES];
-    sys::test_run(driver.as_fd(), &frame, Some(context), repeat)
+    sys::test_run(driver.as_fd(), &driver.packet, Some(context), repeat)
         .context("BPF_PROG_TEST_RUN of a driver")
 }

@@ -15,13 +15,16 @@ use super::stage::SPLICES;
 use super::tables;
 
 /// Numbers of a body that pass, both ways; requests begin behind it.
-const BODY: u32 = 1 << 29;
+pub(super) const BODY: u32 = 1 << 29;
 const BEHIND: u32 = 3 << 29;
+/// What translation adds to the numbers of either side.
+pub(super) const DOWN_DELTA: u32 = 0x1234_5678;
+pub(super) const UP_DELTA: u32 = 7;
 const REMOTE_SERVER: Ipv4Addr = Ipv4Addr::new(10, 30, 0, 2);
 
 /// The ends of many flows, each key one of them.
-struct Ends {
-    client: Keys,
+pub(super) struct Ends {
+    pub(super) client: Keys,
     /// Towards the server, as it is after translation.
     source: Keys,
     server: (Ipv4Addr, u16),
@@ -29,7 +32,7 @@ struct Ends {
 
 impl Ends {
     /// Each client comes as itself.
-    fn local(bench: &Bench<'_>, n: u32) -> Self {
+    pub(super) fn local(bench: &Bench<'_>, n: u32) -> Self {
         let server = (bench.stage.net.workload("web").v4, tables::LOCAL_PORT);
         let client = one_port_each(n, tables::LOCAL_SERVICE, tables::SERVICE_PORT);
         let (dst, dport) = server;
@@ -92,7 +95,7 @@ impl Ends {
         }
     }
 
-    fn splice(&self, number: u32) -> types::splice {
+    pub(super) fn splice(&self, number: u32) -> types::splice {
         let words = |address: Ipv4Addr| address_words(&address_bytes(address.into()));
         let end = |keys: Keys| {
             let shifted = number.wrapping_mul(keys.src_mul) >> keys.src_shift;
@@ -114,8 +117,8 @@ impl Ends {
             service_port: self.client.dport.to_be(),
             source_port: source_port.to_be(),
             server_port: server_port.to_be(),
-            down_delta: 0x1234_5678,
-            up_delta: 7,
+            down_delta: DOWN_DELTA,
+            up_delta: UP_DELTA,
             ts_delta: 99,
             open_until: BODY,
             quiet_until: BODY,
@@ -136,7 +139,10 @@ fn one_port_each(n: u32, dst: Ipv4Addr, dport: u16) -> Keys {
 
 impl Bench<'_> {
     pub(super) fn spliced(&mut self) -> Result<()> {
-        if !["splice", "worker"].iter().any(|part| self.only_may(part)) {
+        if !["splice", "worker", "request"]
+            .iter()
+            .any(|part| self.only_may(part))
+        {
             return Ok(());
         }
         let workers = self.stage.worker()?;
@@ -146,7 +152,7 @@ impl Bench<'_> {
         for n in [1, 4096] {
             self.remote_splices(&workers, n)?;
         }
-        Ok(())
+        self.heads(&workers)
     }
 
     fn local_splices(&mut self, workers: &L7Tables, n: u32) -> Result<()> {
@@ -208,7 +214,12 @@ impl Bench<'_> {
     }
 
     /// As a worker opens them: by its SYN to the server.
-    fn open_spliced(&self, workers: &L7Tables, ends: &Ends, reason: Reason) -> Result<()> {
+    pub(super) fn open_spliced(
+        &self,
+        workers: &L7Tables,
+        ends: &Ends,
+        reason: Reason,
+    ) -> Result<()> {
         ends.bind(workers);
         let first = of_worker(self, ends.source.once(), TCP_SYN, consts::L7_TO_SERVER);
         case::open(self.stage, Hook::TcPort, &first, ends.client.n_keys, reason)
@@ -233,7 +244,7 @@ impl Bench<'_> {
     }
 }
 
-fn with_seq(mut settings: Settings, seq: u32) -> Settings {
+pub(super) fn with_seq(mut settings: Settings, seq: u32) -> Settings {
     settings.frame[SEQ_AT..SEQ_AT + 4].copy_from_slice(&seq.to_be_bytes());
     settings
 }

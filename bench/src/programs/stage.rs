@@ -60,6 +60,7 @@ pub fn limits(flows: u32) -> Limits {
         deny_cells: 2 << 20,
         policy_cells: 1 << 20,
         l7_flows: SPLICES,
+        l7_rules: 16_384,
         ..Limits::small()
     }
 }

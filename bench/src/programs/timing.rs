@@ -95,6 +95,7 @@ pub fn time(
     for times in &mut slices {
         times.sort_by(f64::total_cmp);
     }
+    between(0)?;
     let instructions = per_packet(arms, &contexts, effort.slice);
     Ok(Times {
         counted: instructions.map_or(0, |_| effort.slice),

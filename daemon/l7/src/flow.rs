@@ -60,7 +60,7 @@ pub struct Offer {
 }
 
 /// Who talks to what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Parties {
     pub flow: FlowId,
     pub client: Endpoint,

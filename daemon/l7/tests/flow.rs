@@ -7,6 +7,8 @@ mod ends;
 mod hostile;
 #[path = "flow/mirrors.rs"]
 mod mirrors;
+#[path = "flow/passed.rs"]
+mod passed;
 #[path = "flow/ports.rs"]
 mod ports;
 #[path = "flow/strangers.rs"]

@@ -31,6 +31,8 @@ pub struct L7 {
     /// Of a request: bytes of its head and fields in it, above which it is 431,
     /// and bytes of its target, above which it is 414.
     pub limits: Limits,
+    /// Until a head that has begun is whole: then it is 408.
+    pub head_timeout: Duration,
     /// Requests that method and path decide pass without a worker.
     pub in_kernel: bool,
     /// Sockets of the workers on the queues of uplinks with native XDP.
@@ -53,6 +55,7 @@ impl Default for L7 {
             buffers: 4_096,
             half_open: 4_096,
             limits: Limits::default(),
+            head_timeout: Duration::from_secs(60),
             in_kernel: true,
             uplink_sockets: UplinkSockets::Auto,
             uplink_queues: 0,
@@ -75,6 +78,7 @@ pub(super) fn read(section: Section<'_>) -> L7 {
             integer(v, 16..=1_000_000)
         }),
         limits: limits(&section),
+        head_timeout: section.read("head_timeout", default.head_timeout, duration),
         in_kernel: section.read("in_kernel", default.in_kernel, boolean),
         uplink_sockets: section.read("uplink_sockets", default.uplink_sockets, |v| {
             word(v, &UplinkSockets::NAMES)

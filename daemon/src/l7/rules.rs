@@ -290,7 +290,7 @@ impl Rules {
         way.rule = Some(rule);
         way.token = rule.action.rewrite.is_some().then_some(token);
         way.timeout_ms = rule.timeout_ms;
-        way.names_tunnels = rule.names_tunnel_of(request);
+        way.names_tunnels = routed.names_tunnel;
         // Gateway API: 500 for a rule without backends.
         let pool = rule.action.pool(asked.random).ok_or(Outcome::Answer(500))?;
         way.pool = Some(pool);

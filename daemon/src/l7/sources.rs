@@ -39,7 +39,8 @@ impl Ports {
     /// The ports `min..=max` for worker `queue` of `n_workers`.
     pub fn share(min: u16, max: u16, queue: u32, n_workers: u32) -> Self {
         let step = n_workers.clamp(1, 64) as u16;
-        let n = (max.saturating_sub(min) / step).max(1);
+        let all = u32::from(max.saturating_sub(min)) + 1;
+        let n = (all / u32::from(step)).clamp(1, u32::from(u16::MAX)) as u16;
         Self {
             first: min + queue as u16 % step,
             step,

@@ -186,6 +186,7 @@ impl Tier {
                 max_half_open: settings.half_open,
                 buffers: settings.buffers,
                 limits: settings.limits,
+                head_ms: settings.head_timeout.as_millis() as u32,
                 secret: secret()?,
                 ..flow::Config::default()
             },

@@ -209,6 +209,33 @@ fn root_without_a_daemon_requests_go_on_that_need_none() {
     stage.run();
 }
 
+/// The numbers of rule sets begin anew with a daemon: what the last one's first
+/// set led to `a` is asked for while the next one's first set leads to `b`.
+#[test]
+fn root_rules_of_a_killed_daemon_lead_nothing_of_the_next_ones_anywhere() {
+    let mut stage = Stage::quiet("l7-kagain", &Shape::default());
+    stage.write("routes.yaml", &routes(&[("/a", "a")]));
+    stage.run();
+    let mut talks: Vec<Talk> = (0..20).map(|_| Talk::open(&stage, VIP[0])).collect();
+    for talk in &mut talks {
+        ask_until_it_passes(&stage, talk, "/a", "a\n");
+    }
+    stage.kill();
+    stage.write("routes.yaml", &routes(&[("/b", "b")]));
+    // Each is sent again and again until the next daemon's worker knows it not.
+    let asked: Vec<_> = talks
+        .into_iter()
+        .map(|mut talk| std::thread::spawn(move || talk.ask("/b")))
+        .collect();
+    stage.run();
+    for asked in asked {
+        let answer = asked.join().unwrap();
+        assert!(answer.is_err(), "{answer:?}\n{}", stage.report());
+    }
+    let mut talk = Talk::open(&stage, VIP[0]);
+    ask_until_it_passes(&stage, &mut talk, "/b", "b\n");
+}
+
 #[test]
 fn root_the_operator_may_keep_all_requests_with_the_workers() {
     let shape = Shape {

@@ -21,6 +21,7 @@ mod port;
 mod rewrites;
 mod routes;
 mod servers;
+mod sources;
 mod stage;
 mod statuses;
 mod strangers;

@@ -56,6 +56,10 @@ const RULES: &str = r#"    - matches: [{ path: { type: PathPrefix, value: /field
           requestRedirect: { scheme: https, port: 8443, statusCode: 301, path: { type: ReplacePrefixMatch, replacePrefixMatch: /new } }
     - matches: [{ path: { type: PathPrefix, value: /ws }, headers: [{ name: Upgrade, value: websocket }] }]
       backendRefs: [{ name: b, port: 80 }]
+    - matches:
+        - { path: { type: PathPrefix, value: /either }, headers: [{ name: Upgrade, value: websocket }] }
+        - { path: { type: PathPrefix, value: /either } }
+      backendRefs: [{ name: b, port: 80 }]
     - matches: [{ method: CONNECT }]
       backendRefs: [{ name: b, port: 80 }]
     - matches: [{ path: { type: PathPrefix, value: / } }]
@@ -157,13 +161,17 @@ fn root_tunnels_open_where_the_route_names_them_and_a_client_waits_for_100() {
     let mut stage = Stage::start("l7-tunnels", &Shape::default());
     let _server = stage.python(1, &[MIRROR]);
     stage.change("routes.yaml", &route(RULES));
-    let upgrade = |path| {
+    let to = |path, protocol| {
         format!(
-            "GET {path} HTTP/1.1\r\nHost: front\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: front\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
         )
     };
+    let upgrade = |path| to(path, "websocket");
     let rows = [
         (upgrade("/ws"), "HTTP/1.1 101 "),
+        (upgrade("/either"), "HTTP/1.1 101 "),
+        // The same rule, by the match that does not speak of it.
+        (to("/either", "another"), "HTTP/1.1 403 "),
         (
             "CONNECT front:80 HTTP/1.1\r\nHost: front:80\r\n\r\n".to_owned(),
             "HTTP/1.1 200 ",

@@ -75,6 +75,36 @@ fn root_a_silent_backend_is_answered_for_when_its_time_is_over() {
 }
 
 #[test]
+fn root_a_head_that_is_not_whole_in_time_is_answered_with_408() {
+    let shape = Shape {
+        config: "[l7]\nhead_timeout = \"2s\"",
+        ..Shape::default()
+    };
+    let stage = Stage::start("l7-408", &shape);
+    for vip in VIP {
+        // The first of a connection, and one behind others.
+        for n in [0, 2] {
+            let mut talk = Talk::open(&stage, vip);
+            for _ in 0..n {
+                assert_eq!(talk.ask("/a").unwrap().0, 200, "{}", stage.report());
+            }
+            talk.send(b"GET /a HTTP/1.1\r\nHost: fro");
+            let answer = talk.answer().map(|(status, _)| status);
+            assert!(
+                matches!(answer, Ok(408)),
+                "{vip}, behind {n}: {answer:?}\n{}",
+                stage.report()
+            );
+            assert_eq!(talk.rest(), "");
+        }
+    }
+    let (_, text) = stage.terrace(&["requests", "--json"]);
+    let late = text.matches("408").count();
+    assert!(late >= 4, "{text}");
+    stage.wait_empty();
+}
+
+#[test]
 fn root_limits_of_heads_are_those_of_the_configuration() {
     let shape = Shape {
         config: "[l7]\nmax_head_bytes = 2000\nmax_fields = 20\nmax_target_bytes = 100",

@@ -205,7 +205,9 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         };
         let server_ack = self.flow.server_ack();
         if up_to(passed.next, server_ack) {
-            self.flow.passed = None;
+            if !self.passed_is_last() {
+                self.flow.passed = None;
+            }
             return true;
         }
         let (seq, end) = (segment.seq, segment.payload_end());

@@ -9,7 +9,7 @@ use super::{Backend, FlowId};
 use crate::tcp::Endpoint;
 
 /// Sources that are tried for one connection; a look-up each.
-const TRIES: usize = 1_024;
+const TRIES: usize = 4_096;
 
 pub struct Index {
     /// Each flow has two entries at most; the room is taken at the start.

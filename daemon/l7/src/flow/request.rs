@@ -41,6 +41,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         self.learn_answer(false);
         match self.flow.reply {
             Reply::None | Reply::Done { .. } | Reply::Lost => {
+                self.flow.waiting = false;
                 if self.flow.phase == Phase::Bound && !self.flow.is_whole() {
                     // Bytes of the request before are still under way.
                     self.flow.resend_at = self.now + 200;

@@ -41,6 +41,14 @@ pub struct Match {
     pub query: Vec<ValueRule>,
 }
 
+impl Match {
+    fn names_tunnel(&self) -> bool {
+        let mut fields = self.headers.iter();
+        fields.any(|field| field.name.eq_ignore_ascii_case("upgrade"))
+            || self.method.as_deref() == Some("CONNECT")
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathMatch {
     Exact(String),
@@ -57,6 +65,8 @@ pub struct Routed {
     /// Bytes of the path that a prefix match took (Gateway API's
     /// ReplacePrefixMatch replaces them), without a slash at the end.
     pub prefix_len: usize,
+    /// The match that was met asks for CONNECT or an Upgrade by name.
+    pub names_tunnel: bool,
 }
 
 /// The routes of one Service port.
@@ -80,6 +90,7 @@ struct Entry {
     headers: Values,
     query: Values,
     action: u32,
+    names_tunnel: bool,
 }
 
 /// A match while its table is sorted.
@@ -213,8 +224,10 @@ impl Table {
         candidates.sort_by(|a, b| a.rank().cmp(&b.rank()));
         let (mut entries, mut rows) = (Vec::with_capacity(candidates.len()), Vec::new());
         for (index, candidate) in (0..).zip(candidates) {
+            let names_tunnel = candidate.which.names_tunnel();
             rows.push((kind(candidate.which.path), index));
             entries.push(Entry {
+                names_tunnel,
                 method: candidate.which.method.map(Into::into),
                 headers: Values::new(&candidate.which.headers)?,
                 query: Values::new(&candidate.which.query)?,
@@ -240,9 +253,13 @@ impl Table {
     fn find(&self, request: &Request<'_, '_>, scratch: &mut Scratch) -> Option<Routed> {
         let path = request.target.path;
         let matches = |index: &&u32| self.entries[**index as usize].matches(request);
-        let routed = |index: u32, prefix_len: usize| Routed {
-            action: self.entries[index as usize].action,
-            prefix_len,
+        let routed = |index: u32, prefix_len: usize| {
+            let entry = &self.entries[index as usize];
+            Routed {
+                action: entry.action,
+                prefix_len,
+                names_tunnel: entry.names_tunnel,
+            }
         };
         if let Some(index) = self.paths.exact(path).iter().find(matches) {
             return Some(routed(*index, path.len()));

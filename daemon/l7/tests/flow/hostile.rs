@@ -23,7 +23,7 @@ impl Server {
     }
 }
 
-fn to_server(out: &[Out]) -> impl Iterator<Item = &Out> {
+pub fn to_server(out: &[Out]) -> impl Iterator<Item = &Out> {
     out.iter()
         .filter(|sent| sent.direction == Direction::ToServer)
 }
@@ -36,11 +36,11 @@ fn to_client(out: &[Out]) -> impl Iterator<Item = &Out> {
 const ONE: &[u8] = b"GET /aaaa";
 const BAD: &[u8] = b"GET /deny";
 const TWO: &[u8] = b" HTTP/1.1\r\nHost: h\r\n\r\n";
-const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+pub const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// A kept connection whose first request has been answered: where the next one
 /// begins, and what the client has acknowledged.
-fn kept(request: &[u8]) -> (Case, u32, u32) {
+pub fn kept(request: &[u8]) -> (Case, u32, u32) {
     let mut case = Case::bound(request);
     let at = C + 1 + request.len() as u32;
     case.server(S + 1, at, ACK, EMPTY);

@@ -210,6 +210,34 @@ fn the_prefix_that_was_matched_is_told() {
 }
 
 #[test]
+fn a_tunnel_is_named_by_the_match_that_is_met_not_by_its_rule() {
+    let connect = Match::default().method("CONNECT");
+    let either = vec![prefix("/a").header("upgrade", "w"), prefix("/a"), connect];
+    let rules = vec![RouteRule {
+        matches: either,
+        action: 0,
+    }];
+    let route = Route {
+        rules,
+        ..route("d/r", &[], 0, Vec::new())
+    };
+    let router = Router::compile(&[route]).unwrap();
+    let asks = |protocol| {
+        format!("GET /a HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n\r\n")
+    };
+    let rows = [
+        (asks("w"), true),
+        (asks("x"), false),
+        (get("/a", "h"), false),
+        ("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n".to_owned(), true),
+    ];
+    for (text, expected) in rows {
+        let routed = find(&router, &text).unwrap();
+        assert_eq!(routed.names_tunnel, expected, "{text}");
+    }
+}
+
+#[test]
 fn weights_share_requests_exactly() {
     let shares = [(1, 3), (2, 0), (3, 1)];
     let action = Action {

@@ -8,7 +8,7 @@ use terrace_l7::tcp::Endpoint;
 
 use super::meters::MeterIndex;
 use super::{Record, Text, Told};
-use crate::l7::rules::{Note, Outcome, Ruling};
+use crate::l7::rules::{Note, Outcome, Ruling, Verdict};
 
 const NONE: u32 = u32::MAX;
 
@@ -64,8 +64,15 @@ impl RequestLog {
         record.host = Text::of(request.host);
     }
 
-    /// A head that is none: nothing in it can be named.
+    /// A head that is none: nothing in it can be named. A request before it
+    /// that waits for its answer gets none any more.
     pub fn malformed(&mut self, now_us: u64, parties: &Parties, note: &Note) {
+        let before = self
+            .records
+            .get(self.places[parties.flow as usize] as usize);
+        if before.is_some_and(|record| record.note.verdict != Verdict::Malformed) {
+            self.answered(now_us, parties.flow, 0);
+        }
         self.begin(now_us, parties, note);
     }
 
@@ -137,5 +144,33 @@ impl RequestLog {
     /// Requests that wait for their answer.
     pub fn under_way(&self) -> usize {
         self.records.len() - self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_is_none_leaves_the_request_before_it_its_record() {
+        let told = Arc::new(Told::default());
+        let mut log = RequestLog::new(0, 1, 1, told.clone());
+        let parties = Parties::default();
+        let malformed = Note {
+            verdict: Verdict::Malformed,
+            ..Note::default()
+        };
+        log.begin(1, &parties, &Note::default());
+        log.malformed(5, &parties, &malformed);
+        // It may be told again of the same one.
+        log.malformed(6, &parties, &malformed);
+        log.answered(7, parties.flow, 408);
+        let records: Vec<_> = std::iter::from_fn(|| told.queue.pop()).collect();
+        let seen: Vec<_> = records
+            .iter()
+            .map(|record| (record.asked_us, record.status))
+            .collect();
+        assert_eq!(seen, [(1, 0), (6, 408)]);
+        assert_eq!(log.under_way(), 0);
     }
 }

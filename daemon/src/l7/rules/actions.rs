@@ -1,6 +1,5 @@
 //! Routes of manifests as the router's, and what is done with their requests.
 
-use terrace_l7::http::Request;
 use terrace_l7::rules::{
     Action, FieldChanges, Match, PathChange, PathMatch, Redirect, RedirectPath, Rewrite, Route,
     RouteRule, RuleError, Share, Timeouts,
@@ -20,9 +19,6 @@ pub struct RouteAction {
     /// To the first byte of the answer; 0 = no limit.
     pub timeout_ms: u32,
     pub mirrors: Vec<Mirror>,
-    /// One of its matches speaks of the field Upgrade, one of CONNECT.
-    names_upgrade: bool,
-    names_connect: bool,
 }
 
 /// A pool that gets copies of `numerator` of `denominator` requests.
@@ -42,11 +38,6 @@ impl Mirror {
 }
 
 impl RouteAction {
-    /// Whether the tunnel that a request may want was asked for by name.
-    pub fn names_tunnel_of(&self, request: &Request<'_, '_>) -> bool {
-        self.names_upgrade || self.names_connect && request.method == "CONNECT"
-    }
-
     /// The pool of a rule that does nothing else than lead there; 0 = none.
     fn plain_pool(&self) -> u32 {
         let Action {
@@ -89,8 +80,6 @@ impl PortRules {
                     timeout_ms: sooner(rule.request_timeout_ms, rule.backend_timeout_ms),
                     action: action(rule, source),
                     mirrors: mirrors(rule, source),
-                    names_upgrade: rule.matches.iter().any(names_upgrade),
-                    names_connect: rule.matches.iter().any(names_connect),
                 });
             }
             routes.push(Route {
@@ -117,15 +106,6 @@ fn sooner(a: u32, b: u32) -> u32 {
         (0, other) | (other, 0) => other,
         (a, b) => a.min(b),
     }
-}
-
-fn names_upgrade(which: &RouteMatch) -> bool {
-    let mut fields = which.headers.iter();
-    fields.any(|field| field.name.eq_ignore_ascii_case("upgrade"))
-}
-
-fn names_connect(which: &RouteMatch) -> bool {
-    which.method.as_deref() == Some("CONNECT")
 }
 
 fn matched(which: &RouteMatch) -> Match {

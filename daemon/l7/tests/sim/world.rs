@@ -119,6 +119,8 @@ impl World {
                 max_half_open: setting.max_half_open,
                 secret: [7; 16],
                 idle_ms: 300_000,
+                // smoltcp backs off to a minute.
+                head_ms: 200_000,
                 hold_answers: setting.hold_answers,
                 ..Config::default()
             }),

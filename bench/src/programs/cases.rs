@@ -88,6 +88,8 @@ fn notes(effort: &Effort) -> Vec<String> {
             effort.rounds * effort.slices,
             effort.slice
         ),
+        "a request that is judged passes once: its slices have as many runs as there are flows"
+            .to_owned(),
     ]
 }
 

@@ -83,6 +83,7 @@ impl Ends {
             };
             tables.start(number, 0, &note);
             let mut splice = self.splice(number);
+            splice.mode = consts::SPLICE_HEADS as u8;
             splice.heads[0] = types::head_set { set, want: POOL };
             tables.set_splice(number, &splice);
         }

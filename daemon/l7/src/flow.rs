@@ -447,6 +447,10 @@ impl Engine {
             self.n_half_open -= 1;
         }
         if flow.phase == Phase::Free {
+            // One that ended in the midst of something may have taken more.
+            for buffer in [flow.buffer, flow.reply_buffer].into_iter().flatten() {
+                self.buffers.give_back(buffer);
+            }
             self.wheel.cancel(id);
             *flow = Flow::default();
             self.free.push(id);

@@ -142,14 +142,20 @@ impl Splice {
         if segment.payload.is_empty() {
             return Verdict::Pass;
         }
-        let open =
-            up_to(self.open_from, segment.seq) && up_to(segment.payload_end(), self.open_until);
+        let open = self.is_open(segment.seq, segment.payload_end());
         let inside = up_to(segment.payload_end(), edge);
         if (open || self.has(mode::TUNNEL)) && inside {
             Verdict::Pass
         } else {
             Verdict::Up
         }
+    }
+
+    /// Whether bytes lie in what is open, by how far they are behind its
+    /// beginning: two comparisons would each be right half a round away.
+    pub fn is_open(&self, seq: u32, end: u32) -> bool {
+        let behind = |number: u32| number.wrapping_sub(self.open_from);
+        behind(seq) <= behind(end) && behind(end) <= behind(self.open_until)
     }
 
     fn judge_down(&self, segment: &Segment<'_>) -> Verdict {

@@ -1,6 +1,8 @@
 //! Hard cases of the engine, segment by segment.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[path = "flow/edges.rs"]
+mod edges;
 #[path = "flow/ends.rs"]
 mod ends;
 #[path = "flow/hostile.rs"]

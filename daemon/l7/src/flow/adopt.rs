@@ -59,7 +59,8 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     /// the place of what is held: what the server has there is not ours to decide.
     pub fn disarm(&mut self) -> bool {
         let at = self.flow.expect;
-        if self.flow.phase == Phase::Bound && self.flow.splice.has(mode::HEADS) {
+        // Whatever our own copy says: the programs may still have one that is armed.
+        if self.flow.phase == Phase::Bound && self.flow.splice.heads.is_some() {
             self.flow.splice.mode &= !(mode::HEADS | mode::ASKED);
             self.install();
         }
@@ -72,11 +73,15 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             return false;
         }
         let noted = self.host.heads(self.id);
-        let is_new = self.count_passed(&noted) && before(self.flow.expect, noted.next);
-        if is_new {
-            self.go_on_from(&noted);
+        if !self.count_passed(&noted) {
+            return false;
         }
-        is_new
+        match before(self.flow.expect, noted.next) {
+            true => self.go_on_from(&noted),
+            // At a place that was decided here: the server has two of them.
+            false => self.reset(Reset::OtherBytes),
+        }
+        true
     }
 
     fn count_passed(&mut self, noted: &HeadNote) -> bool {

@@ -168,6 +168,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             self.flow.expire_at = self.now + CLOSING_MS;
         }
         self.flow.phase = Phase::Closing;
+        self.flow.probes = 0;
         (self.flow.resend_at, self.flow.answer_by) = (0, 0);
         (self.flow.idle_at, self.flow.count_at, self.flow.head_by) = (0, 0, 0);
     }
@@ -265,8 +266,12 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         true
     }
 
-    /// Holds bytes behind what was inspected.
+    /// Holds bytes behind what was inspected. Behind what is open of a long body
+    /// that goes on: the client sends it again.
     fn take_new(&mut self, segment: &Segment<'_>) {
+        if self.flow.body.is_open_ended() {
+            return;
+        }
         if self.flow.buffer.is_some() {
             let full = usize::from(self.flow.len) + segment.payload.len() > HOLD_BYTES;
             if full || before(self.flow.have(), self.flow.expect) {
@@ -324,8 +329,14 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         if flow.client_fin && flow.fin_at != Some(at) {
             return false;
         }
+        if !flow.client_fin && !flow.splice.has(mode::TUNNEL) && !self.is_in_window(at) {
+            self.counts.strays += 1;
+            self.challenge();
+            return false;
+        }
+        let flow = &mut *self.flow;
         let unsent = flow.buffer.is_some() && flow.sent != flow.len;
-        let in_body = up_to(flow.splice.open_from, at) && up_to(at, flow.splice.open_until);
+        let in_body = flow.splice.is_open(at, at);
         let behind_all = at == flow.expect && (flow.buffer.is_none() || flow.have() == at);
         if unsent || !(in_body || behind_all || flow.splice.has(mode::TUNNEL)) {
             if flow.fin_at == Some(at) && self.is_cut_head(at) {

@@ -17,6 +17,8 @@ pub const LIFE_MS: u64 = 2 * PERIOD_MS;
 /// Low bits of our first TSval: the client's scale, or 15, and SACK.
 const TS_BITS: u32 = 0x1f;
 const NO_SCALE: u32 = 15;
+/// Bits of a cookie that nobody can guess.
+const COOKIE: u32 = 0x00ff_ffff;
 
 fn hash(config: &Config, segment: &Segment<'_>, client_isn: u32, rest: u32) -> u32 {
     let mut hasher = DefaultHasher::new();
@@ -27,7 +29,7 @@ fn hash(config: &Config, segment: &Segment<'_>, client_isn: u32, rest: u32) -> u
     hasher.write_u16(segment.dst.port);
     hasher.write_u32(client_isn);
     hasher.write_u32(rest);
-    hasher.finish() as u32 & 0x00ff_ffff
+    hasher.finish() as u32
 }
 
 /// A first number of our own for a connection that we open.
@@ -56,7 +58,12 @@ pub fn half_open(
     let mss = options.mss.unwrap_or(536).min(offer.mss);
     let index = mss_index(mss);
     let rest = ((now / PERIOD_MS) as u32 & 0x1f) << 3 | index;
-    let iss = rest << 24 | hash(config, syn, syn.seq, rest);
+    let all = hash(config, syn, syn.seq, rest);
+    // A number that is remembered need not say anything.
+    let iss = match remembered {
+        true => all,
+        false => rest << 24 | all & COOKIE,
+    };
     let mut agreed = agree(options, offer);
     agreed.mss = if remembered { mss } else { MSS[index as usize] };
     if !remembered && !agreed.timestamps {
@@ -106,7 +113,7 @@ pub fn open(config: &Config, now: u64, ack: &Segment<'_>, offer: &Offer) -> Opti
     // only in the segment that ends the handshake.
     let client_isn = ack.seq.wrapping_sub(1);
     let age = ((now / PERIOD_MS) as u32).wrapping_sub(rest >> 3) & 0x1f;
-    if age > 1 || iss & 0x00ff_ffff != hash(config, ack, client_isn, rest) {
+    if age > 1 || (iss ^ hash(config, ack, client_isn, rest)) & COOKIE != 0 {
         return None;
     }
     let Timestamps { echo, .. } = ack.options.timestamps.unwrap_or_default();

@@ -128,15 +128,21 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     pub fn is_servers_reset(&self, seq: u32) -> bool {
         let flow = &*self.flow;
         let client_ack = flow.client_ack.wrapping_sub(flow.splice.down_delta);
-        seq == flow.progress.server_nxt || seq == client_ack
+        let is_behind_all = seq == flow.progress.server_nxt && self.has_room(seq);
+        is_behind_all || seq == client_ack
     }
 
     /// Whether a FIN of the server stands where the client may have room.
     pub fn is_servers_fin(&self, segment: &Segment<'_>) -> bool {
+        self.has_room(segment.payload_end())
+    }
+
+    /// Whether a number of the server's is where the client may have room for
+    /// its next bytes: what the programs note anybody may have sent.
+    pub fn has_room(&self, at: u32) -> bool {
         let flow = &*self.flow;
         let widest = u32::from(u16::MAX) << flow.splice.client_scale.min(14);
         let client_ack = flow.client_ack.wrapping_sub(flow.splice.down_delta);
-        let at = segment.payload_end();
         up_to(client_ack, at.wrapping_add(1)) && up_to(at, client_ack.wrapping_add(widest))
     }
 

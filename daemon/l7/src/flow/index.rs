@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasher;
 
-use rustc_hash::FxSeededState;
+use siphasher::sip::SipHasher13;
 
 use super::{Backend, FlowId};
 use crate::tcp::Endpoint;
@@ -13,7 +14,18 @@ const TRIES: usize = 4_096;
 
 pub struct Index {
     /// Each flow has two entries at most; the room is taken at the start.
-    entries: HashMap<(Endpoint, Endpoint), FlowId, FxSeededState>,
+    entries: HashMap<(Endpoint, Endpoint), FlowId, Keyed>,
+}
+
+/// Clients choose what is hashed: without the key nobody finds ends that meet.
+struct Keyed([u8; 16]);
+
+impl BuildHasher for Keyed {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_key(&self.0)
+    }
 }
 
 impl fmt::Debug for Index {
@@ -24,12 +36,8 @@ impl fmt::Debug for Index {
 
 impl Index {
     pub fn new(n_flows: usize, secret: &[u8; 16]) -> Self {
-        let seed = secret.iter().fold(0, |seed: usize, byte| {
-            seed.rotate_left(8) ^ usize::from(*byte)
-        });
-        let hasher = FxSeededState::with_seed(seed);
         Self {
-            entries: HashMap::with_capacity_and_hasher(2 * n_flows, hasher),
+            entries: HashMap::with_capacity_and_hasher(2 * n_flows, Keyed(*secret)),
         }
     }
 

@@ -2,7 +2,7 @@
 //! looked at may come in any order: what is behind a gap is kept meanwhile.
 
 use super::intake::{close_gaps, note_ahead};
-use super::state::Reply;
+use super::state::{Phase, Reply};
 use super::turn::Turn;
 use super::{BUFFER_BYTES, Event, Host, Services};
 use crate::http::{Chunks, Method, Response, ResponseBody, parse_response, response_storage};
@@ -43,7 +43,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     /// Goes on over a segment's payload.
     pub fn follow_answer(&mut self, segment: &Segment<'_>) {
         let (mut at, mut bytes) = (segment.seq, segment.payload);
-        while !bytes.is_empty() {
+        while !bytes.is_empty() && self.flow.phase != Phase::Free {
             let used = match self.wanted() {
                 Some(next) => self.inspect(next, at, bytes),
                 None => self.pass_over(at, bytes),
@@ -96,6 +96,8 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         let flow = &mut *self.flow;
         if flow.reply_buffer.is_none() {
             flow.reply_buffer = self.buffers.take();
+            // Nor does a server keep a buffer by never sending the rest.
+            flow.reply_by = self.now + u64::from(self.config.head_ms);
             flow.reply_len = 0;
             flow.reply_ahead = Default::default();
         }
@@ -148,7 +150,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         }
     }
 
-    fn lost(&mut self) {
+    pub fn lost(&mut self) {
         self.flow.reply = Reply::Lost;
         self.drop_reply_buffer();
     }
@@ -164,7 +166,10 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
                 let next = at.wrapping_add(len as u32);
                 match ended {
                     true => self.done(next),
-                    false => self.flow.reply = Reply::Chunked { at: next, chunks },
+                    false => {
+                        self.flow.reply = Reply::Chunked { at: next, chunks };
+                        self.keep_loud(next);
+                    }
                 }
                 len
             }
@@ -194,7 +199,9 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
 
     fn answered(&mut self, at: u32, response: &Response) {
         let next = at.wrapping_add(response.len as u32);
-        self.flow.answer_by = 0;
+        if response.body != ResponseBody::Interim {
+            self.flow.answer_by = 0;
+        }
         self.flow.reply = match response.body {
             ResponseBody::Interim => Reply::Head { at: next },
             ResponseBody::Empty => {
@@ -243,6 +250,15 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         self.flow.splice.quiet_until = at.wrapping_add(MAX_QUIET as u32);
         self.arm();
         self.install();
+    }
+
+    /// What is quiet ends not so far behind that it would be ahead again.
+    fn keep_loud(&mut self, at: u32) {
+        if at.wrapping_sub(self.flow.splice.quiet_until) > MAX_QUIET as u32 {
+            self.flow.splice.quiet_until = at;
+            self.arm();
+            self.install();
+        }
     }
 
     fn done(&mut self, end: u32) {

@@ -29,6 +29,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         {
             let goes_on = match self.flow.body {
                 BodyState::Chunked(chunks) => self.follow_chunks(chunks),
+                body if body.is_open_ended() => return,
                 _ => self.next_request(),
             };
             if !goes_on {
@@ -42,8 +43,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         match self.flow.reply {
             Reply::None | Reply::Done { .. } | Reply::Lost => {
                 self.flow.waiting = false;
-                if self.flow.phase == Phase::Bound && !self.flow.is_whole() {
-                    // Bytes of the request before are still under way.
+                if self.flow.phase == Phase::Bound && self.lacks_earlier() {
                     self.flow.resend_at = self.now + 200;
                     return false;
                 }
@@ -60,6 +60,12 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
                 false
             }
         }
+    }
+
+    /// Bytes of the request before are still under way.
+    pub fn lacks_earlier(&self) -> bool {
+        let flow = &*self.flow;
+        !flow.is_whole() || before(flow.server_ack(), flow.expect)
     }
 
     /// Lets everything of the client come up until the last answer has ended.
@@ -83,9 +89,8 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
                 return false;
             }
             Err(fault) => {
-                let parties = self.flow.parties(self.id);
-                self.services.malformed(&parties, fault);
-                return self.finish_with(Text::Status(fault.status()));
+                self.refuse_head(fault);
+                return false;
             }
         };
         self.flow.head_by = 0;
@@ -136,6 +141,16 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         self.host.send(Direction::ToClient, &segment);
     }
 
+    /// Answers what is no head, and tells so.
+    pub fn refuse_head(&mut self, fault: Fault) {
+        if self.may_speak() {
+            let parties = self.flow.parties(self.id);
+            self.services.malformed(&parties, fault);
+            self.decided(fault.status());
+            self.answer(Text::Status(fault.status()));
+        }
+    }
+
     /// Our own answer, when the last one has ended and has arrived.
     pub fn finish_with(&mut self, text: Text) -> bool {
         if !self.may_speak() {
@@ -153,6 +168,12 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         match self.flow.reply {
             Reply::None => true,
             Reply::Done { end } => {
+                self.merge_progress();
+                if before(end, self.flow.progress.server_nxt) && !self.flow.server_fin {
+                    // Bytes that answer nothing stand where the next answer would.
+                    self.reset(Reset::AnswerLost);
+                    return false;
+                }
                 let next = end.wrapping_add(self.flow.splice.down_delta);
                 if self.flow.server_fin || before(self.flow.client_ack, next) {
                     if self.flow.server_fin {
@@ -302,6 +323,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             None => Reply::Lost,
         };
         flow.waiting = false;
+        flow.passed = None;
         flow.expect = head_end;
         flow.keep_until = head_end;
         let splice = &mut flow.splice;

@@ -36,8 +36,12 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             return;
         }
         let splice = self.flow.splice;
-        if arrival == Arrival::Up {
+        // Also of a copy: two CPUs may have written the programs' note at once.
+        // Not of one that comes late, from a binding before.
+        if arrival == Arrival::Up || self.has_room(segment.seq) {
             splice.note(Direction::ToClient, segment, &mut self.flow.progress);
+        }
+        if arrival == Arrival::Up {
             self.host.forward(Direction::ToClient, &splice, packet);
         }
         self.follow_answer(segment);

@@ -41,6 +41,13 @@ pub enum BodyState {
     Chunked(Chunks),
 }
 
+impl BodyState {
+    /// Behind `open_until` comes more of the body, not the next request.
+    pub fn is_open_ended(self) -> bool {
+        matches!(self, Self::Length(left) if left > 0)
+    }
+}
+
 /// Where the answer is, in the server's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reply {
@@ -151,6 +158,8 @@ pub struct Flow {
     pub reply_buffer: Option<u32>,
     pub reply_len: u16,
     pub reply_ahead: [(u16, u16); 4],
+    /// Until when what is held of the answer must have led on.
+    pub reply_by: u64,
     /// The next request waits for the end of the last answer.
     pub waiting: bool,
     pub client_fin: bool,

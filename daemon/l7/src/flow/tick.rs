@@ -1,5 +1,6 @@
 //! What time does to a flow.
 
+use super::client::CLOSING_MS;
 use super::state::{BodyState, Phase, Reply, Text};
 use super::turn::Turn;
 use super::{Host, Reset, Services};
@@ -10,6 +11,8 @@ use crate::tcp::{before, later, up_to};
 const MAX_RESEND_MS: u32 = 8_000;
 /// A server whose window is shut is asked so often more: two minutes.
 const SHUT_TRIES: u32 = 15;
+/// A client that takes nothing of the end of an answer is waited for so often.
+const CLOSING_TRIES: u16 = 5;
 
 impl<S: Services, H: Host> Turn<'_, S, H> {
     pub fn tick(&mut self) {
@@ -21,9 +24,14 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         if flow.splice.heads.is_some() && (due(flow.count_at) || idle) {
             self.count_tick();
         }
+        if due(self.flow.reply_by) {
+            self.lost();
+            self.advance();
+        }
         let flow = &*self.flow;
         match flow.phase {
-            Phase::HalfOpen | Phase::Closing if expired => self.free(),
+            Phase::HalfOpen if expired => self.free(),
+            Phase::Closing if expired => self.end_closing(),
             Phase::Connecting if expired => self.late(),
             Phase::Connecting if resend => self.send_syn(),
             Phase::Answering if expired => self.reset(Reset::ClientSilent),
@@ -34,6 +42,26 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             Phase::Mirror => self.leg_tick(expired, resend, late),
             _ => {}
         }
+    }
+
+    /// Both ends have closed and late segments had their time; a client that
+    /// lacks some of the answer has more while it takes it, or for 15 s.
+    fn end_closing(&mut self) {
+        self.merge_progress();
+        let flow = &mut *self.flow;
+        // Behind the last byte, before the FIN.
+        let end = flow.progress.server_nxt.wrapping_sub(1);
+        let end = end.wrapping_add(flow.splice.down_delta);
+        let lacks = flow.client_fin && flow.server_fin && before(flow.client_ack, end);
+        if flow.resent_from != flow.client_ack {
+            (flow.resent_from, flow.probes) = (flow.client_ack, 0);
+        }
+        if !flow.is_spliced() || !lacks || flow.probes >= CLOSING_TRIES {
+            self.free();
+            return;
+        }
+        flow.probes += 1;
+        flow.expire_at = self.now + CLOSING_MS;
     }
 
     /// The backend did not answer in time.
@@ -122,9 +150,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         }
         match flow.body {
             BodyState::None | BodyState::Length(0) => {
-                let parties = self.flow.parties(self.id);
-                self.services.malformed(&parties, Fault::HeadLate);
-                self.finish_with(Text::Status(Fault::HeadLate.status()));
+                self.refuse_head(Fault::HeadLate);
             }
             BodyState::Chunked(_) => self.reset(Reset::ClientSilent),
             BodyState::Length(_) => {}
@@ -203,6 +229,10 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             false => 0,
         };
         if ended && !self.flow.waiting {
+            if self.lacks_earlier() {
+                // What the server said of it may have been lost.
+                self.ask_window();
+            }
             self.advance();
         }
     }

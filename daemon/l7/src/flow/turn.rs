@@ -32,7 +32,11 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             return;
         }
         let from_client = (segment.src, segment.dst) == (self.flow.client, self.flow.service);
-        self.flow.idle_at = self.now + u64::from(self.config.probe_ms);
+        // Acknowledgements alone keep nothing that has no backend yet.
+        let flow = &mut *self.flow;
+        if !segment.payload.is_empty() || flow.idle_at == 0 || flow.is_spliced() {
+            flow.idle_at = self.now + u64::from(self.config.probe_ms);
+        }
         // An answer to a probe is nothing new: a client's stack gives it for a
         // connection that nobody uses any more (TIME-WAIT), each time anew.
         if !segment.payload.is_empty() {
@@ -120,7 +124,7 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
         if let Some(id) = self.flow.reply_buffer.take() {
             self.buffers.give_back(id);
         }
-        self.flow.reply_len = 0;
+        (self.flow.reply_len, self.flow.reply_by) = (0, 0);
     }
 
     /// Adds what the kernel has noted.
@@ -243,13 +247,18 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
     /// When the flow must be looked at again.
     pub fn settle(&mut self) {
         let flow = &mut *self.flow;
+        let idle_at = match flow.phase {
+            Phase::Held | Phase::Bound => flow.idle_at,
+            _ => 0,
+        };
         let times = [
             flow.resend_at,
             flow.expire_at,
             flow.answer_by,
-            flow.idle_at,
+            idle_at,
             flow.count_at,
             flow.head_by,
+            flow.reply_by,
         ];
         let soonest = times.iter().copied().filter(|time| *time != 0).min();
         flow.wake = soonest.unwrap_or(self.now + 60_000).max(self.now + 1);

@@ -186,6 +186,18 @@ __noinline int copy_splice(struct packet *pkt, __u32 number)
 	return 0;
 }
 
+/*
+ * Whether bytes lie in what is open, by how far they are behind its beginning:
+ * two comparisons would each be right half a round away.
+ */
+static __always_inline bool is_open(const struct splice *splice, __u32 seq,
+				    __u32 end)
+{
+	__u32 from = seq - splice->open_from, until = end - splice->open_from;
+
+	return from <= until && until <= splice->open_until - splice->open_from;
+}
+
 static __always_inline enum splice_verdict
 judge_up(const struct packet *pkt, const struct splice *splice,
 	 const struct splice_note *note)
@@ -199,8 +211,7 @@ judge_up(const struct packet *pkt, const struct splice *splice,
 	if (!segment->len)
 		return SPLICE_PASS;
 	open = (splice->mode & SPLICE_TUNNEL) ||
-	       (seq_up_to(splice->open_from, segment->seq) &&
-		seq_up_to(end, splice->open_until));
+	       is_open(splice, segment->seq, end);
 	if (open && seq_up_to(end, note->server_edge - splice->up_delta))
 		return SPLICE_PASS;
 	return splice->mode & SPLICE_HEADS ? SPLICE_HEAD : SPLICE_UP;

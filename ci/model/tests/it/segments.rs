@@ -15,6 +15,8 @@ use crate::random::{number as setting, send};
 use crate::row::{At, Tiers, without_xdp};
 use crate::splices::{ENDS, number};
 
+/// Of the sequence numbers: further ahead is behind.
+const HALF: u32 = 1 << 31;
 /// Segments that share one splice.
 const EPISODE: usize = 50;
 
@@ -103,7 +105,7 @@ fn numbers(dice: &mut Dice, world: &mut World, number: u32) {
         | dice.of(&[0, 0, 0, 0, 0, mode::ALL_UP]);
     spliced.start.server_nxt = near(dice, sent);
     spliced.start.server_ack = near(dice, base);
-    spliced.start.server_edge = near(dice, base).wrapping_add(dice.of(&[0, 60_000]));
+    spliced.start.server_edge = near(dice, base).wrapping_add(dice.of(&[0, 60_000, HALF]));
     spliced.start.client_ack = near(dice, sent.wrapping_add(splice.down_delta));
     spliced.start.ts_value = dice.roll() as u32;
 }
@@ -132,7 +134,8 @@ fn segment(
     };
     let (seq, ack) = if to_server {
         let told = splice.quiet_until.wrapping_add(splice.down_delta);
-        (near(dice, splice.open_from), near(dice, told))
+        let from = splice.open_from.wrapping_add(dice.of(&[0, 0, 0, HALF]));
+        (near(dice, from), near(dice, told))
     } else {
         (near(dice, splice.quiet_until), near(dice, splice.ack_floor))
     };

@@ -181,6 +181,9 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             return;
         }
         self.open_further(segment);
+        if self.flow.phase == Phase::Free {
+            return;
+        }
         let end = segment.payload_end();
         if !self.agrees_with_passed(segment) || !self.agrees(segment.seq, segment.payload) {
             self.reset(Reset::OtherBytes);

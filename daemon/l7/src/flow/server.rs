@@ -49,6 +49,9 @@ impl<S: Services, H: Host> Turn<'_, S, H> {
             // The answer to what passed, if it is that.
             self.follow_answer(segment);
         }
+        if self.flow.phase == Phase::Free {
+            return;
+        }
         if segment.has(flags::RST) {
             // It has passed: the client's stack judges it.
             match self.is_servers_reset(segment.seq) {

@@ -5,6 +5,8 @@ use terrace_testkit::Faults;
 use crate::bodies::{check, echo};
 use crate::stage::{Shape, Stage, VIP, long_or};
 
+const ROUNDS: usize = 10;
+
 /// Both ways between the client and the router, who know each other's MAC: three
 /// lost answers of ARP are "no route to host", whatever TCP does.
 fn spoil(stage: &Stage, faults: Faults) {
@@ -70,9 +72,15 @@ fn root_requests_are_answered_over_a_path_that_loses_one_in_twenty() {
     let mut stage = Stage::start("l7-losses-many", &Shape::default());
     let _server = echo(&mut stage);
     spoil(&stage, Faults { lost: 50, late: 50 });
-    for vip in VIP {
-        for kind in ["get", "post", "chunked-post"] {
-            check(&stage, vip, kind, "0,1,100,1460,5000,0,1,20000");
+    // How much a path loses and reorders is chance: on until it was enough.
+    for _ in 0..ROUNDS {
+        for vip in VIP {
+            for kind in ["get", "post", "chunked-post"] {
+                check(&stage, vip, kind, "0,1,100,1460,5000,0,1,20000");
+            }
+        }
+        if repaired(&stage).iter().all(|n| *n > 10) {
+            break;
         }
     }
     let [again, out_of_order] = repaired(&stage);

@@ -29,7 +29,8 @@ use terrace_l7::rules::{HeadWriter, NoRoom, Scratch};
 use terrace_l7::splice::{Direction, Progress, Splice};
 use terrace_l7::tcp::{Endpoint, Options, Segment, flags, wire};
 
-/// `/deny` is 403, `/tunnel` may become one, all else goes to the one backend;
+/// `/deny` is 403, `/tunnel` may become one, `/two` goes to a backend of its own and
+/// all else to the first one;
 /// `/copy` is copied to a mirror, too, and `/void` to one that is not there.
 #[derive(Default)]
 struct Rules {
@@ -53,6 +54,10 @@ fn server() -> Endpoint {
     endpoint("10.0.1.1:8080")
 }
 
+fn second() -> Endpoint {
+    endpoint("10.0.1.2:8080")
+}
+
 impl Services for Rules {
     fn offer(&self, to: Endpoint) -> Option<Offer> {
         (to == service()).then_some(Offer {
@@ -72,7 +77,10 @@ impl Services for Rules {
         _: &mut Scratch,
     ) -> Decision {
         let backend = Backend {
-            server: server(),
+            server: match request.target.path {
+                "/two" => second(),
+                _ => server(),
+            },
             source: parties.client,
         };
         match request.target.path {
@@ -298,6 +306,11 @@ impl Case {
         assert_eq!((out[0].seq, out[0].ack), (C + 1, S + 1));
         assert_eq!(out[0].payload, request);
         case
+    }
+
+    /// Changes what the programs have noted: segments of which no copy came.
+    fn noted(&mut self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.world.splices.get_mut(0).unwrap().1);
     }
 
     fn reset(&self) -> Option<Reset> {

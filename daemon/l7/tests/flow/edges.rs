@@ -2,33 +2,13 @@
 //! request and what the one before still lacks, one backend's answer and
 //! another's, the worker's hand and the programs'.
 
-use super::hostile::{EMPTY, kept, to_server};
+use super::hostile::{EMPTY, kept, to_server, upload};
+use super::passed::{PLAIN, note_of_first};
 use super::*;
-use terrace_l7::splice::{HeadNote, Verdict, digest, mode};
+use terrace_l7::splice::{HeadNote, Verdict, mode};
 
 const DENY: &[u8] = b"GET /deny HTTP/1.1\r\nHost: h\r\n\r\n";
-const PLAIN: &[u8] = b"GET /k HTTP/1.1\r\nHost: h\r\n\r\n";
 const GIB: u32 = 1 << 30;
-
-/// A request whose body of so many bytes has not begun, answered at once or
-/// not: where it begins, and what the client has acknowledged.
-fn upload(length: u64, answered: bool) -> (Case, u32, u32) {
-    let mut case = Case::open();
-    let head = format!("POST /k HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
-    let body = C + 1 + head.len() as u32;
-    case.client(C + 1, ACK, head.as_bytes());
-    case.server(S, C + 1, flags::SYN | ACK, b"");
-    let answer = if answered { EMPTY } else { b"" };
-    case.server(S + 1, body, ACK, answer);
-    case.tick(300);
-    let told = case.iss.wrapping_add(1 + answer.len() as u32);
-    (case, body, told)
-}
-
-/// What the programs have noted.
-fn noted(case: &mut Case, change: impl FnOnce(&mut Progress)) {
-    change(&mut case.world.splices.get_mut(0).unwrap().1);
-}
 
 fn reaches_server(out: &[Out], what: &[u8]) -> bool {
     to_server(out).any(|sent| sent.payload.windows(what.len()).any(|part| part == what))
@@ -80,7 +60,10 @@ fn what_is_open_is_open_from_its_beginning_on_and_not_half_a_round_away() {
 #[test]
 fn a_body_longer_than_what_is_opened_at_once_is_never_read_as_a_request() {
     for answered in [true, false] {
-        let (mut case, body, told) = upload(u64::from(GIB) + 200, answered);
+        let (mut case, body) = upload("/k", u64::from(GIB) + 200);
+        let answer = if answered { EMPTY } else { b"" };
+        case.server(S + 1, body, ACK, answer);
+        let told = case.iss.wrapping_add(1 + answer.len() as u32);
         let end = body.wrapping_add(GIB);
         // Before the server's window reaches there.
         let inner = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n";
@@ -117,54 +100,17 @@ fn a_changed_head_waits_until_the_server_has_the_body_before_it() {
     assert!(reaches_server(&out, b"GET /new"), "{out:?}");
 }
 
-/// `/two` is another backend's.
-struct Two(Rules);
-
-impl Services for Two {
-    fn offer(&self, to: Endpoint) -> Option<Offer> {
-        self.0.offer(to)
-    }
-
-    fn decide(
-        &mut self,
-        parties: &Parties,
-        request: &Request<'_, '_>,
-        bound: Option<&Backend>,
-        scratch: &mut Scratch,
-    ) -> Decision {
-        let mut decision = self.0.decide(parties, request, bound, scratch);
-        if let Decision::Forward(forward) = &mut decision
-            && request.target.path == "/two"
-        {
-            forward.backend.server = endpoint("10.0.1.2:8080");
-        }
-        decision
-    }
-
-    fn write(
-        &self,
-        token: Token,
-        request: &Request<'_, '_>,
-        out: &mut HeadWriter<'_>,
-    ) -> Result<(), NoRoom> {
-        self.0.write(token, request, out)
-    }
-}
-
 #[test]
 fn no_backend_answers_for_another_one() {
     let forged = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
     for (more, allowed) in [(&b""[..], true), (&forged[..], false)] {
-        let mut case = Case::with(4, Two(Rules::default()));
-        case.iss = case.client(C, flags::SYN, b"")[0].seq;
-        case.client(C + 1, ACK, GET);
-        case.server(S, C + 1, flags::SYN | ACK, b"");
+        let mut case = Case::bound(GET);
         let at = C + 1 + GET.len() as u32;
         let answer = [EMPTY, more].concat();
         case.server(S + 1, at, ACK, &answer);
         let told = case.iss.wrapping_add(1 + answer.len() as u32);
         let out = case.client_ack(at, told, ACK, b"GET /two HTTP/1.1\r\nHost: h\r\n\r\n");
-        let opens = to_server(&out).any(|sent| sent.dst == endpoint("10.0.1.2:8080"));
+        let opens = to_server(&out).any(|sent| sent.dst == second());
         assert_eq!(opens, allowed, "{out:?}");
     }
 }
@@ -173,7 +119,7 @@ fn no_backend_answers_for_another_one() {
 /// place is taken by another the moment before it is decided.
 #[test]
 fn no_request_passes_while_the_worker_decides_whatever_its_own_copy_says() {
-    let (mut case, body, _) = upload(100, false);
+    let (mut case, body) = upload("/k", 100);
     let (n, answer) = (PLAIN.len() as u32, EMPTY.len() as u32);
     case.client(body, ACK, &[b'x'; 100]);
     case.server(S + 1, body, ACK, EMPTY);
@@ -186,26 +132,17 @@ fn no_request_passes_while_the_worker_decides_whatever_its_own_copy_says() {
     let pad = "p".repeat(PLAIN.len() - b"GET /k HTTP/1.1\r\nX: ".len());
     let long = format!("GET /k HTTP/1.1\r\nX: {pad}GET /deny HTTP/1.1\r\nHost: h\r\n\r\n");
     case.client_ack(at, told[0], ACK, &[PLAIN, long.as_bytes()].concat());
-    noted(&mut case, |progress| {
+    case.noted(|progress| {
         progress.server_nxt = first;
         (progress.server_ack, progress.server_edge) = (at, at + 60_000);
         progress.client_ack = told[0];
     });
-    let note = HeadNote {
-        base: Some(splice.open_until),
-        heads: 1,
-        at,
-        next,
-        digest: digest(PLAIN, 0),
-        method: 1,
-        answer_at: first,
-        answer_end: None,
-    };
+    let note = note_of_first(&case, at, first);
     case.world.note = note;
     // Anything makes the engine look at the note.
     case.client_ack(at, told[0], flags::SYN, b"");
     case.world.note.answer_end = Some(second);
-    noted(&mut case, |progress| {
+    case.noted(|progress| {
         progress.server_nxt = second;
         (progress.server_ack, progress.server_edge) = (next, next + 60_000);
         progress.client_ack = told[1];
@@ -223,7 +160,7 @@ fn no_request_passes_while_the_worker_decides_whatever_its_own_copy_says() {
 
 #[test]
 fn a_strangers_fin_far_outside_the_window_makes_no_reset_exact() {
-    let (mut case, body, _) = upload(1_000_000, false);
+    let (mut case, body) = upload("/k", 1_000_000);
     let old = case.iss.wrapping_sub(20_000);
     case.client_ack(body + 900_000, old, ACK | flags::FIN, b"");
     case.client_ack(body + 900_001, 0, flags::RST, b"");
@@ -268,7 +205,7 @@ fn a_note_that_lacks_the_last_segment_stops_nothing() {
     };
     let mut packet = vec![0; 400];
     let len = wire::write(&answer, &mut packet);
-    noted(&mut case, |progress| {
+    case.noted(|progress| {
         (progress.server_ack, progress.server_edge) = (at, at + 60_000);
     });
     let Case {

@@ -20,11 +20,6 @@ fn life(case: &mut Case, seq: u32, ack: u32) -> Option<usize> {
     })
 }
 
-/// What the kernel noted of segments of which no copy came.
-fn noted(case: &mut Case, change: impl FnOnce(&mut Progress)) {
-    change(&mut case.world.splices.get_mut(0).unwrap().1);
-}
-
 #[test]
 fn a_flow_whose_last_fin_was_never_seen_ends_although_the_client_answers_probes() {
     let at = C + 1 + GET.len() as u32;
@@ -36,7 +31,7 @@ fn a_flow_whose_last_fin_was_never_seen_ends_although_the_client_answers_probes(
         let ack = case.iss.wrapping_add(1 + answer.len() as u32);
         let out = case.client_ack(at, ack, ACK | flags::FIN, b"");
         assert!(out[0].flags & flags::FIN != 0, "{out:?}");
-        noted(&mut case, |progress| {
+        case.noted(|progress| {
             progress.server_ack = at + 1;
             progress.server_nxt = end + 1;
         });
@@ -51,13 +46,13 @@ fn a_client_that_has_ended_waits_for_a_slow_answer_as_long_as_the_backend_lives(
     let at = C + 1 + GET.len() as u32;
     case.server(S + 1, at, ACK, b"HTTP/1.1 200 OK\r\n\r\nand then");
     case.client(at, ACK | flags::FIN, b"");
-    noted(&mut case, |progress| progress.server_ack = at + 1);
+    case.noted(|progress| progress.server_ack = at + 1);
     for second in 0..TEN_MINUTES {
         for out in case.tick(1_000) {
             assert_eq!(out.direction, Direction::ToServer, "{second}: {out:?}");
             assert_eq!(out.flags & flags::RST, 0, "{second}: {out:?}");
             // Its timestamps go on.
-            noted(&mut case, |progress| progress.ts_value += 1_000);
+            case.noted(|progress| progress.ts_value += 1_000);
         }
     }
     assert_eq!(case.engine.n_flows(), 1);
@@ -161,7 +156,7 @@ fn a_fin_that_the_client_never_sends_again_ends_although_the_backend_answers_pro
     case.server(S + 1, at, ACK, b"HTTP/1.1 200 OK\r\n\r\nand then");
     case.client(at, ACK | flags::FIN, b"");
     for _ in 0..4 {
-        noted(&mut case, |progress| progress.ts_value += 20_000);
+        case.noted(|progress| progress.ts_value += 20_000);
         case.tick(20_000);
     }
     assert_eq!(case.reset(), Some(Reset::HalfClosed));

@@ -51,9 +51,9 @@ pub fn kept(request: &[u8]) -> (Case, u32, u32) {
 }
 
 /// A request whose body of so many bytes has not begun: where it begins.
-fn upload(length: u64) -> (Case, u32) {
+pub fn upload(path: &str, length: u64) -> (Case, u32) {
     let mut case = Case::open();
-    let head = format!("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
     let body = C + 1 + head.len() as u32;
     case.client(C + 1, ACK, head.as_bytes());
     case.server(S, C + 1, flags::SYN | ACK, b"");
@@ -127,7 +127,7 @@ fn segments_from_half_the_numbers_away_are_strays() {
 
 #[test]
 fn a_long_body_is_opened_step_by_step_only() {
-    let (mut case, body) = upload((1 << 32) + 100);
+    let (mut case, body) = upload("/a", (1 << 32) + 100);
     let open = |case: &Case| case.world.splices.get(0).unwrap().0.open_until;
     let before = open(&case);
     for far in 1..4u32 {
@@ -178,7 +178,7 @@ fn who_never_sends_what_a_buffer_waits_for_loses_it() {
 
 #[test]
 fn a_timeout_during_an_upload_acknowledges_what_has_come() {
-    let (mut case, body) = upload(100000);
+    let (mut case, body) = upload("/a", 100000);
     case.client(body, ACK, &[b'x'; 1000]);
     case.server(S + 1, body + 1000, ACK, b"");
     let mut out = case.tick(600);
@@ -203,7 +203,7 @@ fn a_routes_timeout_counts_while_the_backend_is_called() {
 
 #[test]
 fn a_head_behind_a_hole_of_the_body_before_it_is_not_acknowledged() {
-    let (mut case, body) = upload(100);
+    let (mut case, body) = upload("/a", 100);
     case.client(body, ACK, &[b'x'; 50]);
     let answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n";
     case.server(S + 1, body + 50, ACK, answer);

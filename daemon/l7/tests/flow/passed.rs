@@ -5,28 +5,38 @@ use super::hostile::{EMPTY, kept, to_server};
 use super::*;
 use terrace_l7::splice::{HeadNote, digest};
 
-const PLAIN: &[u8] = b"GET /k HTTP/1.1\r\nHost: h\r\n\r\n";
-const ANSWER: u32 = 38;
+pub const PLAIN: &[u8] = b"GET /k HTTP/1.1\r\nHost: h\r\n\r\n";
+const ANSWER: u32 = EMPTY.len() as u32;
+
+/// What is noted when [`PLAIN`] is the first that passes, with its answer still due.
+pub fn note_of_first(case: &Case, at: u32, answer_at: u32) -> HeadNote {
+    let (splice, _) = case.world.splices.get(0).unwrap();
+    HeadNote {
+        base: Some(splice.open_until),
+        heads: 1,
+        at,
+        next: at + PLAIN.len() as u32,
+        digest: digest(PLAIN, 0),
+        method: 1,
+        answer_at,
+        answer_end: None,
+    }
+}
 
 /// A second request has passed and was answered: where the next one begins, and
 /// what the client has acknowledged.
 fn passed() -> (Case, u32, u32) {
     let (mut case, at, told) = kept(PLAIN);
     let next = at + PLAIN.len() as u32;
-    let (splice, progress) = case.world.splices.get_mut(0).unwrap();
-    let begin = S + 1 + EMPTY.len() as u32;
-    progress.server_ack = next;
-    progress.server_nxt = begin + ANSWER;
-    progress.client_ack = told + ANSWER;
+    let begin = S + 1 + ANSWER;
+    case.noted(|progress| {
+        progress.server_ack = next;
+        progress.server_nxt = begin + ANSWER;
+        progress.client_ack = told + ANSWER;
+    });
     case.world.note = HeadNote {
-        base: Some(splice.open_until),
-        heads: 1,
-        at,
-        next,
-        digest: digest(PLAIN, 0),
-        method: 1,
-        answer_at: begin,
         answer_end: Some(begin + ANSWER),
+        ..note_of_first(&case, at, begin)
     };
     (case, next, told + ANSWER)
 }
@@ -61,9 +71,8 @@ fn a_head_that_is_never_whole_is_408_whatever_was_before_it() {
     let at = C + 1 + GET.len() as u32;
     let mut told = case.iss.wrapping_add(1);
     case.client_ack(at, told, ACK, cut);
-    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-    case.server(S + 1, at, ACK, answer);
-    told = told.wrapping_add(answer.len() as u32);
+    case.server(S + 1, at, ACK, EMPTY);
+    told = told.wrapping_add(ANSWER);
     case.client_ack(at + cut.len() as u32, told, ACK, b"");
     assert!(text(&case.tick(300)).is_empty());
     let out = case.tick(61_000);
